@@ -1,0 +1,108 @@
+"""Checkpoints: read one parameter, or some rows of it, out of any format.
+
+The format is recognized by what is in the file or folder, never by its name.
+"""
+
+from __future__ import annotations
+
+import os
+
+from etils import epath
+
+from prompt_tuning_recycling.checkpoints import legacy, numpy_file, orbax
+from prompt_tuning_recycling.checkpoints.base import Checkpoint
+from prompt_tuning_recycling.checkpoints.legacy import LegacyCheckpoint
+from prompt_tuning_recycling.checkpoints.numpy_file import ArrayInMemory, NumpyFile
+from prompt_tuning_recycling.checkpoints.orbax import OrbaxCheckpoint
+from prompt_tuning_recycling.checkpoints.steps import steps
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+
+__all__ = [
+    "EMBEDDING",
+    "ArrayInMemory",
+    "Checkpoint",
+    "LegacyCheckpoint",
+    "NumpyFile",
+    "OrbaxCheckpoint",
+    "open_checkpoint",
+    "steps",
+]
+
+EMBEDDING = "target/token_embedder/embedding"
+"""Where T5X's encoder-decoders keep the token embedding table, [vocabulary, width]."""
+
+_EXPECTED = (
+    "a T5X checkpoint folder (checkpoint_N, of today's Orbax format or the older "
+    "one), the MODEL_DIR that holds such folders, or a numpy file"
+)
+
+# First bytes of files that people point at by mistake.
+_NOT_OURS = {
+    b"PK\x03\x04": "a zip archive (.npz, or a PyTorch file)",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a pickle, which is never loaded because doing so runs code from it",
+    ),
+    b"model_checkpoint_path": "a TensorFlow checkpoint's index",
+}
+
+
+def open_checkpoint(path: epath.PathLike) -> Checkpoint:
+    """Opens a checkpoint of any supported format, without reading its arrays.
+
+    Args:
+      path: a step folder (`checkpoint_N`) that T5X wrote, through Orbax or in the
+        legacy format; a `MODEL_DIR`, which means its newest complete step; or a
+        numpy file. Local (relative paths too), `gs://` or `s3://`.
+
+    Raises:
+      RecyclingError: nothing is there, it is none of these, or it is damaged.
+    """
+    if not os.fspath(path):
+        raise RecyclingError(f"the checkpoint's path is empty; expected {_EXPECTED}.")
+    path = as_path(path)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.exists():
+        return _open_file(path)
+    raise RecyclingError(f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}")
+
+
+def _open_folder(path: epath.Path) -> Checkpoint:
+    if (path / legacy.STATE_FILE).is_file():
+        return _open_file(path / legacy.STATE_FILE)
+    if orbax.state_folder(path) is not None:
+        return OrbaxCheckpoint(path)
+    found = steps(path)
+    if found:
+        return _open_folder(found[max(found)])
+    names = sorted(child.name for child in path.iterdir())
+    raise RecyclingError(
+        f"{path} is not a checkpoint and holds no complete one; expected {_EXPECTED}. "
+        f"It holds {', '.join(names[:5]) or 'nothing'}"
+        f"{', ...' if len(names) > 5 else ''}."
+    )
+
+
+def _open_file(path: epath.Path) -> Checkpoint:
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.startswith(numpy_file.MAGIC):
+        return NumpyFile(path)
+    for magic, description in _NOT_OURS.items():
+        if start.startswith(magic):
+            raise RecyclingError(f"{path} is {description}; expected {_EXPECTED}.")
+    if path.name == legacy.STATE_FILE:
+        return LegacyCheckpoint(path.parent)
+    raise RecyclingError(f"{path} is of no known format; expected {_EXPECTED}.")
+
+
+def _nearest(path: epath.Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return f" There is no folder {parent} either."
+    found = steps(parent)
+    if found:
+        return f" Steps there: {', '.join(folder.name for folder in found.values())}."
+    return ""

@@ -1,0 +1,38 @@
+"""Which step of a `MODEL_DIR` is meant, and which steps are whole."""
+
+from __future__ import annotations
+
+import re
+
+from etils import epath
+
+from prompt_tuning_recycling.checkpoints import legacy, orbax
+from prompt_tuning_recycling.files import is_remote
+
+# While it is written a step has a longer name: `checkpoint_5.tmp-1700000000`,
+# `checkpoint_5.orbax-checkpoint-tmp-17`.
+_STEP = re.compile(r"checkpoint_(\d+)")
+
+
+def steps(model_dir: epath.Path) -> dict[int, epath.Path]:
+    """Returns the folders of all complete steps, in the order of their numbers."""
+    found = {}
+    for folder in model_dir.iterdir():
+        match = _STEP.fullmatch(folder.name)
+        if match and is_complete(folder):
+            found[int(match[1])] = folder
+    return dict(sorted(found.items()))
+
+
+def is_complete(step: epath.Path) -> bool:
+    """Whether a step was written to its end.
+
+    T5X writes a step under a temporary name and renames it. Object stores cannot
+    rename: there Orbax writes `commit_success.txt` last.
+    """
+    if (step / legacy.STATE_FILE).is_file():
+        return True
+    state = orbax.state_folder(step)
+    if state is None:
+        return False
+    return not is_remote(step) or (step / "commit_success.txt").exists()

@@ -1,0 +1,102 @@
+"""Arrays that tensorstore reads: the part that T5X's formats have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorstore as ts
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+# tensorstore reports what went wrong in storage with these.
+STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
+
+
+def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
+    """The tensorstore key-value store of a folder, on disk or in a bucket."""
+    path = os.fspath(folder)
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return {"driver": "file", "path": os.path.abspath(path) + "/"}
+    bucket, _, prefix = rest.partition("/")
+    return {
+        "driver": {"gs": "gcs", "s3": "s3"}[scheme],
+        "bucket": bucket,
+        "path": prefix.rstrip("/") + "/",
+    }
+
+
+def stored_names(store: ts.KvStore) -> list[str]:
+    """Names of the zarr arrays in a store (`target.decoder.norm.scale`), sorted."""
+    names = set()
+    for key in store.list().result():
+        name, _, file = key.decode().rpartition("/")
+        if file in (".zarray", "zarr.json"):
+            names.add(name)
+    return sorted(names)
+
+
+def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
+    """Opens the zarr array (version 2 or 3) of that name, or returns None.
+
+    Whether it is there is looked up first: tensorstore has one and the same error
+    for an array that is missing and one that is damaged.
+
+    Raises:
+      RecyclingError: the array's description is damaged.
+    """
+    for driver, metadata in (("zarr", ".zarray"), ("zarr3", "zarr.json")):
+        found = store.read(f"{name}/{metadata}").result()
+        if found.state == "missing":
+            continue
+        if metadata == "zarr.json" and _is_group(found.value):
+            continue
+        spec = {
+            "driver": driver,
+            "kvstore": (store / f"{name}/").spec().to_json(),
+            # A lost chunk would otherwise read as zeros, without a word.
+            "fill_missing_data_reads": False,
+        }
+        try:
+            return ts.open(spec, open=True, read=True).result()
+        except STORAGE_ERRORS as error:
+            raise _damaged(name, error) from error
+    return None
+
+
+def read_array(
+    array: ts.TensorStore, name: str, rows: Int[np.ndarray, "rows"] | None = None
+) -> Shaped[np.ndarray, ...]:
+    """Reads an array, or some of its rows, from the chunks that hold them.
+
+    Raises:
+      RecyclingError: a chunk is missing or damaged.
+    """
+    try:
+        if rows is None:
+            return np.asarray(array.read().result())
+        return np.asarray(array[rows].read().result())
+    except STORAGE_ERRORS as error:
+        raise _damaged(name, error) from error
+
+
+def _is_group(value: bytes) -> bool:
+    try:
+        return json.loads(value).get("node_type") == "group"
+    except (ValueError, AttributeError):
+        return False
+
+
+def _damaged(name: str, error: Exception) -> RecyclingError:
+    reason = str(error).split(" [")[0]
+    return RecyclingError(
+        f"parameter {name} is there but cannot be read: a chunk of it is missing or "
+        f"damaged. Copy the checkpoint again. (tensorstore: {reason})"
+    )

@@ -1,0 +1,94 @@
+"""What the package's command lines share: flags that explain themselves, errors
+on one line, and the console script `prompt-recycling` that offers them all."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+# Modules, not functions: only the one that is asked for is imported.
+COMMANDS = {
+    "run_recycle": "recycle one prompt for another model",
+    "filter_vocabulary": "make a word list: the English words of a vocabulary",
+    "gin_path": "print the folder of the package's gin files",
+}
+
+
+def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose description is the module's docstring."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=doc,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+class _HelpFormatter(
+    argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter
+):
+    """Keeps the docstring's lines and shows every flag's default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or action.required:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def run(
+    main: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None
+) -> int:
+    """Runs `main`, turning an error of the user's into one line and an exit code.
+
+    Returns:
+      0 if it worked, 1 if the input could not be used, 130 if interrupted.
+      (Flags that cannot be parsed exit with 2, as argparse does it.)
+    """
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("prompt_tuning_recycling")
+    logger.addHandler(log)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        main(arguments)
+    except RecyclingError as error:
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    finally:
+        logger.removeHandler(log)
+    return 0
+
+
+def console_script() -> int:
+    """The console script: `prompt-recycling COMMAND [flags]`."""
+    commands = argparse.ArgumentParser(
+        prog="prompt-recycling",
+        description="Carry soft prompts from one language model to another.",
+        epilog="`prompt-recycling COMMAND --help` explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands.add_argument("--version", action="version", version=_version())
+    subcommands = commands.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands"
+    )
+    for name, purpose in COMMANDS.items():
+        subcommands.add_parser(name, help=purpose, add_help=False)
+    command = commands.parse_args(sys.argv[1:2]).command
+    module = importlib.import_module(f"prompt_tuning_recycling.{command}")
+    return run(module.main, sys.argv[2:])
+
+
+def _version() -> str:
+    from prompt_tuning_recycling import __version__
+
+    return f"prompt_tuning_recycling {__version__}"

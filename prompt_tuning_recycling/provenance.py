@@ -1,0 +1,101 @@
+"""What is recorded of a recycled prompt: what went in, and how it looks.
+
+The record's layout is described in docs/provenance.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling.checkpoints import Checkpoint
+from prompt_tuning_recycling.files import is_remote
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Shaped
+
+FORMAT = "prompt_tuning_recycling/provenance/1"
+NEAREST = 3
+
+
+def parameter(
+    checkpoint: Checkpoint, name: str, used: Shaped[np.ndarray, ...]
+) -> dict[str, Any]:
+    """Where an array came from, and the digest of the part of it that was used."""
+    path = os.fspath(checkpoint.path)
+    in_memory = checkpoint.format == "array"
+    return {
+        "path": path if in_memory or is_remote(path) else os.path.abspath(path),
+        "format": checkpoint.format,
+        "fingerprint": checkpoint.fingerprint(),
+        "name": name,
+        "shape": list(checkpoint.shape(name)),
+        "dtype": str(used.dtype),
+        "used_sha256": digest(used),
+    }
+
+
+def digest(array: Shaped[np.ndarray, ...]) -> str:
+    """SHA-256 of an array's bytes, in row-major order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
+    """Smallest, median and largest Euclidean norm of the rows."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return {
+        "min": float(lengths.min()),
+        "median": float(np.median(lengths)),
+        "max": float(lengths.max()),
+    }
+
+
+def nearest_pieces(
+    prompt: Float[np.ndarray, "length dim"],
+    embeddings: Shaped[np.ndarray, "rows dim"],
+    indices: Int[np.ndarray, "rows"],
+    pieces: Mapping[int, str],
+) -> list[list[dict[str, Any]]] | None:
+    """The pieces whose embeddings point most nearly where each prompt vector does.
+
+    Returns:
+      For each vector the three of highest cosine similarity, among the rows that
+      were read and whose piece is known; None if no piece is known.
+    """
+    named = np.array([int(index) in pieces for index in indices], bool)
+    if not named.any():
+        return None
+    indices = indices[named]
+    similarity = _unit(prompt) @ _unit(embeddings[named]).T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]
+    return [
+        [
+            {"piece": pieces[int(indices[i])], "cosine": round(float(row[i]), 4)}
+            for i in best
+        ]
+        for row, best in zip(similarity, order, strict=True)
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part in the computation."""
+    packages = ("prompt_tuning_recycling", "numpy", "tensorstore", "jax", "jaxlib")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _unit(vectors: Shaped[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    wide = vectors.astype(np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)

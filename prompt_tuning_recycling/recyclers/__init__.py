@@ -1,0 +1,23 @@
+"""Recyclers: maps from one model's embedding space to another's.
+
+One file each. To add one, subclass `Recycler` as a frozen dataclass and decorate it
+with `register`; see docs/recyclers.md.
+"""
+
+from prompt_tuning_recycling.recyclers.base import FittedRecycler, Recycler
+from prompt_tuning_recycling.recyclers.lin_comb import LinearCombination
+from prompt_tuning_recycling.recyclers.registry import get, make, names, register
+from prompt_tuning_recycling.recyclers.v2v_lin import VocabToVocabLinear
+from prompt_tuning_recycling.recyclers.v2v_nn import VocabToVocabMLP
+
+__all__ = [
+    "FittedRecycler",
+    "LinearCombination",
+    "Recycler",
+    "VocabToVocabLinear",
+    "VocabToVocabMLP",
+    "get",
+    "make",
+    "names",
+    "register",
+]

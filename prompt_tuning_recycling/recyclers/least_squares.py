@@ -1,0 +1,123 @@
+"""Least squares in float64, minimum-norm where the solution is not unique.
+
+The pseudo-inverse comes from a singular value decomposition, so the rank and the
+condition number are known exactly and are reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+logger = logging.getLogger(__name__)
+
+# Embedding tables are float32 at best: directions in which they vary by less than
+# their own rounding say nothing, and a map that divides by them amplifies noise.
+ILL_CONDITIONED = 1 / float(np.finfo(np.float32).eps)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PseudoInverse:
+    """The Moore-Penrose inverse of a matrix A [rows, columns], kept in factors.
+
+    With A = U diag(s) Vᵀ over the singular values above the cutoff,
+    A⁺ = V diag(1/s) Uᵀ.
+
+    Attributes:
+      u: [rows, rank], orthonormal columns.
+      s: [rank], descending.
+      vt: [rank, columns], orthonormal rows.
+      condition_number: largest over smallest singular value that was kept.
+      warnings: what a user should know before trusting a solution.
+    """
+
+    u: Float[np.ndarray, "rows rank"]
+    s: Float[np.ndarray, "rank"]
+    vt: Float[np.ndarray, "rank columns"]
+    condition_number: float
+    warnings: tuple[str, ...]
+
+    def __matmul__(
+        self, right: Float[np.ndarray, "rows k"]
+    ) -> Float[np.ndarray, "columns k"]:
+        """A⁺B: the minimum-norm X that minimizes ‖AX − B‖."""
+        return self.vt.T @ ((self.u.T @ right) / self.s[:, None])
+
+    def dense(self) -> Float[np.ndarray, "columns rows"]:
+        """A⁺ as one matrix."""
+        return (self.vt.T / self.s) @ self.u.T
+
+    def diagnostics(self) -> dict[str, Any]:
+        """What to report of the fit."""
+        return {
+            "rank": len(self.s),
+            "condition_number": self.condition_number,
+            "minimum_norm": len(self.s) < self.vt.shape[1],
+            "warnings": list(self.warnings),
+        }
+
+
+def check_rcond(rcond: float | None) -> None:
+    """Raises RecyclingError unless `rcond` is None or lies in [0, 1)."""
+    if rcond is not None and not 0 <= rcond < 1:
+        raise RecyclingError(
+            "expected rcond, the share of the largest singular value below which "
+            f"others count as zero, to be in [0, 1), got {rcond}."
+        )
+
+
+def pseudo_inverse(
+    matrix: Float[np.ndarray, "words dim"], rcond: float | None = None
+) -> PseudoInverse:
+    """Decomposes the source's embeddings.
+
+    Args:
+      matrix: float64 [words, dim].
+      rcond: singular values below this share of the largest count as zero; by
+        default float64's rounding, eps times the larger side.
+
+    Raises:
+      RecyclingError: every singular value is zero.
+    """
+    words, dim = matrix.shape
+    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+    if rcond is None:
+        rcond = float(np.finfo(np.float64).eps) * max(words, dim)
+    rank = int(np.sum(s > rcond * s[0]))
+    if rank == 0:
+        raise RecyclingError("the source's embeddings of these words are all zero.")
+    condition = float(s[0] / s[rank - 1])
+    warnings = tuple(_warnings(words, dim, rank, condition))
+    for warning in warnings:
+        logger.warning("warning: %s", warning)
+    return PseudoInverse(u[:, :rank], s[:rank], vt[:rank], condition, warnings)
+
+
+def _warnings(words: int, dim: int, rank: int, condition: float) -> list[str]:
+    found = []
+    if words < dim:
+        found.append(
+            f"{words} words determine only part of a map from {dim} dimensions; the "
+            "smallest such map (minimum norm) was taken, which drops what lies outside "
+            "the span of the words. More words would determine the rest."
+        )
+    if rank < min(words, dim):
+        found.append(
+            f"the source's embeddings of these words have rank {rank} where "
+            f"{min(words, dim)} was possible; the smallest map that fits was taken."
+        )
+    if condition > ILL_CONDITIONED:
+        found.append(
+            f"the source's embeddings are ill-conditioned (condition number "
+            f"{condition:.1e}, beyond what float32 resolves), so the map amplifies "
+            "noise. Set rcond, 1e-6 say, to leave out the directions at fault."
+        )
+    return found

@@ -1,0 +1,71 @@
+"""One registry of recyclers, for gin, command lines and sweeps alike."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import gin
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.recyclers.base import Recycler
+
+RecyclerClass = TypeVar("RecyclerClass", bound=type[Recycler])
+
+_BY_NAME: dict[str, type[Recycler]] = {}
+
+
+def register(cls: RecyclerClass) -> RecyclerClass:
+    """Class decorator: makes a recycler known by its name and aliases, and to gin as
+    `@recyclers.ClassName()`.
+
+    Raises:
+      ValueError: the name is taken.
+    """
+    for name in (cls.name, *cls.aliases):
+        if name in _BY_NAME:
+            raise ValueError(f"the recycler name {name!r} is taken by {_BY_NAME[name]}.")
+        _BY_NAME[name] = cls
+    return gin.register(cls, module="prompt_tuning_recycling.recyclers")
+
+
+def names() -> list[str]:
+    """Returns the recyclers' names, without aliases, in order of registration."""
+    return list(dict.fromkeys(cls.name for cls in _BY_NAME.values()))
+
+
+def get(name: str) -> type[Recycler]:
+    """Returns the recycler class of that name or alias.
+
+    Raises:
+      RecyclingError: unknown; names the nearest ones.
+    """
+    if name not in _BY_NAME:
+        raise RecyclingError(
+            f"there is no recycler {name!r}." + did_you_mean(name, _BY_NAME)
+        )
+    return _BY_NAME[name]
+
+
+def make(recycler: str | Recycler, **parameters: Any) -> Recycler:
+    """Returns a recycler from its name and parameters; a recycler as it is.
+
+    Raises:
+      RecyclingError: unknown name, or a parameter that the recycler does not have.
+    """
+    if isinstance(recycler, Recycler):
+        return dataclasses.replace(recycler, **parameters)
+    if not isinstance(recycler, str):
+        raise RecyclingError(
+            f"expected a recycler or its name ({', '.join(names())}), found "
+            f"{recycler!r}."
+        )
+    cls = get(recycler)
+    known = [field.name for field in dataclasses.fields(cls)]
+    for parameter in parameters:
+        if parameter not in known:
+            raise RecyclingError(
+                f"the recycler {cls.name} has no parameter {parameter!r}."
+                + did_you_mean(parameter, known)
+            )
+    return cls(**parameters)

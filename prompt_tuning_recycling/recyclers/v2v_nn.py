@@ -1,0 +1,195 @@
+"""`v2v-nn`: a small network between vocabularies."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.recyclers import base, registry
+
+# JAX takes most of a second to load, and only this recycler needs it.
+if TYPE_CHECKING:
+    import jax
+    from jaxtyping import Float
+
+    Params = dict[str, jax.Array]
+
+logger = logging.getLogger(__name__)
+
+
+@registry.register
+@dataclasses.dataclass(frozen=True)
+class VocabToVocabMLP(base.Recycler):
+    """A network trained to turn the source's embeddings into the target's.
+
+    Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), with LeCun-normal
+    weights and zero biases, minimizes the mean over words and dimensions of
+    ½(y − t)² by Adam. Each epoch goes through the words in a new order; a remainder
+    smaller than a batch is left out of that epoch. The whole training is one compiled
+    program on JAX's default device, in float32. The same seed on the same device and
+    versions gives the same bits.
+
+    A prompt far longer than the word embeddings (tuned prompts often are, by orders
+    of magnitude) lies outside what the network was trained on; look at the norms in
+    the report, and compare with `v2v-lin`.
+
+    Lester et al. 2022 (v2v-nn), https://arxiv.org/abs/2208.05577.
+
+    Attributes:
+      hidden_scale: width of the hidden layer, as a multiple of the target's width.
+      batch_size: words in a step; all of them if there are fewer.
+      learning_rate: Adam's.
+      epochs: passes over the words.
+      seed: for the initial weights and the order of the words.
+    """
+
+    name = "v2v-nn"
+    aliases = ("jax-nn",)
+
+    hidden_scale: int = 4
+    batch_size: int = 50
+    learning_rate: float = 3e-4
+    epochs: int = 25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in ("hidden_scale", "batch_size", "epochs"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise RecyclingError(
+                    f"expected {field} to be a whole number of at least 1, got {value}."
+                )
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise RecyclingError(
+                f"expected learning_rate to be above 0, got {self.learning_rate}."
+            )
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise RecyclingError(
+                f"expected seed to be a whole number from 0 to 2**32 - 1, got {self.seed}."
+            )
+
+    def _fit(
+        self,
+        source: Float[np.ndarray, "words source_dim"],
+        target: Float[np.ndarray, "words target_dim"],
+    ) -> tuple[base.Arrays, dict[str, Any]]:
+        import jax
+
+        words, width = target.shape
+        hidden = self.hidden_scale * width
+        # On accelerators matrix products default to less than float32, too coarse for
+        # a regression whose residual is the point.
+        with jax.default_matmul_precision("highest"):
+            params, losses = _train(
+                jax.random.key(self.seed),
+                source.astype(np.float32),
+                target.astype(np.float32),
+                self.learning_rate,
+                hidden=hidden,
+                batch_size=min(self.batch_size, words),
+                epochs=self.epochs,
+            )
+        arrays = {name: np.asarray(value) for name, value in params.items()}
+        losses = [float(loss) for loss in np.asarray(losses)]
+        if not all(np.isfinite(value).all() for value in arrays.values()):
+            raise RecyclingError(
+                f"the training of {self.name} diverged. Lower learning_rate (it is "
+                f"{self.learning_rate})."
+            )
+        logger.info("%s: loss %.6g after %d epochs", self.name, losses[-1], self.epochs)
+        return arrays, {
+            "training_loss_by_epoch": losses,
+            "training_loss": losses[-1],
+            "warnings": [],
+        }
+
+    def _apply(
+        self, arrays: base.Arrays, prompt: Float[np.ndarray, "length source_dim"]
+    ) -> Float[np.ndarray, "length target_dim"]:
+        # Small enough for the host, where it is the same to the bit whether the
+        # network was just trained or loaded on a machine without JAX.
+        wide = {name: value.astype(np.float64) for name, value in arrays.items()}
+        hidden = np.maximum(prompt @ wide["hidden_kernel"] + wide["hidden_bias"], 0)
+        return hidden @ wide["output_kernel"] + wide["output_bias"]
+
+    def _source_dim(self, arrays: base.Arrays) -> int:
+        return arrays["hidden_kernel"].shape[0]
+
+
+def _train(
+    key: jax.Array,
+    source: Float[np.ndarray, "words source_dim"],
+    target: Float[np.ndarray, "words target_dim"],
+    learning_rate: float,
+    *,
+    hidden: int,
+    batch_size: int,
+    epochs: int,
+) -> tuple[Params, jax.Array]:
+    """Returns the network's parameters and the mean loss of each epoch [epochs]."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    steps = len(source) // batch_size
+    optimizer = optax.adam(learning_rate)
+
+    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+        layer = jax.nn.relu(x @ params["hidden_kernel"] + params["hidden_bias"])
+        prediction = layer @ params["output_kernel"] + params["output_bias"]
+        return jnp.mean(optax.squared_error(prediction, y)) / 2
+
+    @jax.jit
+    def train(key: jax.Array, source: jax.Array, target: jax.Array) -> Any:
+        def step(carry: Any, batch: jax.Array) -> Any:
+            params, state = carry
+            value, gradient = jax.value_and_grad(loss)(
+                params, source[batch], target[batch]
+            )
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(params, updates), state), value
+
+        def epoch(carry: Any, number_and_key: Any) -> Any:
+            number, key = number_and_key
+            order = jax.random.permutation(key, len(source))[: steps * batch_size]
+            carry, values = jax.lax.scan(step, carry, order.reshape(steps, batch_size))
+            mean = values.mean()
+            jax.debug.callback(_progress, number, mean, epochs)
+            return carry, mean
+
+        init_key, order_key = jax.random.split(key)
+        params = _initial(init_key, source.shape[1], hidden, target.shape[1])
+        scanned = (jnp.arange(epochs), jax.random.split(order_key, epochs))
+        (params, _), losses = jax.lax.scan(
+            epoch, (params, optimizer.init(params)), scanned
+        )
+        return params, losses
+
+    return jax.block_until_ready(train(key, source, target))
+
+
+def _initial(
+    key: jax.Array, source_dim: int, hidden: int, target_dim: int
+) -> Params:
+    import jax
+    import jax.numpy as jnp
+
+    hidden_key, output_key = jax.random.split(key)
+    lecun_normal = jax.nn.initializers.lecun_normal()
+    return {
+        "hidden_kernel": lecun_normal(hidden_key, (source_dim, hidden), jnp.float32),
+        "hidden_bias": jnp.zeros(hidden),
+        "output_kernel": lecun_normal(output_key, (hidden, target_dim), jnp.float32),
+        "output_bias": jnp.zeros(target_dim),
+    }
+
+
+def _progress(number: Any, loss: Any, epochs: int) -> None:
+    every = max(1, epochs // 5)
+    if (int(number) + 1) % every == 0 and int(number) + 1 < epochs:
+        logger.info("v2v-nn: epoch %d of %d, loss %.6g", number + 1, epochs, loss)

@@ -1,0 +1,185 @@
+"""Recycle one prompt for another model.
+
+Reads some thousand word embeddings of the model the prompt was tuned on and of the
+model it is wanted for, learns a map from the one to the other, and applies it to the
+prompt. Needs no task data, no training of either model, and no T5X.
+
+  python -m prompt_tuning_recycling.run_recycle \\
+    --source_model=/models/source/checkpoint_1100000 \\
+    --target_model=/models/target/checkpoint_1100000 \\
+    --prompt_path=/prompts/sst2.npy --output_path=/prompts/sst2-for-target.npy \\
+    --recycler=v2v-lin --report
+
+Beside the prompt lies its provenance, <output_path>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from prompt_tuning_recycling import command_line, prompts, recyclers, report_text
+from prompt_tuning_recycling.checkpoints import EMBEDDING, open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import check_writable
+from prompt_tuning_recycling.recycled_prompt import recycle_prompt
+from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    Raises:
+      RecyclingError: something given cannot be used; nothing was written.
+    """
+    flags = _parser().parse_args(arguments)
+    recycler = _recycler(flags)
+    for output in filter(None, (flags.save_recycler, flags.output_path)):
+        check_writable(output)
+    checkpoint = open_checkpoint(flags.prompt_path)
+    if flags.report:
+        prompt = prompts.load_prompt(checkpoint, flags.prompt_name)
+        print(report_text.prompt_text(prompt, str(checkpoint.path)), flush=True)
+    recycled = recycle_prompt(
+        flags.source_model,
+        flags.target_model,
+        checkpoint,
+        words=_words(flags),
+        recycler=recycler,
+        embedding=flags.embedding_name,
+        prompt_name=flags.prompt_name,
+    )
+    if flags.save_recycler:
+        recycled.fitted.save(flags.save_recycler)
+    prompts.save_prompt(recycled, flags.output_path)
+    if flags.report:
+        print(report_text.report_text(recycled.report))
+    print(f"wrote {flags.output_path} {list(recycled.array.shape)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.parser("prompt_tuning_recycling.run_recycle", __doc__)
+    models = parser.add_argument_group("what to recycle")
+    checkpoint = (
+        "a checkpoint that T5X wrote (checkpoint_N, or the MODEL_DIR it lies in, which "
+        "means its newest step) or a numpy file"
+    )
+    models.add_argument(
+        "--source_model",
+        required=True,
+        help=f"the model the prompt was tuned on: {checkpoint} of its embedding table",
+    )
+    models.add_argument(
+        "--target_model", required=True, help="the model the prompt is wanted for"
+    )
+    models.add_argument(
+        "--prompt_path",
+        required=True,
+        help=f"the prompt: a numpy file [length, width], or {checkpoint}",
+    )
+    models.add_argument(
+        "--output_path",
+        required=True,
+        help="where the recycled prompt goes, a numpy file of exactly that name",
+    )
+    models.add_argument(
+        "--embedding_name",
+        default=EMBEDDING,
+        help="the embedding table's name in the checkpoints",
+    )
+    models.add_argument(
+        "--prompt_name",
+        help="the prompt's name in its checkpoint (found by itself if there is one)",
+    )
+
+    words = parser.add_argument_group("words to learn the map from")
+    words.add_argument(
+        "--filtered_word",
+        metavar="JSON",
+        help='a word list {"<vocabulary index>": "<piece>", ...} (default: the '
+        "package's English words of the T5 vocabulary)",
+    )
+    words.add_argument("--num_words", type=int, default=NUM_WORDS, help="how many")
+    words.add_argument(
+        "--word_offset", type=int, default=WORD_OFFSET, help="how many to skip first"
+    )
+    words.add_argument(
+        "--words_of_text",
+        metavar="TEXT",
+        help="instead of a list, the pieces of this text (with --vocabulary)",
+    )
+    words.add_argument(
+        "--vocabulary",
+        metavar="MODEL",
+        help="the models' SentencePiece file, for --words_of_text",
+    )
+
+    method = parser.add_argument_group("how")
+    method.add_argument(
+        "--recycler",
+        default=recyclers.VocabToVocabMLP.name,
+        metavar="{" + ",".join(recyclers.names()) + "}",
+        help="a small network (v2v-nn), or a linear map (v2v-lin, lin-comb: the same "
+        "map, in a second)",
+    )
+    network = recyclers.VocabToVocabMLP()
+    for name, purpose in (
+        ("hidden_scale", "v2v-nn: hidden layer, as a multiple of the target's width"),
+        ("batch_size", "v2v-nn: words in a step"),
+        ("learning_rate", "v2v-nn: Adam's learning rate"),
+        ("epochs", "v2v-nn: passes over the words"),
+        ("seed", "v2v-nn: for initial weights and the order of words"),
+    ):
+        default = getattr(network, name)
+        method.add_argument(
+            f"--{name}", type=type(default), default=default, help=purpose
+        )
+    method.add_argument(
+        "--rcond",
+        type=float,
+        help="v2v-lin, lin-comb: singular values below this share of the largest count "
+        "as zero (default: float64's rounding)",
+    )
+
+    output = parser.add_argument_group("what else to write")
+    output.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="print how it went: residuals, conditioning, norms, nearest words",
+    )
+    output.add_argument(
+        "--save_recycler",
+        metavar="FILE",
+        help="also write the learned map (safetensors), to apply to further prompts",
+    )
+    return parser
+
+
+def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:
+    """The recycler of that name, with those of its parameters that have a flag."""
+    cls = recyclers.get(flags.recycler)
+    given = vars(flags)
+    return cls(
+        **{
+            field.name: given[field.name]
+            for field in dataclasses.fields(cls)
+            if field.name in given
+        }
+    )
+
+
+def _words(flags: argparse.Namespace) -> Words:
+    if flags.words_of_text is None:
+        return Words.from_list(flags.filtered_word, flags.num_words, flags.word_offset)
+    if flags.vocabulary is None:
+        raise RecyclingError(
+            "--words_of_text needs --vocabulary, the models' SentencePiece file, to "
+            "know the text's pieces."
+        )
+    return Words.from_text(flags.words_of_text, flags.vocabulary)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line.run(main))

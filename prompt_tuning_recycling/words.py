@@ -1,0 +1,229 @@
+"""Words: the vocabulary rows a recycler is fitted on.
+
+A word list is JSON, `{"<vocabulary index>": "<piece>", ...}`, in the format of the
+paper's code. The package's own list (docs/word_list.md) holds the English words of
+the T5 vocabulary in the order of their indices, the most frequent first. The first
+1000 are skipped by default: function words and fragments of words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+NUM_WORDS = 4000
+WORD_OFFSET = 1000
+MAX_HELD_OUT = 1000
+MIN_WORDS = 2
+PACKAGED_LIST = "english_words_t5.json"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Words:
+    """The rows a recycler is fitted on, and rows it is judged on.
+
+    Attributes:
+      rows: int64 [words], vocabulary indices to fit on.
+      held_out: int64 [held_out], indices that the fit does not see, on which the
+        report measures how the map generalizes; may be empty.
+      pieces: index -> piece, for the indices whose piece is known.
+      origin: where the rows come from, for provenance.
+
+    Raises:
+      RecyclingError: fewer than two rows, a negative one, or the same one twice.
+    """
+
+    rows: Int[np.ndarray, "words"]
+    held_out: Int[np.ndarray, "held_out"] = dataclasses.field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )
+    pieces: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.rows) < MIN_WORDS:
+            raise RecyclingError(
+                f"a recycler is fitted on at least {MIN_WORDS} words, but there are "
+                f"only {len(self.rows)}. Give more words."
+            )
+        if self.rows.min() < 0:
+            raise RecyclingError(
+                f"a vocabulary index cannot be negative, but {self.rows.min()} is "
+                "among the words."
+            )
+        if len(np.unique(self.rows)) != len(self.rows):
+            values, counts = np.unique(self.rows, return_counts=True)
+            raise RecyclingError(
+                f"vocabulary index {values[counts > 1][0]} is among the words more "
+                "than once; give each once."
+            )
+
+    @classmethod
+    def from_list(
+        cls,
+        path: epath.PathLike | None = None,
+        num_words: int | None = NUM_WORDS,
+        word_offset: int = WORD_OFFSET,
+    ) -> Words:
+        """The entries `word_offset` to `word_offset + num_words` of a word list.
+
+        Held out are up to 1000 others: those that follow, then the skipped ones.
+
+        Args:
+          path: a JSON word list; None means the package's English one.
+          num_words: how many; None means all from `word_offset` on.
+          word_offset: how many to skip at the beginning.
+
+        Raises:
+          RecyclingError: the list is malformed, or too short for these numbers.
+        """
+        pieces, digest = _load_word_list(path)
+        name = str(path) if path is not None else f"packaged:{PACKAGED_LIST}"
+        if word_offset < 0 or (num_words is not None and num_words < MIN_WORDS):
+            raise RecyclingError(
+                f"expected num_words of at least {MIN_WORDS} and word_offset of at "
+                f"least 0, got {num_words} and {word_offset}."
+            )
+        wanted = MIN_WORDS if num_words is None else num_words
+        if len(pieces) < word_offset + wanted:
+            raise RecyclingError(
+                f"the word list {name} has {len(pieces)} words: too few to skip "
+                f"{word_offset} and take {wanted}. Lower word_offset or num_words, "
+                "or give a longer list."
+            )
+        end = len(pieces) if num_words is None else word_offset + num_words
+        indices = np.fromiter(pieces, np.int64, len(pieces))
+        others = np.concatenate([indices[end:], indices[:word_offset]])
+        return cls(
+            rows=indices[word_offset:end],
+            held_out=others[:MAX_HELD_OUT],
+            pieces=pieces,
+            origin={
+                "word_list": name,
+                "word_list_sha256": digest,
+                "num_words": end - word_offset,
+                "word_offset": word_offset,
+            },
+        )
+
+    @classmethod
+    def from_text(cls, text: str, vocabulary: epath.PathLike) -> Words:
+        """The distinct pieces of a text, in order (as for the paper's "wayward"
+        prompts, which are fitted on the pieces of the text they keep close to).
+
+        Args:
+          text: any text.
+          vocabulary: the model's SentencePiece file.
+
+        Raises:
+          RecyclingError: no such vocabulary, or fewer than two distinct pieces.
+        """
+        processor = load_vocabulary(vocabulary)
+        indices = list(dict.fromkeys(processor.encode(text)))
+        return cls(
+            rows=np.asarray(indices, np.int64),
+            pieces={index: processor.id_to_piece(index) for index in indices},
+            origin={"text": text, "vocabulary": str(vocabulary)},
+        )
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[int] | Int[np.ndarray, "words"], held_out: Sequence[int] = ()
+    ) -> Words:
+        """Rows given outright.
+
+        Raises:
+          RecyclingError: not whole numbers, or as for the class.
+        """
+        return cls(
+            rows=_as_indices(rows),
+            held_out=_as_indices(held_out),
+            origin={"rows": "given outright"},
+        )
+
+
+def load_vocabulary(path: epath.PathLike) -> Any:
+    """Returns the `sentencepiece.SentencePieceProcessor` of a model file.
+
+    Raises:
+      RecyclingError: there is no such file, or it is not a SentencePiece model.
+    """
+    import sentencepiece  # Not needed for word lists; kept out of their start-up.
+
+    path = as_path(path)
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+    except (OSError, RuntimeError) as error:
+        raise RecyclingError(
+            f"cannot read the vocabulary {path}: expected a SentencePiece model "
+            f"(for T5: sentencepiece.model), found: {error}"
+        ) from error
+
+
+def _load_word_list(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
+    """A list's index -> piece, in its order, and the SHA-256 of its file."""
+    if path is None:
+        data = importlib.resources.files(__package__).joinpath("data", PACKAGED_LIST)
+        content = data.read_bytes()
+    else:
+        try:
+            content = as_path(path).read_bytes()
+        except OSError as error:
+            raise RecyclingError(
+                f"cannot read the word list {os.fspath(path)}: "
+                f"{error.strerror or error}. Expected a JSON file "
+                '{"<vocabulary index>": "<piece>", ...}.'
+            ) from error
+    return _parse(content, path), hashlib.sha256(content).hexdigest()
+
+
+def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
+    expected = 'expected JSON {"<vocabulary index>": "<piece>", ...}'
+    try:
+        entries = json.loads(content, object_pairs_hook=list)
+    except ValueError as error:
+        raise RecyclingError(
+            f"the word list {path} is malformed: {expected}, found: {error}"
+        ) from error
+    is_object = isinstance(entries, list) and all(
+        isinstance(entry, tuple) for entry in entries
+    )
+    if not is_object or not entries:
+        raise RecyclingError(f"the word list {path} is malformed or empty: {expected}.")
+    pieces: dict[int, str] = {}
+    for key, piece in entries:
+        if not key.isdecimal() or not isinstance(piece, str):
+            raise RecyclingError(
+                f"the word list {path} is malformed: {expected}, found the entry "
+                f"{key!r}: {piece!r}."
+            )
+        if int(key) in pieces:
+            raise RecyclingError(
+                f"the word list {path} has the vocabulary index {key} more than once."
+            )
+        pieces[int(key)] = piece
+    return pieces
+
+
+def _as_indices(rows: Sequence[int] | Int[np.ndarray, "words"]) -> np.ndarray:
+    array = np.asarray(rows)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise RecyclingError(
+            f"rows must be a list of whole numbers, got dtype {array.dtype} with shape "
+            f"{array.shape}."
+        )
+    return array.astype(np.int64)

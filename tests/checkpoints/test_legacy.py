@@ -1,0 +1,70 @@
+import msgpack
+import numpy as np
+import pytest
+
+from prompt_tuning_recycling import RecyclingError, open_checkpoint
+from prompt_tuning_recycling.checkpoints import LegacyCheckpoint
+
+EMBEDDING = "target/token_embedder/embedding"
+
+
+@pytest.fixture
+def step(tmp_path, write_legacy, source_table):
+    return write_legacy(tmp_path / "checkpoint_1", {EMBEDDING: source_table})
+
+
+def test_the_state_file_itself_can_be_given(step, source_table):
+    checkpoint = open_checkpoint(step / "checkpoint")
+    np.testing.assert_array_equal(checkpoint.read(EMBEDDING), source_table)
+
+
+def test_empty_optimizer_states_are_not_parameters(step):
+    state = {"optimizer": {"target": {}, "state": {"m": None}}}
+    (step / "checkpoint").write_bytes(msgpack.packb(state))
+    assert LegacyCheckpoint(step).keys() == []
+
+
+@pytest.mark.parametrize("keep", [0, 1, 20, -3])
+def test_a_state_file_cut_short_is_reported(step, keep):
+    state = step / "checkpoint"
+    state.write_bytes(state.read_bytes()[:keep])
+    with pytest.raises(RecyclingError, match="known format|not the msgpack|damaged"):
+        LegacyCheckpoint(step).read(EMBEDDING)
+
+
+def test_a_state_file_of_something_else_is_reported(step):
+    (step / "checkpoint").write_bytes(msgpack.packb([1, 2]))
+    with pytest.raises(RecyclingError, match="expected a dictionary, found list"):
+        open_checkpoint(step)
+
+
+def test_an_inlined_object_array_is_refused(step):
+    array = msgpack.ExtType(1, msgpack.packb([[1], "object", b"12345678"]))
+    state = {"optimizer": {"target": {"a": array}}}
+    (step / "checkpoint").write_bytes(msgpack.packb(state))
+    with pytest.raises(RecyclingError, match="not a parameter"):
+        open_checkpoint(step)
+
+
+def test_a_missing_folder_is_reported(step):
+    folder = step / EMBEDDING.replace("/", ".")
+    folder.rename(step / "elsewhere")
+    with pytest.raises(RecyclingError, match=f"folder {folder.name}/ is missing"):
+        open_checkpoint(step).read(EMBEDDING)
+
+
+@pytest.mark.parametrize("rows", [[0], [383], None])
+def test_a_missing_chunk_is_an_error_not_zeros(step, rows):
+    (step / EMBEDDING.replace("/", ".") / "0.0").unlink()
+    checkpoint = open_checkpoint(step)
+    with pytest.raises(RecyclingError, match="missing or damaged"):
+        checkpoint.read(EMBEDDING) if rows is None else checkpoint.take(EMBEDDING, rows)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -30])
+@pytest.mark.parametrize("rows", [[0], [383]])
+def test_a_chunk_cut_short_is_reported(step, keep, rows):
+    chunk = step / EMBEDDING.replace("/", ".") / "0.0"
+    chunk.write_bytes(chunk.read_bytes()[:keep])
+    with pytest.raises(RecyclingError, match="damaged"):
+        open_checkpoint(step).take(EMBEDDING, rows)

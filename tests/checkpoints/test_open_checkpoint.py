@@ -1,0 +1,56 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from prompt_tuning_recycling import RecyclingError, files, open_checkpoint
+
+EMBEDDING = "target/token_embedder/embedding"
+
+
+def test_nothing_there_lists_the_steps_that_are(tmp_path, write_legacy, source_table):
+    write_legacy(tmp_path / "checkpoint_10", {EMBEDDING: source_table})
+    with pytest.raises(RecyclingError, match="Steps there: checkpoint_10"):
+        open_checkpoint(tmp_path / "checkpoint_11")
+
+
+def test_nothing_there_not_even_a_folder(tmp_path):
+    with pytest.raises(RecyclingError, match="does not exist.*no folder .*nowhere"):
+        open_checkpoint(tmp_path / "nowhere" / "checkpoint_1")
+
+
+def test_an_empty_path(tmp_path):
+    with pytest.raises(RecyclingError, match="path is empty"):
+        open_checkpoint("")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.pkl", pickle.dumps([1]), "a pickle, which is never loaded"),
+        ("p.npy", pickle.dumps(np.zeros(3)), "a pickle, which is never loaded"),
+        ("p.npz", b"PK\x03\x04rest", "a zip archive"),
+        ("p.txt", b"hello", "of no known format"),
+        ("empty", b"", "of no known format"),
+        (
+            "checkpoint",
+            b'model_checkpoint_path: "model.ckpt-1"\n',
+            "a TensorFlow checkpoint",
+        ),
+    ],
+)
+def test_other_files_are_refused_by_what_they_are(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecyclingError, match=message):
+        open_checkpoint(tmp_path / name)
+
+
+def test_an_unknown_kind_of_address():
+    with pytest.raises(RecyclingError, match="expected a local path.*found ftp://"):
+        open_checkpoint("ftp://host/checkpoint_1")
+
+
+def test_an_object_store_without_its_library(monkeypatch):
+    monkeypatch.setattr(files, "_LIBRARIES", {"gs": ("no_such_library",)})
+    with pytest.raises(RecyclingError, match=r"prompt_tuning_recycling\[gs\]"):
+        open_checkpoint("gs://bucket/checkpoint_1")

@@ -1,0 +1,193 @@
+"""Fixtures: small models, and checkpoints of every format written by real writers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import flax.serialization
+import flax.traverse_util
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import tensorstore as ts
+
+from prompt_tuning_recycling import command_line
+
+EMBEDDING = "target/token_embedder/embedding"
+PROMPT = "target/encoder/prompt/prompt/prompt"
+VOCABULARY_SIZE = 384
+SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
+CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+    """Real checkpoints and prompts that are not part of the project."""
+    default = CHECKOUT.parent / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("PROMPT_RECYCLING_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"the real checkpoints and prompts are not here ({folder})")
+    return folder
+
+
+@pytest.fixture
+def source_table(rng) -> np.ndarray:
+    return rng.normal(size=(VOCABULARY_SIZE, SOURCE_DIM)).astype(np.float32)
+
+
+@pytest.fixture
+def target_table(rng, source_table) -> np.ndarray:
+    """Embeddings that are a noisy linear image of the source's."""
+    image = source_table @ rng.normal(size=(SOURCE_DIM, TARGET_DIM))
+    return (image + rng.normal(size=image.shape)).astype(np.float32)
+
+
+@pytest.fixture
+def prompt(rng) -> np.ndarray:
+    return (3 * rng.normal(size=(LENGTH, SOURCE_DIM))).astype(np.float32)
+
+
+def as_tree(arrays: dict[str, Any]) -> dict[str, Any]:
+    return flax.traverse_util.unflatten_dict(arrays, sep="/")
+
+
+@pytest.fixture
+def write_orbax() -> Callable[..., pathlib.Path]:
+    """Writes a step as T5X does today, through Orbax itself."""
+
+    def write(step, arrays, *, ocdbt=True, zarr3=False, chunk_rows=None) -> pathlib.Path:
+        tree = as_tree(arrays)
+        handler = ocp.PyTreeCheckpointHandler(use_ocdbt=ocdbt, use_zarr3=zarr3)
+        args = None
+        if chunk_rows:
+            import jax
+
+            save_args = jax.tree.map(
+                lambda a: ocp.SaveArgs(chunk_byte_size=chunk_rows * a[:1].nbytes), tree
+            )
+            args = {"save_args": save_args}
+        with ocp.Checkpointer(handler) as checkpointer:
+            checkpointer.save(step / "state", tree, **(args or {}))
+        return step
+
+    return write
+
+
+@pytest.fixture
+def write_legacy() -> Callable[..., pathlib.Path]:
+    """Writes a step as T5X did before Orbax: msgpack, and zarr folders beside it."""
+
+    def write(
+        step, arrays, *, driver="file", inlined=(), chunk_rows=None, compressor="gzip"
+    ) -> pathlib.Path:
+        step.mkdir(parents=True)
+        state = {}
+        for name, array in arrays.items():
+            array = np.asarray(array)
+            if name in inlined or array.ndim == 0:
+                state[name] = array
+                continue
+            folder = name.replace("/", ".") + "/"
+            bfloat16 = array.dtype.name == "bfloat16"
+            metadata = {
+                "shape": list(array.shape),
+                "chunks": [chunk_rows or array.shape[0], *array.shape[1:]],
+                "dtype": "bfloat16" if bfloat16 else array.dtype.str,
+                "compressor": compressor and {"id": compressor, "level": 1},
+                "dimension_separator": ".",
+            }
+            ts.open(
+                {
+                    "driver": "zarr",
+                    "kvstore": {"driver": "file", "path": f"{step}/{folder}"},
+                    "metadata": metadata,
+                },
+                create=True,
+            ).result().write(array).result()
+            kvstore = {"driver": driver, "path": folder}
+            if driver == "gs":
+                kvstore = {"driver": "gcs", "bucket": "b", "path": f"old/{folder}"}
+            state[name] = {"driver": "zarr", "kvstore": kvstore, "metadata": {}}
+        record = {"version": 3, "optimizer": as_tree(state)}
+        data = flax.serialization.msgpack_serialize(record)
+        (step / "checkpoint").write_bytes(data)
+        return step
+
+    return write
+
+
+FORMATS = {
+    "orbax-ocdbt": ("write_orbax", {}),
+    "orbax-ocdbt-zarr3": ("write_orbax", {"zarr3": True}),
+    "orbax-folders": ("write_orbax", {"ocdbt": False}),
+    "orbax-folders-zarr3": ("write_orbax", {"ocdbt": False, "zarr3": True}),
+    "legacy-file": ("write_legacy", {}),
+    "legacy-gfile": ("write_legacy", {"driver": "gfile"}),
+    "legacy-gs": ("write_legacy", {"driver": "gs"}),
+    "legacy-inlined": ("write_legacy", {"inlined": (EMBEDDING, PROMPT)}),
+    "legacy-chunked": ("write_legacy", {"chunk_rows": 100}),
+    "legacy-uncompressed": ("write_legacy", {"compressor": None}),
+}
+
+
+@pytest.fixture(params=FORMATS)
+def write_any(request) -> Callable[..., pathlib.Path]:
+    """Writes a step in each of T5X's formats in turn."""
+    fixture, options = FORMATS[request.param]
+    write = request.getfixturevalue(fixture)
+    return lambda step, arrays: write(step, arrays, **options)
+
+
+@pytest.fixture
+def word_list(tmp_path) -> pathlib.Path:
+    """300 words, of indices in no simple relation to their place in the list."""
+    path = tmp_path / "words.json"
+    entries = {str(3 + i): f"\u2581word{i}" for i in range(300)}
+    path.write_text(json.dumps(entries))
+    return path
+
+
+@pytest.fixture
+def files(
+    tmp_path, source_table, target_table, prompt, word_list, write_orbax, write_legacy
+) -> dict[str, str]:
+    """Flags of a `run_recycle` that works, cheap enough to run in every test."""
+    write_orbax(tmp_path / "source/checkpoint_7", {EMBEDDING: source_table})
+    write_legacy(tmp_path / "target/checkpoint_9", {EMBEDDING: target_table})
+    np.save(tmp_path / "prompt.npy", prompt)
+    return {
+        "source_model": str(tmp_path / "source"),
+        "target_model": str(tmp_path / "target"),
+        "prompt_path": str(tmp_path / "prompt.npy"),
+        "output_path": str(tmp_path / "out" / "recycled"),
+        "filtered_word": str(word_list),
+        "num_words": "200",
+        "word_offset": "10",
+        "recycler": "v2v-lin",
+    }
+
+
+@pytest.fixture
+def run() -> Callable[..., int]:
+    """Runs a command line in this process: its exit code, as the shell would see it."""
+
+    def run(main, flags: dict[str, str | None]) -> int:
+        arguments = [
+            f"--{name}" if value is None else f"--{name}={value}"
+            for name, value in flags.items()
+        ]
+        try:
+            return command_line.run(main, arguments)
+        except SystemExit as stop:  # argparse, on a flag that it cannot parse.
+            return int(stop.code or 0)
+
+    return run
