@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import Checkpoint, NumpyFile, open_checkpoint
+from prompt_tuning_recycling.checkpoints import ArrayInMemory, Checkpoint, open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, check_writable, write_atomically
 
@@ -58,7 +58,7 @@ def find_prompt(checkpoint: Checkpoint) -> str:
       RecyclingError: it has none, or several and none where prompt-tuning puts it.
     """
     names = checkpoint.keys()
-    if isinstance(checkpoint, NumpyFile):
+    if isinstance(checkpoint, ArrayInMemory):
         return names[0]
     if PROMPT in names:
         return PROMPT
@@ -138,9 +138,9 @@ def load_provenance(path: epath.PathLike) -> dict[str, Any]:
     """
     beside = provenance_path(path)
     try:
-        record = json.loads(beside.read_text())
+        record = dict(json.loads(beside.read_text()))
         digest = hashlib.sha256(as_path(path).read_bytes()).hexdigest()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise RecyclingError(
             f"cannot read {beside}, the provenance of {os.fspath(path)}: {error}"
         ) from error

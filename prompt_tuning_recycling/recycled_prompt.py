@@ -108,6 +108,10 @@ def recycle_prompt(
     recycled = fitted.apply(tuned)
     done = time.monotonic()
 
+    residual = {
+        "fitted_words": _residual(fitted, source_rows[:count], target_rows[:count]),
+        "held_out_words": _residual(fitted, source_rows[count:], target_rows[count:]),
+    }
     report = {
         "format": provenance.FORMAT,
         "source": provenance.parameter(source, embedding, source_rows),
@@ -121,18 +125,14 @@ def recycle_prompt(
         },
         "recycler": {"name": recycler.name, "parameters": recycler.parameters()},
         "fit": dict(fitted.diagnostics),
-        "residual": {
-            "fitted_words": _residual(fitted, source_rows[:count], target_rows[:count]),
-            "held_out_words": _residual(
-                fitted, source_rows[count:], target_rows[count:]
-            ),
-        },
+        "residual": residual,
         "row_norms": {
             "source_prompt": provenance.norms(tuned),
             "recycled_prompt": provenance.norms(recycled),
             "source_embeddings": provenance.norms(source_rows),
             "target_embeddings": provenance.norms(target_rows),
         },
+        "warnings": _warnings(fitted, residual["held_out_words"]),
         "nearest_pieces": provenance.nearest_pieces(
             recycled, target_rows, rows, words.pieces
         ),
@@ -209,3 +209,18 @@ def _residual(
     wide = target.astype(np.float64)
     mapped = fitted.apply(source)
     return float(np.linalg.norm(mapped - wide) / np.linalg.norm(wide))
+
+
+def _warnings(fitted: FittedRecycler, held_out_residual: float | None) -> list[str]:
+    """What a user should know before trusting the prompt."""
+    warnings = list(fitted.diagnostics["warnings"])
+    if held_out_residual is not None and held_out_residual >= 1:
+        unhelpful = (
+            "on words the fit has not seen, the map does no better than mapping every "
+            f"word to zero (residual {held_out_residual:.3f}): these two models' "
+            "embeddings have nothing in common that this recycler finds, and the "
+            "recycled prompt is not likely to work."
+        )
+        logger.warning("warning: %s", unhelpful)
+        warnings.append(unhelpful)
+    return warnings

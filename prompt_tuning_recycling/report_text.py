@@ -57,6 +57,7 @@ def report_text(report: Mapping[str, Any]) -> str:
     ):
         lines.append(f"  {label:13} {_norms(report['row_norms'][key])}")
     lines.extend(_nearest_lines(report["nearest_pieces"]))
+    lines.extend(f"Warning       {warning}" for warning in report["warnings"])
     return "\n".join(lines)
 
 
@@ -69,7 +70,6 @@ def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
     if "training_loss" in fit:
         first, last = fit["training_loss_by_epoch"][0], fit["training_loss"]
         lines.append(f"  loss        {first:.4g} in the first epoch, {last:.4g} in the last")
-    lines.extend(f"  WARNING     {warning}" for warning in fit["warnings"])
     return lines
 
 

@@ -166,7 +166,11 @@ def load_vocabulary(path: epath.PathLike) -> Any:
 
     path = as_path(path)
     try:
-        return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+        model = path.read_bytes()
+        # SentencePiece takes an empty file for "load later".
+        if not model:
+            raise RuntimeError("an empty file")
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
     except (OSError, RuntimeError) as error:
         raise RecyclingError(
             f"cannot read the vocabulary {path}: expected a SentencePiece model "

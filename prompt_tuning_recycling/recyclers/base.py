@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
     Arrays = Mapping[str, np.ndarray]
+
+logger = logging.getLogger(__name__)
 
 MIN_WORDS = 2
 _FORMAT = "prompt_tuning_recycling/recycler/1"
@@ -64,6 +67,8 @@ class Recycler(abc.ABC):
         arrays, diagnostics = self._fit(
             _checked_embeddings(source, "source"), _checked_embeddings(target, "target")
         )
+        for warning in diagnostics["warnings"]:
+            logger.warning("warning: %s", warning)
         return FittedRecycler(self, arrays, diagnostics)
 
     @abc.abstractmethod

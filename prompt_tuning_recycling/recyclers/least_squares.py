@@ -7,7 +7,6 @@ condition number are known exactly and are reported.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from prompt_tuning_recycling.errors import RecyclingError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-logger = logging.getLogger(__name__)
 
 # Embedding tables are float32 at best: directions in which they vary by less than
 # their own rounding say nothing, and a map that divides by them amplifies noise.
@@ -96,8 +93,6 @@ def pseudo_inverse(
         raise RecyclingError("the source's embeddings of these words are all zero.")
     condition = float(s[0] / s[rank - 1])
     warnings = tuple(_warnings(words, dim, rank, condition))
-    for warning in warnings:
-        logger.warning("warning: %s", warning)
     return PseudoInverse(u[:, :rank], s[:rank], vt[:rank], condition, warnings)
 
 

@@ -1,0 +1,72 @@
+"""Rank-deficient and ill-conditioned systems are solved with care, and say so."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from prompt_tuning_recycling import RecyclingError, recyclers
+from prompt_tuning_recycling.recyclers import least_squares
+
+
+@pytest.fixture(params=["v2v-lin", "lin-comb"])
+def linear(request):
+    return request.param
+
+
+def test_a_regular_system_has_no_warnings(source_table, target_table, linear):
+    fit = recyclers.make(linear).fit(source_table, target_table).diagnostics
+    assert fit["rank"] == 12
+    assert not fit["minimum_norm"]
+    assert fit["warnings"] == []
+    singular = np.linalg.svd(source_table.astype(np.float64), compute_uv=False)
+    assert fit["condition_number"] == pytest.approx(singular[0] / singular[-1])
+
+
+def test_fewer_words_than_dimensions_is_minimum_norm(
+    source_table, target_table, linear, caplog
+):
+    source, target = source_table[:8], target_table[:8]
+    with caplog.at_level(logging.WARNING):
+        fitted = recyclers.make(linear).fit(source, target)
+    assert fitted.diagnostics["minimum_norm"]
+    assert "8 words determine only part of a map from 12" in caplog.text
+    np.testing.assert_allclose(fitted.apply(source), target, rtol=1e-5, atol=1e-5)
+    outside = np.linalg.svd(source)[2][8:]
+    np.testing.assert_allclose(fitted.apply(outside), 0, atol=1e-5)
+
+
+def test_embeddings_of_lower_rank_are_minimum_norm(target_table, rng, linear):
+    source = rng.normal(size=(384, 5)) @ rng.normal(size=(5, 12))
+    fitted = recyclers.make(linear).fit(source, target_table)
+    assert fitted.diagnostics["rank"] == 5
+    assert "rank 5 where 12 was possible" in fitted.diagnostics["warnings"][0]
+    expected = source @ (np.linalg.pinv(source, rcond=1e-10) @ target_table)
+    np.testing.assert_allclose(fitted.apply(source), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_ill_conditioned_system_is_never_silent(
+    source_table, target_table, prompt, linear
+):
+    """Two dimensions of the source that differ only by float32's rounding."""
+    source = source_table.astype(np.float64)
+    source[:, 1] = source[:, 0] * (1 + 1e-9 * np.arange(384))
+    fitted = recyclers.make(linear).fit(source, target_table)
+    assert "ill-conditioned" in fitted.diagnostics["warnings"][0]
+    careful = recyclers.make(linear, rcond=1e-6).fit(source, target_table)
+    assert careful.diagnostics["rank"] == 11
+    blown_up = np.abs(fitted.apply(prompt)).max()
+    assert np.abs(careful.apply(prompt)).max() < blown_up / 1000
+
+
+@pytest.mark.parametrize("rcond", [-1e-9, 1, 2, float("nan")])
+def test_rcond_is_a_share(linear, rcond):
+    with pytest.raises(RecyclingError, match="expected rcond"):
+        recyclers.make(linear, rcond=rcond)
+
+
+def test_the_pseudo_inverse_in_factors_is_the_dense_one(source_table, target_table):
+    source = source_table.astype(np.float64)
+    inverse = least_squares.pseudo_inverse(source)
+    np.testing.assert_allclose(inverse @ target_table, inverse.dense() @ target_table)
+    np.testing.assert_allclose(inverse.dense(), np.linalg.pinv(source), atol=1e-12)
