@@ -1,0 +1,132 @@
+"""The command line: upstream's flags and defaults, and what it writes."""
+
+import io
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from prompt_tuning_recycling import (
+    FittedRecycler,
+    Words,
+    prompts,
+    recycle_prompt,
+    recyclers,
+    run_recycle,
+)
+
+EMBEDDING = "target/token_embedder/embedding"
+PROMPT = "target/encoder/prompt/prompt/prompt"
+
+
+def load(path):
+    with open(path, "rb") as file:
+        return np.load(file, allow_pickle=False)
+
+
+def test_writes_what_the_library_computes(
+    run, files, source_table, target_table, prompt, word_list
+):
+    assert run(run_recycle.main, files) == 0
+    words = Words.from_list(word_list, num_words=200, word_offset=10)
+    expected = recycle_prompt(source_table, target_table, prompt, words=words)
+    np.testing.assert_array_equal(load(files["output_path"]), expected.array)
+    record = prompts.load_provenance(files["output_path"])
+    assert record["target"]["path"].endswith("target/checkpoint_9")
+
+
+def test_defaults_are_the_papers_code():
+    flags = run_recycle._parser().parse_args(
+        [f"--{name}=x" for name in ("source_model", "target_model")]
+        + [f"--{name}=x" for name in ("prompt_path", "output_path")]
+    )
+    assert (flags.recycler, flags.num_words, flags.word_offset) == ("v2v-nn", 4000, 1000)
+    assert run_recycle._recycler(flags) == recyclers.VocabToVocabMLP(
+        hidden_scale=4, batch_size=50, learning_rate=0.0003, epochs=25
+    )
+
+
+@pytest.mark.parametrize("recycler", [*recyclers.names(), "jax-nn", "tf-lstsq"])
+def test_every_recycler_by_name_and_alias(run, files, recycler):
+    assert run(run_recycle.main, {**files, "recycler": recycler, "epochs": "2"}) == 0
+    assert load(files["output_path"]).shape == (5, 20)
+
+
+def test_flags_reach_the_network(run, files):
+    wanted = {
+        "hidden_scale": 2,
+        "batch_size": 20,
+        "learning_rate": 0.01,
+        "epochs": 3,
+        "seed": 7,
+    }
+    flags = {**files, "recycler": "v2v-nn", **{k: str(v) for k, v in wanted.items()}}
+    assert run(run_recycle.main, flags) == 0
+    record = prompts.load_provenance(files["output_path"])
+    assert record["recycler"]["parameters"] == wanted
+
+
+def test_the_prompt_may_be_in_a_checkpoint(
+    run, files, tmp_path, write_orbax, source_table, prompt
+):
+    arrays = {EMBEDDING: source_table, PROMPT: prompt}
+    write_orbax(tmp_path / "tuned" / "checkpoint_5", arrays)
+    assert run(run_recycle.main, files) == 0
+    from_file = load(files["output_path"])
+    tuned = str(tmp_path / "tuned")
+    flags = {**files, "prompt_path": tuned, "source_model": tuned}
+    assert run(run_recycle.main, flags) == 0
+    np.testing.assert_array_equal(load(files["output_path"]), from_file)
+
+
+def test_saves_the_map_for_further_prompts(run, files, tmp_path, prompt):
+    path = str(tmp_path / "map.safetensors")
+    assert run(run_recycle.main, {**files, "save_recycler": path}) == 0
+    applied = FittedRecycler.load(path).apply(prompt)
+    np.testing.assert_array_equal(applied, load(files["output_path"]))
+
+
+def test_the_report_is_printed(run, files, capsys):
+    assert run(run_recycle.main, {**files, "report": None}) == 0
+    out = capsys.readouterr().out
+    assert "held out" in out
+    assert "▁word" in out
+    assert f"wrote {files['output_path']} [5, 20]" in out
+
+
+def test_long_work_says_how_far_it_is(run, files, capsys):
+    assert run(run_recycle.main, {**files, "recycler": "v2v-nn", "epochs": "5"}) == 0
+    assert "v2v-nn: epoch 3 of 5, loss" in capsys.readouterr().err
+
+
+def test_the_words_of_a_text(run, files, tmp_path):
+    model = io.BytesIO()
+    text = "the movie was great and the film was terrible"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text] * 20),
+        model_writer=model,
+        vocab_size=40,
+        hard_vocab_limit=False,
+    )
+    (tmp_path / "tiny.model").write_bytes(model.getvalue())
+    flags = {**files, "words_of_text": text, "vocabulary": str(tmp_path / "tiny.model")}
+    assert run(run_recycle.main, flags) == 0
+    assert prompts.load_provenance(files["output_path"])["words"]["text"] == text
+
+
+def test_the_output_may_replace_an_earlier_one(run, files):
+    for recycler in ("v2v-nn", "v2v-lin"):
+        flags = {**files, "recycler": recycler, "epochs": "1"}
+        assert run(run_recycle.main, flags) == 0
+    record = prompts.load_provenance(files["output_path"])
+    assert record["recycler"]["name"] == "v2v-lin"
+
+
+def test_help_explains_every_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_recycle.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for action in run_recycle._parser()._actions:
+        assert action.help
+        assert action.option_strings[-1] in text
