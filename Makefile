@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo test lint format benchmark word-list clean
+.PHONY: demo test lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python examples/demo.py build/demo

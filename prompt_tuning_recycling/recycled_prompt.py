@@ -91,6 +91,8 @@ def recycle_prompt(
     target = _opened(target)
     prompt_from = source if prompt is None else _opened(prompt)
     prompt_name = prompt_name or find_prompt(prompt_from)
+    for model in (source, target):
+        _check_table(model, embedding)
     _check_widths(source, embedding, prompt_from, prompt_name)
     _check_vocabularies(source, target, embedding)
 
@@ -167,16 +169,20 @@ def _rows_to_read(words: Words, vocabulary_size: int) -> Int[np.ndarray, "rows"]
     return np.concatenate([words.rows, held_out])
 
 
+def _check_table(model: Checkpoint, embedding: str) -> None:
+    shape = model.shape(embedding)
+    if len(shape) != 2:
+        raise RecyclingError(
+            f"{model.path}: expected {embedding} to be a table [vocabulary, width], "
+            f"found shape {list(shape)}."
+        )
+
+
 def _check_widths(
     source: Checkpoint, embedding: str, prompt_from: Checkpoint, prompt_name: str
 ) -> None:
     prompt_shape = prompt_from.shape(prompt_name)
     table_shape = source.shape(embedding)
-    if len(table_shape) != 2:
-        raise RecyclingError(
-            f"{source.path}: expected {embedding} to be a table [vocabulary, width], "
-            f"found shape {list(table_shape)}."
-        )
     if len(prompt_shape) == 2 and prompt_shape[1] != table_shape[1]:
         raise RecyclingError(
             f"the prompt {prompt_from.path} has width {prompt_shape[1]} (shape "

@@ -91,7 +91,7 @@ class Words:
         Raises:
           RecyclingError: the list is malformed, or too short for these numbers.
         """
-        pieces, digest = _load_word_list(path)
+        pieces, digest = _load(path)
         name = str(path) if path is not None else f"packaged:{PACKAGED_LIST}"
         if word_offset < 0 or (num_words is not None and num_words < MIN_WORDS):
             raise RecyclingError(
@@ -178,8 +178,20 @@ def load_vocabulary(path: epath.PathLike) -> Any:
         ) from error
 
 
-def _load_word_list(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
-    """A list's index -> piece, in its order, and the SHA-256 of its file."""
+def load_word_list(path: epath.PathLike | None = None) -> dict[int, str]:
+    """Returns a word list's index -> piece, in the order of the file.
+
+    Args:
+      path: a JSON word list; None means the package's English one.
+
+    Raises:
+      RecyclingError: it cannot be read, or is malformed.
+    """
+    return _load(path)[0]
+
+
+def _load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
+    """A list's index -> piece, and the SHA-256 of its file."""
     if path is None:
         data = importlib.resources.files(__package__).joinpath("data", PACKAGED_LIST)
         content = data.read_bytes()

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.resources
-import json
 import pathlib
 import subprocess
 import sys
@@ -56,10 +55,7 @@ def test_an_unknown_name_is_an_attribute_error():
         prompt_tuning_recycling.recycle  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "file",
-    ["py.typed", "data/english_words_t5.json"],
-)
+@pytest.mark.parametrize("file", ["py.typed", "data/english_words_t5.json"])
 def test_data_files_are_installed(file):
     package = importlib.resources.files("prompt_tuning_recycling")
     assert package.joinpath(*file.split("/")).is_file()
@@ -152,10 +148,3 @@ def test_the_citation_and_the_changelog_name_this_version():
     version = prompt_tuning_recycling.__version__
     assert f"version: {version}" in (CHECKOUT / "CITATION.cff").read_text()
     assert f"## {version}" in (CHECKOUT / "CHANGELOG.md").read_text()
-
-
-def test_the_word_list_is_json_in_index_order():
-    package = importlib.resources.files("prompt_tuning_recycling")
-    text = package.joinpath("data", "english_words_t5.json").read_text("utf-8")
-    indices = [int(index) for index in json.loads(text)]
-    assert indices == sorted(indices)

@@ -249,7 +249,7 @@ def damage_target(step: pathlib.Path, kind: str) -> None:
 
 
 DAMAGE = {
-    "chunk cut short": "is damaged: it is cut short. Copy the checkpoint again",
+    "chunk cut short": "damaged. Copy the checkpoint again",
     "missing chunk": "a chunk of it is missing or damaged. Copy the checkpoint again",
     "corrupt msgpack": "is not the msgpack of a T5X checkpoint, or is damaged",
     "msgpack cut short": "is not the msgpack of a T5X checkpoint, or is damaged",
