@@ -25,9 +25,20 @@ _HOME = {
     "recycle_prompt": "recycled_prompt",
     "save_prompt": "prompts",
 }
-_MODULES = ("recyclers",)
 
-__all__ = [*_HOME, *_MODULES]
+__all__ = [
+    "Checkpoint",
+    "FittedRecycler",
+    "RecycledPrompt",
+    "Recycler",
+    "RecyclingError",
+    "Words",
+    "load_prompt",
+    "open_checkpoint",
+    "recycle_prompt",
+    "recyclers",
+    "save_prompt",
+]
 
 if TYPE_CHECKING:
     from prompt_tuning_recycling import recyclers
@@ -40,7 +51,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name == "recyclers":
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,5 +1,6 @@
 """What the package's command lines share: flags that explain themselves, errors
-on one line, and the console script `prompt-recycling` that offers them all."""
+on one line, and the console script `prompt-recycling` that offers them all.
+"""
 
 from __future__ import annotations
 

@@ -1,116 +1,172 @@
-"""Make a word list: the English words of a vocabulary.
+"""Make a word list: the words of one language in a SentencePiece vocabulary.
 
-Keeps the pieces of a SentencePiece vocabulary that are words of one language, by how
-frequent wordfreq finds them in that language and in the others the vocabulary was
-made from. For T5's vocabulary (English, German, French, Romanian) the defaults make
-the list that the package brings:
+A piece is a word of the language if it is made of letters only, if the language
+uses it at least once per million words, and if no other language uses it more than
+five times as often. Frequencies are wordfreq's; docs/word_list.md measures the rule.
 
   python -m prompt_tuning_recycling.filter_vocabulary \\
-    --vocabulary=sentencepiece.model --output_path=english_words_t5.json
-
-With --compare_with it says how far the list agrees with another one.
-Needs wordfreq: pip install 'prompt_tuning_recycling[vocabulary]'
+    --vocabulary=/models/t5/sentencepiece.model --output_path=words.json
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.metadata
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+
+from etils import epath
 
 from prompt_tuning_recycling import command_line
-from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import check_writable, write_atomically
 from prompt_tuning_recycling.words import (
     NUM_WORDS,
     WORD_OFFSET,
+    Words,
     load_vocabulary,
-    load_word_list,
 )
 
-_WORD_START = "\u2581"  # SentencePiece writes the space before a word like this.
+# Where SentencePiece marks that a piece begins a word.
+_BEGINS_WORD = "\u2581"
+# wordfreq's lists of the words used at least once per million words. Its larger
+# lists hold rarer words, but not for every language; the rule needs none of them: a
+# word used once per million that is five times as frequent elsewhere is in both.
+_WORDLIST = "small"
+# Written without spaces: for these wordfreq needs tokenizers it does not bring.
+_NO_SPACES = frozenset({"ja", "ko", "zh"})
 
 
 @dataclasses.dataclass(frozen=True)
 class WordRule:
-    """When a piece counts as a word of a language.
+    """What makes a piece a word of a language.
+
+    Case does not matter, nor whether the piece begins a word: "Market", "market"
+    and the piece "market" within a longer word are judged alike.
 
     Attributes:
-      language: the language wanted, a code that wordfreq knows.
-      others: the other languages of the vocabulary.
-      min_zipf: frequency in the language at least this, on the Zipf scale (log10 of
-        occurrences in a billion words; 3 is once in a million).
-      min_share: share of the language in the summed frequency of all of them, so that
-        a word which belongs to another language is left out.
+      language: a language's code in wordfreq, such as "en".
+      most_times_elsewhere: how many times as frequent a word may be in another
+        language. Above 1, as "a", "to" and "international" are English although
+        others use the same letters more often; not far above, or "die" would be too.
     """
 
     language: str = "en"
-    others: tuple[str, ...] = ("de", "fr", "ro")
-    min_zipf: float = 3.0
-    min_share: float = 0.3
-
-    def __post_init__(self) -> None:
-        wordfreq = _wordfreq()
-        known = wordfreq.available_languages()
-        for language in (self.language, *self.others):
-            if language not in known:
-                raise RecyclingError(
-                    f"wordfreq knows no language {language!r}; it knows "
-                    f"{', '.join(sorted(known))}."
-                )
-        if not 0 <= self.min_share <= 1:
-            raise RecyclingError(
-                f"expected min_share to be from 0 to 1, got {self.min_share}."
-            )
-
-    def is_word(self, text: str) -> bool:
-        """Whether a piece, without the mark of a word's start, is such a word.
-
-        Only ASCII letters count: a piece with digits, punctuation or accents is none.
-        """
-        if not (text.isascii() and text.isalpha()):
-            return False
-        wordfreq = _wordfreq()
-        if wordfreq.zipf_frequency(text, self.language) < self.min_zipf:
-            return False
-        frequency = wordfreq.word_frequency(text, self.language)
-        elsewhere = sum(wordfreq.word_frequency(text, other) for other in self.others)
-        return frequency >= self.min_share * (frequency + elsewhere)
+    most_times_elsewhere: float = 5.0
 
 
-def filter_vocabulary(pieces: Iterable[str], rule: WordRule) -> dict[int, str]:
-    """Returns index -> text of the pieces that are words, in index order.
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How far a word list agrees with a published one.
 
-    The mark of a word's start is left off, as in the paper's lists; so a text may
-    stand at two indices, once as a whole word and once as the end of one.
+    Attributes:
+      precision: the share of the list's entries that the published one has.
+      recall: the share of the published one's entries that the list has.
+      slice_overlap: the same, of the entries that recycling would use: some are
+        skipped, then as many are taken from each list.
+    """
+
+    precision: float
+    recall: float
+    slice_overlap: float
+
+
+def filter_vocabulary(
+    pieces: Sequence[str], rule: WordRule | None = None
+) -> dict[int, str]:
+    """Returns index -> word for the pieces that are words, in index order.
 
     Args:
-      pieces: all pieces of the vocabulary, in index order.
-      rule: which of them are words.
+      pieces: the vocabulary's pieces by index; SentencePiece's mark for the
+        beginning of a word is left out of the words returned.
+      rule: what makes a piece a word; None means the rule for English.
+
+    Raises:
+      RecyclingError: wordfreq is not installed or does not know the language.
     """
-    texts = (piece.removeprefix(_WORD_START) for piece in pieces)
-    return {index: text for index, text in enumerate(texts) if rule.is_word(text)}
+    rule = rule or WordRule()
+    wordfreq = _wordfreq()
+    languages = set(wordfreq.available_languages(_WORDLIST)) - _NO_SPACES
+    if rule.language not in languages:
+        raise RecyclingError(
+            f"wordfreq has no word frequencies for the language {rule.language!r}; "
+            "expected a code such as 'en'." + did_you_mean(rule.language, languages)
+        )
+    others = sorted(languages - {rule.language})
+
+    def is_word(text: str) -> bool:
+        if not text.isalpha():
+            return False
+        frequency = wordfreq.word_frequency(text, rule.language, _WORDLIST)
+        most = rule.most_times_elsewhere * frequency
+        return frequency > 0 and all(
+            wordfreq.word_frequency(text, other, _WORDLIST) <= most for other in others
+        )
+
+    texts = (piece.removeprefix(_BEGINS_WORD) for piece in pieces)
+    return {index: text for index, text in enumerate(texts) if is_word(text)}
 
 
-def agreement(
-    ours: Sequence[int], theirs: Sequence[int], num_words: int, word_offset: int
-) -> dict[str, float]:
-    """How far one list of indices agrees with another that is taken as right.
+def read_pieces(vocabulary: epath.PathLike) -> list[str]:
+    """Returns a SentencePiece model's pieces by index.
 
-    Returns:
-      `precision` and `recall` of the whole lists, and `overlap`, the share of the
-      entries word_offset to word_offset + num_words that both have.
+    Control symbols, bytes, unused pieces and the unknown one are given as "": they
+    are no text, whatever they are called.
+
+    Raises:
+      RecyclingError: there is no such file, or it is not a SentencePiece model.
     """
-    both = len(set(ours) & set(theirs))
-    end = word_offset + num_words
-    used = set(ours[word_offset:end]) & set(theirs[word_offset:end])
-    return {
-        "precision": both / len(ours),
-        "recall": both / len(theirs),
-        "overlap": len(used) / num_words,
-    }
+    processor = load_vocabulary(vocabulary)
+    no_text = (
+        processor.is_control,
+        processor.is_unknown,
+        processor.is_byte,
+        processor.is_unused,
+    )
+    return [
+        ""
+        if any(is_kind(index) for is_kind in no_text)
+        else processor.id_to_piece(index)
+        for index in range(processor.get_piece_size())
+    ]
+
+
+def compare(
+    words: Mapping[int, str],
+    published: Mapping[int, str],
+    word_offset: int = WORD_OFFSET,
+    num_words: int = NUM_WORDS,
+) -> Agreement:
+    """Returns how far a word list agrees with a published one.
+
+    Raises:
+      RecyclingError: one of them is too short to skip `word_offset` entries and take
+        `num_words`.
+    """
+    if word_offset < 0 or num_words < 1:
+        raise RecyclingError(
+            "expected num_words of at least 1 and word_offset of at least 0, got "
+            f"{num_words} and {word_offset}."
+        )
+    shortest = min(len(words), len(published))
+    if shortest < word_offset + num_words:
+        raise RecyclingError(
+            f"the lists have {len(words)} and {len(published)} words: too few to skip "
+            f"{word_offset} and take {num_words} of each. Lower word_offset or "
+            "num_words."
+        )
+    chosen, expected = (
+        set(list(entries)[word_offset : word_offset + num_words])
+        for entries in (words, published)
+    )
+    common = len(words.keys() & published.keys())
+    return Agreement(
+        precision=common / len(words),
+        recall=common / len(published),
+        slice_overlap=len(chosen & expected) / num_words,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,82 +176,81 @@ def main(arguments: Sequence[str] | None = None) -> None:
       RecyclingError: something given cannot be used; nothing was written.
     """
     flags = _parser().parse_args(arguments)
-    rule = WordRule(
-        flags.language, tuple(flags.others), flags.min_zipf, flags.min_share
-    )
     check_writable(flags.output_path)
-    theirs = load_word_list(flags.compare_with) if flags.compare_with else None
-    vocabulary = load_vocabulary(flags.vocabulary)
+    published = None
+    if flags.compare_with is not None:
+        published = Words.from_list(flags.compare_with, None, 0).pieces
     words = filter_vocabulary(
-        (vocabulary.id_to_piece(i) for i in range(vocabulary.get_piece_size())), rule
+        read_pieces(flags.vocabulary), WordRule(language=flags.language)
     )
     if not words:
         raise RecyclingError(
-            f"no piece of {flags.vocabulary} is a word of {rule.language!r} by these "
-            "numbers. Lower --min_zipf or --min_share."
+            f"the vocabulary {flags.vocabulary} has no word of the language "
+            f"{flags.language!r}; expected a vocabulary made from text in it."
         )
-    text = json.dumps({str(index): piece for index, piece in words.items()}, indent=0)
-    write_atomically(flags.output_path, (text + "\n").encode())
-    print(f"wrote {flags.output_path}: {len(words)} words")
-    if theirs is not None:
-        figures = agreement(
-            list(words), list(theirs), flags.num_words, flags.word_offset
+    agreement = None
+    if published is not None:
+        agreement = compare(words, published, flags.word_offset, flags.num_words)
+    write_atomically(flags.output_path, _as_json(words))
+    version = importlib.metadata.version("wordfreq")
+    print(f"wrote {flags.output_path}: {len(words)} words (wordfreq {version})")
+    if agreement:
+        end = flags.word_offset + flags.num_words
+        print(f"compared with {flags.compare_with}:")
+        print(f"  precision {agreement.precision:.3f}")
+        print(f"  recall {agreement.recall:.3f}")
+        print(
+            f"  entries {flags.word_offset} to {end} of both: "
+            f"{agreement.slice_overlap:.3f} in common"
         )
-        print(f"against {flags.compare_with}: {len(theirs)} words")
-        for name, value in figures.items():
-            print(f"  {name:10}{value:.3f}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = WordRule.__dataclass_fields__
     parser = command_line.parser("prompt_tuning_recycling.filter_vocabulary", __doc__)
-    parser.add_argument("--vocabulary", required=True, help="a SentencePiece model")
-    parser.add_argument("--output_path", required=True, help="where the JSON list goes")
     parser.add_argument(
-        "--language", default=default["language"].default, help="the language wanted"
+        "--vocabulary", required=True, metavar="MODEL", help="a SentencePiece model"
     )
     parser.add_argument(
-        "--others",
-        nargs="*",
-        default=list(default["others"].default),
-        help="the other languages of the vocabulary",
+        "--output_path",
+        required=True,
+        metavar="JSON",
+        help='where the list goes, as {"<vocabulary index>": "<piece>", ...}',
     )
     parser.add_argument(
-        "--min_zipf",
-        type=float,
-        default=default["min_zipf"].default,
-        help="least frequency in the language, on the Zipf scale",
+        "--language", default="en", help="the language's code in wordfreq"
     )
-    parser.add_argument(
-        "--min_share",
-        type=float,
-        default=default["min_share"].default,
-        help="least share of the language in the frequency over all languages",
+    comparison = parser.add_argument_group("compare the list with another")
+    comparison.add_argument(
+        "--compare_with",
+        metavar="JSON",
+        help="a word list; print precision, recall and what both have in common",
     )
-    parser.add_argument(
-        "--compare_with", metavar="JSON", help="a word list to compare with"
-    )
-    parser.add_argument(
-        "--num_words",
+    comparison.add_argument(
+        "--word_offset",
         type=int,
-        default=NUM_WORDS,
-        help="length of the slice compared separately",
+        default=WORD_OFFSET,
+        help="how many entries recycling skips",
     )
-    parser.add_argument(
-        "--word_offset", type=int, default=WORD_OFFSET, help="where that slice begins"
+    comparison.add_argument(
+        "--num_words", type=int, default=NUM_WORDS, help="how many it takes then"
     )
     return parser
 
 
-def _wordfreq() -> Any:
+def _wordfreq() -> types.ModuleType:
     try:
-        import wordfreq
+        import wordfreq  # Only for making lists; using one does not need it.
     except ImportError as error:
         raise RecyclingError(
-            "making word lists needs wordfreq. Run: pip install "
-            "'prompt_tuning_recycling[vocabulary]'"
+            "making a word list needs the library wordfreq, which is not installed. "
+            "Run: pip install 'prompt_tuning_recycling[vocabulary]'"
         ) from error
     return wordfreq
+
+
+def _as_json(words: Mapping[int, str]) -> bytes:
+    """One entry a line and ASCII only, as the list published with the paper's code."""
+    return (json.dumps(words, indent=2) + "\n").encode("ascii")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Prints the folder of the package's gin files, for gin's search path:
 
-    python -m t5x.train --gin_search_paths="$(python -m prompt_tuning_recycling.gin_path)" ...
+python -m t5x.train \\
+  --gin_search_paths="$(python -m prompt_tuning_recycling.gin_path)" ...
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def gin_path() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
     command_line.parser(
         "prompt_tuning_recycling.gin_path",
         "Print the folder of the package's gin files, for --gin_search_paths.",

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import ArrayInMemory, Checkpoint, open_checkpoint
+from prompt_tuning_recycling.checkpoints import (
+    ArrayInMemory,
+    Checkpoint,
+    open_checkpoint,
+)
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, check_writable, write_atomically
 
@@ -71,9 +75,9 @@ def find_prompt(checkpoint: Checkpoint) -> str:
             "that is meant."
         )
     raise RecyclingError(
-        f"{checkpoint.path} ({checkpoint.format}) holds no prompt: expected a parameter "
-        f"{PROMPT}. Is this a model before prompt tuning? A prompt in a file of its own "
-        "is given by its path."
+        f"{checkpoint.path} ({checkpoint.format}) holds no prompt: expected a "
+        f"parameter {PROMPT}. Is this a model before prompt tuning? A prompt in a file "
+        "of its own is given by its path."
     )
 
 

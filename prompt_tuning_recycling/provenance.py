@@ -59,7 +59,7 @@ def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
 def nearest_pieces(
     prompt: Float[np.ndarray, "length dim"],
     embeddings: Shaped[np.ndarray, "rows dim"],
-    indices: Int[np.ndarray, "rows"],
+    indices: Int[np.ndarray, rows],
     pieces: Mapping[int, str],
 ) -> list[list[dict[str, Any]]] | None:
     """The pieces whose embeddings point most nearly where each prompt vector does.

@@ -1,5 +1,6 @@
 """`recycle_prompt`: two embedding tables, a prompt, words and a recycler in; the
-prompt for the target model, and a report of how it came about, out."""
+prompt for the target model, and a report of how it came about, out.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +161,7 @@ def _opened(origin: ArrayOrCheckpoint) -> Checkpoint:
     return ArrayInMemory(np.asarray(origin))
 
 
-def _rows_to_read(words: Words, vocabulary_size: int) -> Int[np.ndarray, "rows"]:
+def _rows_to_read(words: Words, vocabulary_size: int) -> Int[np.ndarray, rows]:
     """The words' rows, then those held out; in one go, so no chunk is read twice.
 
     A held-out word beyond the vocabulary is only left out: nobody asked for it.

@@ -37,7 +37,9 @@ def report_text(report: Mapping[str, Any]) -> str:
         )
     words = report["words"]
     origin = words.get("word_list") or words.get("text") or words.get("rows")
-    lines.append(f"Words         {words['fitted']} fitted on, {words['held_out']} held out")
+    lines.append(
+        f"Words         {words['fitted']} fitted on, {words['held_out']} held out"
+    )
     lines.append(f"  from        {origin}")
     recycler = report["recycler"]
     parameters = ", ".join(f"{k}={v}" for k, v in recycler["parameters"].items())
@@ -47,7 +49,9 @@ def report_text(report: Mapping[str, Any]) -> str:
     lines.append("Residual      0 is a perfect map, 1 no better than mapping to zero")
     lines.append(f"  fitted      {residual['fitted_words']:.3f}")
     held_out = residual["held_out_words"]
-    lines.append(f"  held out    {'no words' if held_out is None else f'{held_out:.3f}'}")
+    lines.append(
+        f"  held out    {'no words' if held_out is None else f'{held_out:.3f}'}"
+    )
     lines.append("Row norms     smallest, median, largest")
     for key, label in (
         ("source_prompt", "prompt before"),
@@ -69,7 +73,9 @@ def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
         lines.append(f"  condition   {fit['condition_number']:.3g}")
     if "training_loss" in fit:
         first, last = fit["training_loss_by_epoch"][0], fit["training_loss"]
-        lines.append(f"  loss        {first:.4g} in the first epoch, {last:.4g} in the last")
+        lines.append(
+            f"  loss        {first:.4g} in the first epoch, {last:.4g} in the last"
+        )
     return lines
 
 

@@ -37,39 +37,35 @@ class Words:
     """The rows a recycler is fitted on, and rows it is judged on.
 
     Attributes:
-      rows: int64 [words], vocabulary indices to fit on.
+      rows: int64 [words], vocabulary indices to fit on; one that stands twice counts
+        twice.
       held_out: int64 [held_out], indices that the fit does not see, on which the
         report measures how the map generalizes; may be empty.
       pieces: index -> piece, for the indices whose piece is known.
       origin: where the rows come from, for provenance.
 
     Raises:
-      RecyclingError: fewer than two rows, a negative one, or the same one twice.
+      RecyclingError: fewer than two different rows, or a negative one.
     """
 
-    rows: Int[np.ndarray, "words"]
-    held_out: Int[np.ndarray, "held_out"] = dataclasses.field(
+    rows: Int[np.ndarray, words]
+    held_out: Int[np.ndarray, held_out] = dataclasses.field(
         default_factory=lambda: np.zeros(0, np.int64)
     )
     pieces: Mapping[int, str] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.rows) < MIN_WORDS:
+        different = len(np.unique(self.rows))
+        if different < MIN_WORDS:
             raise RecyclingError(
-                f"a recycler is fitted on at least {MIN_WORDS} words, but there are "
-                f"only {len(self.rows)}. Give more words."
+                f"a recycler is fitted on at least {MIN_WORDS} different words, found "
+                f"{different}. Give more words."
             )
         if self.rows.min() < 0:
             raise RecyclingError(
                 f"a vocabulary index cannot be negative, but {self.rows.min()} is "
                 "among the words."
-            )
-        if len(np.unique(self.rows)) != len(self.rows):
-            values, counts = np.unique(self.rows, return_counts=True)
-            raise RecyclingError(
-                f"vocabulary index {values[counts > 1][0]} is among the words more "
-                "than once; give each once."
             )
 
     @classmethod
@@ -122,18 +118,18 @@ class Words:
 
     @classmethod
     def from_text(cls, text: str, vocabulary: epath.PathLike) -> Words:
-        """The distinct pieces of a text, in order (as for the paper's "wayward"
-        prompts, which are fitted on the pieces of the text they keep close to).
+        """The pieces of a text, in order, as often as they occur in it (as for the
+        paper's "wayward" prompts, fitted on the text that they keep close to).
 
         Args:
           text: any text.
           vocabulary: the model's SentencePiece file.
 
         Raises:
-          RecyclingError: no such vocabulary, or fewer than two distinct pieces.
+          RecyclingError: no such vocabulary, or fewer than two different pieces.
         """
         processor = load_vocabulary(vocabulary)
-        indices = list(dict.fromkeys(processor.encode(text)))
+        indices = processor.encode(text)
         return cls(
             rows=np.asarray(indices, np.int64),
             pieces={index: processor.id_to_piece(index) for index in indices},
@@ -142,7 +138,9 @@ class Words:
 
     @classmethod
     def from_rows(
-        cls, rows: Sequence[int] | Int[np.ndarray, "words"], held_out: Sequence[int] = ()
+        cls,
+        rows: Sequence[int] | Int[np.ndarray, words],
+        held_out: Sequence[int] = (),
     ) -> Words:
         """Rows given outright.
 
@@ -176,18 +174,6 @@ def load_vocabulary(path: epath.PathLike) -> Any:
             f"cannot read the vocabulary {path}: expected a SentencePiece model "
             f"(for T5: sentencepiece.model), found: {error}"
         ) from error
-
-
-def load_word_list(path: epath.PathLike | None = None) -> dict[int, str]:
-    """Returns a word list's index -> piece, in the order of the file.
-
-    Args:
-      path: a JSON word list; None means the package's English one.
-
-    Raises:
-      RecyclingError: it cannot be read, or is malformed.
-    """
-    return _load(path)[0]
 
 
 def _load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
@@ -235,7 +221,7 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
     return pieces
 
 
-def _as_indices(rows: Sequence[int] | Int[np.ndarray, "words"]) -> np.ndarray:
+def _as_indices(rows: Sequence[int] | Int[np.ndarray, words]) -> np.ndarray:
     array = np.asarray(rows)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise RecyclingError(

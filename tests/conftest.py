@@ -64,7 +64,9 @@ def as_tree(arrays: dict[str, Any]) -> dict[str, Any]:
 def write_orbax() -> Callable[..., pathlib.Path]:
     """Writes a step as T5X does today, through Orbax itself."""
 
-    def write(step, arrays, *, ocdbt=True, zarr3=False, chunk_rows=None) -> pathlib.Path:
+    def write(
+        step, arrays, *, ocdbt=True, zarr3=False, chunk_rows=None
+    ) -> pathlib.Path:
         tree = as_tree(arrays)
         handler = ocp.PyTreeCheckpointHandler(use_ocdbt=ocdbt, use_zarr3=zarr3)
         args = None

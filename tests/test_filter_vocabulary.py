@@ -22,7 +22,8 @@ def test_english_words(rule, word):
 
 
 @pytest.mark.parametrize(
-    "text", ["zwischen", "aceasta", "vous", "Gespräch", "2008", "--", "<pad>", "", "qzxv"]
+    "text",
+    ["zwischen", "aceasta", "vous", "Gespräch", "2008", "--", "<pad>", "", "qzxv"],
 )
 def test_what_is_none(rule, text):
     assert not rule.is_word(text)
@@ -136,6 +137,8 @@ def test_the_packages_list_is_reproduced_and_agrees_with_the_published_one(
     published = json.loads(
         (shared_data / "filtered-vocab-english-only.json").read_text()
     )
-    ours, theirs = ([int(i) for i in words] for words in (json.loads(packaged()), published))
+    ours, theirs = (
+        [int(i) for i in words] for words in (json.loads(packaged()), published)
+    )
     figures = agreement(ours, theirs, num_words=4000, word_offset=1000)
     assert min(figures.values()) > 0.9

@@ -18,7 +18,10 @@ def test_a_digest_depends_on_the_numbers_not_on_their_layout():
 def test_nearest_pieces_by_direction_not_by_length():
     embeddings = np.array([[10.0, 0], [1, 1], [0, 0.1]])
     found = provenance.nearest_pieces(
-        np.array([[0, 5.0], [0.0, 0]]), embeddings, np.array([7, 8, 9]), {7: "a", 9: "c"}
+        np.array([[0, 5.0], [0.0, 0]]),
+        embeddings,
+        np.array([7, 8, 9]),
+        {7: "a", 9: "c"},
     )
     assert found[0] == [{"piece": "c", "cosine": 1.0}, {"piece": "a", "cosine": 0.0}]
     assert [entry["cosine"] for entry in found[1]] == [0.0, 0.0]

@@ -83,7 +83,10 @@ def test_residuals_and_norms_are_what_they_say(
     source_table, target_table, prompt, words
 ):
     recycled = recycle_prompt(source_table, target_table, prompt, words=words)
-    for which, rows in (("fitted_words", words.rows), ("held_out_words", words.held_out)):
+    for which, rows in (
+        ("fitted_words", words.rows),
+        ("held_out_words", words.held_out),
+    ):
         error = recycled.fitted.apply(source_table[rows]) - target_table[rows]
         expected = np.linalg.norm(error) / np.linalg.norm(target_table[rows])
         assert recycled.report["residual"][which] == pytest.approx(expected, rel=1e-5)

@@ -40,7 +40,11 @@ def test_defaults_are_the_papers_code():
         [f"--{name}=x" for name in ("source_model", "target_model")]
         + [f"--{name}=x" for name in ("prompt_path", "output_path")]
     )
-    assert (flags.recycler, flags.num_words, flags.word_offset) == ("v2v-nn", 4000, 1000)
+    assert (flags.recycler, flags.num_words, flags.word_offset) == (
+        "v2v-nn",
+        4000,
+        1000,
+    )
     assert run_recycle._recycler(flags) == recyclers.VocabToVocabMLP(
         hidden_scale=4, batch_size=50, learning_rate=0.0003, epochs=25
     )

@@ -154,7 +154,10 @@ BAD_FLAGS = {
         lambda d, s: {"word_offset": "299"},
         "too few to skip 299 and take 200",
     ),
-    "negative offset": (lambda d, s: {"word_offset": "-1"}, "word_offset of at least 0"),
+    "negative offset": (
+        lambda d, s: {"word_offset": "-1"},
+        "word_offset of at least 0",
+    ),
     "one word": (lambda d, s: {"num_words": "1"}, "num_words of at least 2"),
     "number that is none": (lambda d, s: {"num_words": "many"}, "invalid int value"),
     "unknown recycler": (

@@ -95,20 +95,19 @@ def test_numbers_that_make_no_sense(word_list, num_words, word_offset):
         Words.from_list(word_list, num_words, word_offset)
 
 
-def test_the_distinct_pieces_of_a_text_in_order(vocabulary):
+def test_the_pieces_of_a_text_in_order_as_often_as_they_occur(vocabulary):
     processor = sentencepiece.SentencePieceProcessor(str(vocabulary))
     text = "the great film was great"
     words = Words.from_text(text, vocabulary)
-    ids = processor.encode(text)
-    assert len(words.rows) < len(ids)
-    assert words.rows.tolist() == sorted(set(ids), key=ids.index)
+    assert words.rows.tolist() == processor.encode(text)
+    assert len(set(words.rows)) < len(words.rows)
     assert [words.pieces[i] for i in words.rows] == processor.id_to_piece(
         words.rows.tolist()
     )
 
 
 def test_a_text_of_one_piece_is_too_short(vocabulary):
-    with pytest.raises(RecyclingError, match="at least 2 words"):
+    with pytest.raises(RecyclingError, match="at least 2 different words"):
         Words.from_text("", vocabulary)
 
 
@@ -130,10 +129,10 @@ def test_rows_given_outright():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([1], "at least 2 words, but there are only 1"),
-        ([], "at least 2 words, but there are only 0"),
+        ([1], "at least 2 different words, found 1"),
+        ([], "at least 2 different words, found 0"),
         ([3, -2], "cannot be negative, but -2"),
-        ([3, 4, 3], "index 3 is among the words more than once"),
+        ([3, 3], "at least 2 different words, found 1"),
         ([1.5, 2.0], "whole numbers"),
         ([[1, 2]], "whole numbers"),
     ],

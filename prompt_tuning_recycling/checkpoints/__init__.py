@@ -66,7 +66,9 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         return _open_folder(path)
     if path.exists():
         return _open_file(path)
-    raise RecyclingError(f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}")
+    raise RecyclingError(
+        f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}"
+    )
 
 
 def _open_folder(path: epath.Path) -> Checkpoint:

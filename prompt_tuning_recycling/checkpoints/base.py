@@ -57,7 +57,7 @@ class Checkpoint(abc.ABC):
         """
 
     def take(
-        self, name: str, rows: Int[np.ndarray, "rows"] | Sequence[int]
+        self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
     ) -> Shaped[np.ndarray, "rows ..."]:
         """Returns some rows of a parameter, in the order asked for.
 
@@ -70,7 +70,7 @@ class Checkpoint(abc.ABC):
 
     @abc.abstractmethod
     def _take(
-        self, name: str, rows: Int[np.ndarray, "rows"]
+        self, name: str, rows: Int[np.ndarray, rows]
     ) -> Shaped[np.ndarray, "rows ..."]:
         """`take` for rows known to exist."""
 
@@ -98,8 +98,8 @@ class Checkpoint(abc.ABC):
         )
 
     def _checked_rows(
-        self, name: str, rows: Int[np.ndarray, "rows"] | Sequence[int]
-    ) -> Int[np.ndarray, "rows"]:
+        self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
+    ) -> Int[np.ndarray, rows]:
         rows = np.asarray(rows)
         if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
             raise RecyclingError(

@@ -29,7 +29,7 @@ _WORTHWHILE = 0.75
 
 
 def take_leading_rows(
-    array: epath.Path, rows: Int[np.ndarray, "rows"]
+    array: epath.Path, rows: Int[np.ndarray, rows]
 ) -> Shaped[np.ndarray, "rows ..."] | None:
     """Returns those rows of a zarr version 2 array, or None where unpacking from the
     front does not help: other compressors, several chunks, rows at the end.

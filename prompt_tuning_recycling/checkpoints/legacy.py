@@ -56,7 +56,7 @@ class LegacyCheckpoint(base.Checkpoint):
         return tensorstores.read_array(array, f"{name} of {self.path}")
 
     def _take(
-        self, name: str, rows: Int[np.ndarray, "rows"]
+        self, name: str, rows: Int[np.ndarray, rows]
     ) -> Shaped[np.ndarray, "rows ..."]:
         array = self._array(name)
         if isinstance(array, np.ndarray):

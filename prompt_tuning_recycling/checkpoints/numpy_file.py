@@ -26,7 +26,8 @@ MAGIC = b"\x93NUMPY"
 
 class ArrayInMemory(base.Checkpoint):
     """One array as a checkpoint: there is only one parameter to ask for, so it
-    answers to every name."""
+    answers to every name.
+    """
 
     format = "array"
 
@@ -46,7 +47,7 @@ class ArrayInMemory(base.Checkpoint):
         return np.array(self._array)
 
     def _take(
-        self, name: str, rows: Int[np.ndarray, "rows"]
+        self, name: str, rows: Int[np.ndarray, rows]
     ) -> Shaped[np.ndarray, "rows ..."]:
         del name
         return np.array(self._array[rows])

@@ -76,13 +76,17 @@ class OrbaxCheckpoint(base.Checkpoint):
         return tensorstores.read_array(self._array(name), f"{name} of {self.path}")
 
     def _take(
-        self, name: str, rows: Int[np.ndarray, "rows"]
+        self, name: str, rows: Int[np.ndarray, rows]
     ) -> Shaped[np.ndarray, "rows ..."]:
-        return tensorstores.read_array(self._array(name), f"{name} of {self.path}", rows)
+        return tensorstores.read_array(
+            self._array(name), f"{name} of {self.path}", rows
+        )
 
     def _identity_files(self) -> list[epath.Path]:
         # This one has the time of writing; it lies in the step or in its state/.
-        times = [folder / "_CHECKPOINT_METADATA" for folder in (self._folder, self.path)]
+        times = [
+            folder / "_CHECKPOINT_METADATA" for folder in (self._folder, self.path)
+        ]
         return [*(self._folder / mark for mark in MARKS), *times]
 
     def _array(self, name: str) -> ts.TensorStore:

@@ -72,7 +72,7 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
 
 
 def read_array(
-    array: ts.TensorStore, name: str, rows: Int[np.ndarray, "rows"] | None = None
+    array: ts.TensorStore, name: str, rows: Int[np.ndarray, rows] | None = None
 ) -> Shaped[np.ndarray, ...]:
     """Reads an array, or some of its rows, from the chunks that hold them.
 

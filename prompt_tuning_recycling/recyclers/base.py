@@ -126,8 +126,8 @@ class FittedRecycler:
         prompt = np.asarray(prompt)
         if prompt.ndim != 2 or prompt.shape[1] != self.source_dim:
             raise RecyclingError(
-                f"expected a prompt [length, {self.source_dim}], the width of the source "
-                f"model's embeddings, found shape {list(prompt.shape)}. Was it tuned "
+                f"expected a prompt [length, {self.source_dim}], the width of the "
+                f"source model's embeddings, found shape {list(prompt.shape)}. Was it tuned "
                 "on another model?"
             )
         wide = prompt.astype(np.float64)
@@ -192,8 +192,8 @@ def _checked_embeddings(
     table = np.asarray(table)
     if table.ndim != 2 or 0 in table.shape:
         raise RecyclingError(
-            f"expected the {whose}'s embeddings as a matrix [words, width], found shape "
-            f"{list(table.shape)}."
+            f"expected the {whose}'s embeddings as a matrix [words, width], found "
+            f"shape {list(table.shape)}."
         )
     if len(table) < MIN_WORDS:
         raise RecyclingError(
@@ -203,12 +203,12 @@ def _checked_embeddings(
     finite = np.isfinite(table).all(axis=1)
     if not finite.all():
         raise RecyclingError(
-            f"the {whose}'s embeddings have numbers that are not finite, first for word "
-            f"{int(np.argmin(finite))} of those fitted on. Is the checkpoint sound?"
+            f"the {whose}'s embeddings have numbers that are not finite, first for "
+            f"word {int(np.argmin(finite))} of those fitted on. Is the checkpoint sound?"
         )
     if (table == table[0]).all():
         raise RecyclingError(
-            f"the {whose}'s embeddings are the same for all {len(table)} words, so there "
-            "is nothing to learn. Is this the embedding table of a trained model?"
+            f"the {whose}'s embeddings are the same for all {len(table)} words, so "
+            "there is nothing to learn. Is this the embedding table of a trained model?"
         )
     return table

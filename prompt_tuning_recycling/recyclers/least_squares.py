@@ -37,7 +37,7 @@ class PseudoInverse:
     """
 
     u: Float[np.ndarray, "rows rank"]
-    s: Float[np.ndarray, "rank"]
+    s: Float[np.ndarray, rank]
     vt: Float[np.ndarray, "rank columns"]
     condition_number: float
     warnings: tuple[str, ...]

@@ -50,7 +50,9 @@ class LinearCombination(base.Recycler):
         return arrays, inverse.diagnostics()
 
     def coefficients(
-        self, fitted: base.FittedRecycler, prompt: Float[np.ndarray, "length source_dim"]
+        self,
+        fitted: base.FittedRecycler,
+        prompt: Float[np.ndarray, "length source_dim"],
     ) -> Float[np.ndarray, "words length"]:
         """Returns C: how much of each word is in each prompt vector."""
         wide = np.asarray(prompt, np.float64)

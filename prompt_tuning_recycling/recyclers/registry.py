@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
-import gin
+import gin.config
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.recyclers.base import Recycler
@@ -24,9 +24,11 @@ def register(cls: RecyclerClass) -> RecyclerClass:
     """
     for name in (cls.name, *cls.aliases):
         if name in _BY_NAME:
-            raise ValueError(f"the recycler name {name!r} is taken by {_BY_NAME[name]}.")
+            raise ValueError(
+                f"the recycler name {name!r} is taken by {_BY_NAME[name]}."
+            )
         _BY_NAME[name] = cls
-    return gin.register(cls, module="prompt_tuning_recycling.recyclers")
+    return gin.config.register(cls, module="prompt_tuning_recycling.recyclers")
 
 
 def names() -> list[str]:

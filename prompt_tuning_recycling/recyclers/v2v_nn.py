@@ -29,9 +29,9 @@ class VocabToVocabMLP(base.Recycler):
 
     Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), with LeCun-normal
     weights and zero biases, minimizes the mean over words and dimensions of
-    ½(y − t)² by Adam. Each epoch goes through the words in a new order; a remainder
-    smaller than a batch is left out of that epoch. The whole training is one compiled
-    program on JAX's default device, in float32. The same seed on the same device and
+    ½(y − t)² by Adam. Each epoch goes through the words in a new order; its last batch
+    is smaller where the batch size does not divide their number. The whole training is
+    one compiled program on JAX's default device, in float32. The same seed on the same device and
     versions gives the same bits.
 
     A prompt far longer than the word embeddings (tuned prompts often are, by orders
@@ -70,7 +70,8 @@ class VocabToVocabMLP(base.Recycler):
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise RecyclingError(
-                f"expected seed to be a whole number from 0 to 2**32 - 1, got {self.seed}."
+                "expected seed to be a whole number from 0 to 2**32 - 1, got "
+                f"{self.seed}."
             )
 
     def _fit(
@@ -85,7 +86,7 @@ class VocabToVocabMLP(base.Recycler):
         # On accelerators matrix products default to less than float32, too coarse for
         # a regression whose residual is the point.
         with jax.default_matmul_precision("highest"):
-            params, losses = _train(
+            params, epoch_losses = _train(
                 jax.random.key(self.seed),
                 source.astype(np.float32),
                 target.astype(np.float32),
@@ -95,7 +96,7 @@ class VocabToVocabMLP(base.Recycler):
                 epochs=self.epochs,
             )
         arrays = {name: np.asarray(value) for name, value in params.items()}
-        losses = [float(loss) for loss in np.asarray(losses)]
+        losses = np.asarray(epoch_losses).tolist()
         if not all(np.isfinite(value).all() for value in arrays.values()):
             raise RecyclingError(
                 f"the training of {self.name} diverged. Lower learning_rate (it is "
@@ -136,28 +137,33 @@ def _train(
     import jax.numpy as jnp
     import optax
 
-    steps = len(source) // batch_size
+    words = len(source)
+    steps = math.ceil(words / batch_size)
+    # Batches must all have one shape to be scanned over: the last one is filled up with
+    # words that do not count.
+    counts = (np.arange(steps * batch_size) < words).reshape(steps, batch_size)
     optimizer = optax.adam(learning_rate)
 
-    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    def loss(params: Params, x: jax.Array, y: jax.Array, counts: Any) -> jax.Array:
         layer = jax.nn.relu(x @ params["hidden_kernel"] + params["hidden_bias"])
         prediction = layer @ params["output_kernel"] + params["output_bias"]
-        return jnp.mean(optax.squared_error(prediction, y)) / 2
+        return jnp.mean(optax.l2_loss(prediction, y).mean(axis=1), where=counts)
 
     @jax.jit
     def train(key: jax.Array, source: jax.Array, target: jax.Array) -> Any:
-        def step(carry: Any, batch: jax.Array) -> Any:
+        def step(carry: Any, batch_and_counts: Any) -> Any:
             params, state = carry
+            batch, counts = batch_and_counts
             value, gradient = jax.value_and_grad(loss)(
-                params, source[batch], target[batch]
+                params, source[batch], target[batch], counts
             )
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(params, updates), state), value
 
         def epoch(carry: Any, number_and_key: Any) -> Any:
             number, key = number_and_key
-            order = jax.random.permutation(key, len(source))[: steps * batch_size]
-            carry, values = jax.lax.scan(step, carry, order.reshape(steps, batch_size))
+            order = jnp.resize(jax.random.permutation(key, words), counts.shape)
+            carry, values = jax.lax.scan(step, carry, (order, counts))
             mean = values.mean()
             jax.debug.callback(_progress, number, mean, epochs)
             return carry, mean
@@ -173,9 +179,7 @@ def _train(
     return jax.block_until_ready(train(key, source, target))
 
 
-def _initial(
-    key: jax.Array, source_dim: int, hidden: int, target_dim: int
-) -> Params:
+def _initial(key: jax.Array, source_dim: int, hidden: int, target_dim: int) -> Params:
     import jax
     import jax.numpy as jnp
 

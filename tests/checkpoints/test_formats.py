@@ -54,7 +54,9 @@ def test_bfloat16_is_read_as_such(tmp_path, write_any, source_table):
 
 
 def test_missing_parameter_names_the_nearest(checkpoint):
-    with pytest.raises(RecyclingError, match=f"token_embeder.*Did you mean {EMBEDDING}"):
+    with pytest.raises(
+        RecyclingError, match=f"token_embeder.*Did you mean {EMBEDDING}"
+    ):
         checkpoint.read("target/token_embeder/embedding")
 
 

@@ -40,7 +40,8 @@ def test_training_lowers_the_loss_it_reports(source_table, target_table):
 
 def test_another_seed_is_another_network(source_table, target_table, prompt):
     one, two = (
-        VocabToVocabMLP(epochs=1, seed=s).fit(source_table, target_table) for s in (0, 1)
+        VocabToVocabMLP(epochs=1, seed=s).fit(source_table, target_table)
+        for s in (0, 1)
     )
     assert not np.allclose(one.apply(prompt), two.apply(prompt))
 
@@ -49,6 +50,17 @@ def test_fewer_words_than_a_batch(source_table, target_table, prompt):
     recycler = VocabToVocabMLP(batch_size=50, epochs=2)
     fitted = recycler.fit(source_table[:7], target_table[:7])
     assert np.isfinite(fitted.apply(prompt)).all()
+
+
+def test_a_batch_that_is_not_full_counts_only_its_words(source_table, target_table):
+    """Three words in batches of two: the mean of a pair, and one by itself."""
+    source, target = source_table[:3], target_table[:3]
+    untrained = VocabToVocabMLP(batch_size=2, epochs=1, learning_rate=1e-30)
+    fitted = untrained.fit(source, target)
+    a, b, c = np.mean((fitted.apply(source) - target) ** 2, axis=1) / 2
+    possible = [((x + y) / 2 + z) / 2 for x, y, z in [(a, b, c), (a, c, b), (b, c, a)]]
+    loss = fitted.diagnostics["training_loss"]
+    assert np.isclose(loss, possible, rtol=1e-5).any()
 
 
 def test_says_how_far_it_is(source_table, target_table, caplog):
