@@ -127,8 +127,8 @@ class FittedRecycler:
         if prompt.ndim != 2 or prompt.shape[1] != self.source_dim:
             raise RecyclingError(
                 f"expected a prompt [length, {self.source_dim}], the width of the "
-                f"source model's embeddings, found shape {list(prompt.shape)}. Was it tuned "
-                "on another model?"
+                f"source model's embeddings, found shape {list(prompt.shape)}. Was it "
+                "tuned on another model?"
             )
         wide = prompt.astype(np.float64)
         if not np.isfinite(wide).all():
@@ -204,7 +204,8 @@ def _checked_embeddings(
     if not finite.all():
         raise RecyclingError(
             f"the {whose}'s embeddings have numbers that are not finite, first for "
-            f"word {int(np.argmin(finite))} of those fitted on. Is the checkpoint sound?"
+            f"word {int(np.argmin(finite))} of those fitted on. Is the checkpoint "
+            "sound?"
         )
     if (table == table[0]).all():
         raise RecyclingError(

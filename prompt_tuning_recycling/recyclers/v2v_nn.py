@@ -31,8 +31,8 @@ class VocabToVocabMLP(base.Recycler):
     weights and zero biases, minimizes the mean over words and dimensions of
     ½(y − t)² by Adam. Each epoch goes through the words in a new order; its last batch
     is smaller where the batch size does not divide their number. The whole training is
-    one compiled program on JAX's default device, in float32. The same seed on the same device and
-    versions gives the same bits.
+    one compiled program on JAX's default device, in float32. The same seed on the same
+    device and versions gives the same bits.
 
     A prompt far longer than the word embeddings (tuned prompts often are, by orders
     of magnitude) lies outside what the network was trained on; look at the norms in

@@ -1,0 +1,136 @@
+"""Times `run_recycle --recycler=v2v-lin` as a whole process, against another way.
+
+    python benchmarks/run_recycle.py [--runs 5] [--against 'COMMAND']
+
+On two checkpoints of T5 Base's size (32128 x 768, legacy format, one gzipped chunk) with
+random embeddings. The two commands run in turn; reported are the medians of wall time
+and peak memory, and the median of the ratio pair by pair. COMMAND may name
+{source}, {target}, {prompt}, {words} and {output}; by default it is the script
+plain_least_squares.py beside this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import multiprocessing
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import msgpack
+import numpy as np
+import tensorstore as ts
+
+VOCABULARY_SIZE, WIDTH, LENGTH = 32128, 768, 100
+TABLE = "target.token_embedder.embedding"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=5)
+    plain = pathlib.Path(__file__).with_name("plain_least_squares.py")
+    parser.add_argument(
+        "--against",
+        default=f"{shlex.quote(sys.executable)} {shlex.quote(str(plain))} "
+        "{source} {target} {prompt} {words} {output}",
+    )
+    flags = parser.parse_args()
+    package = importlib.resources.files("prompt_tuning_recycling")
+    with tempfile.TemporaryDirectory() as folder:
+        places = {
+            name: os.path.join(folder, name)
+            for name in ("source", "target", "prompt", "output", "other_output")
+        }
+        words = str(package.joinpath("data", "english_words_t5.json"))
+        # In a process of its own: a child's peak memory counts its parent's from the
+        # moment it was forked.
+        setup = multiprocessing.get_context("spawn").Process(
+            target=write_inputs, args=(places,)
+        )
+        setup.start()
+        setup.join()
+        ours = [
+            sys.executable,
+            "-m",
+            "prompt_tuning_recycling.run_recycle",
+            f"--source_model={places['source']}",
+            f"--target_model={places['target']}",
+            f"--prompt_path={places['prompt']}",
+            f"--output_path={places['output']}",
+            "--recycler=v2v-lin",
+        ]
+        named = {**places, "words": words, "output": places["other_output"]}
+        other = [part.format(**named) for part in shlex.split(flags.against)]
+        compare(ours, other, flags.runs)
+
+
+def write_inputs(places: dict[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    for model in ("source", "target"):
+        write_checkpoint(rng, places[model])
+    with open(places["prompt"], "wb") as file:
+        np.save(file, rng.normal(size=(LENGTH, WIDTH)).astype(np.float32))
+
+
+def write_checkpoint(rng: np.random.Generator, step: str) -> None:
+    table = rng.normal(size=(VOCABULARY_SIZE, WIDTH)).astype(np.float32)
+    os.makedirs(step)
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{step}/{TABLE}/"},
+        "metadata": {
+            "shape": table.shape,
+            "chunks": table.shape,
+            "dtype": "<f4",
+            "compressor": {"id": "gzip", "level": 1},
+        },
+    }
+    ts.open(spec, create=True).result().write(table).result()
+    reference = {"driver": "zarr", "kvstore": {"driver": "gfile", "path": f"{TABLE}/"}}
+    state = {"target": {"token_embedder": {"embedding": reference}}}
+    with open(f"{step}/checkpoint", "wb") as file:
+        file.write(msgpack.packb({"version": 3, "optimizer": state}))
+
+
+def compare(ours: list[str], other: list[str], runs: int) -> None:
+    measured = []
+    for number in range(runs + 1):
+        pair = measure(ours), measure(other)
+        if number:  # The first pair warms the disk cache.
+            measured.append(pair)
+    for index, unit in ((0, "seconds"), (1, "MB at the peak")):
+        a = [first[index] for first, _ in measured]
+        b = [second[index] for _, second in measured]
+        ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
+        print(
+            f"run_recycle {statistics.median(a):.2f} {unit}, against "
+            f"{statistics.median(b):.2f}: ratio {ratio:.2f}"
+        )
+    print(json.dumps({"runs": runs, "cpus": os.cpu_count()}))
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Wall seconds and peak memory in MB of a command, which must succeed."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"
+    )
+    assert process.stderr is not None
+    message = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{shlex.join(command)} failed:\n{message.decode()}")
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the documentation shows works as it stands there."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from prompt_tuning_recycling import recyclers
+from prompt_tuning_recycling.recyclers import registry
+
+CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def python_blocks(page):
+    return re.findall(r"```python\n(.*?)```", (CHECKOUT / page).read_text(), re.S)
+
+
+def test_a_recycler_of_ones_own(monkeypatch, source_table, prompt):
+    monkeypatch.setattr(registry, "_BY_NAME", dict(registry._BY_NAME))
+    (example,) = python_blocks("docs/recyclers.md")
+    exec(compile(example, "docs/recyclers.md", "exec"), {"__name__": "example"})
+    recycler = recyclers.make("mean-shift", scale=2.0)
+    fitted = recycler.fit(source_table, source_table + 1)
+    np.testing.assert_allclose(fitted.apply(prompt), prompt + 2, rtol=1e-5)
+
+
+def test_the_readmes_python(tmp_path, monkeypatch, write_orbax, rng):
+    """The example runs on models of the T5 vocabulary at the paths that it names."""
+    monkeypatch.chdir(tmp_path)
+    shared = rng.normal(size=(32128, 8))
+    for name, width in (("source", 8), ("target", 12)):
+        table = shared @ rng.normal(size=(8, width))
+        write_orbax(
+            tmp_path / name / "checkpoint_1000",
+            {"target/token_embedder/embedding": table.astype(np.float32)},
+        )
+    np.save("prompt.npy", rng.normal(size=(5, 8)))
+    (example,) = python_blocks("README.md")
+    exec(compile(example, "README.md", "exec"), {})
+    with open("recycled.npy", "rb") as file:
+        assert np.load(file).shape == (5, 12)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
