@@ -2,9 +2,9 @@
 
     python benchmarks/run_recycle.py [--runs 5] [--against 'COMMAND']
 
-On two checkpoints of T5 Base's size (32128 x 768, legacy format, one gzipped chunk) with
-random embeddings. The two commands run in turn; reported are the medians of wall time
-and peak memory, and the median of the ratio pair by pair. COMMAND may name
+On two checkpoints of T5 Base's size (32128 x 768, legacy format, one gzipped chunk)
+with random embeddings. The two commands run in turn; reported are the medians of wall
+time and peak memory, and the median of the ratio pair by pair. COMMAND may name
 {source}, {target}, {prompt}, {words} and {output}; by default it is the script
 plain_least_squares.py beside this one.
 """

@@ -3,7 +3,7 @@
 The "models" are embedding tables in checkpoints: both see the same hidden meaning of
 each word through a random projection of their own, with noise, at different widths.
 So there is a map to be learned, and none that is perfect. The source's prompt is
-mixed from four words; in the target the same words should come out nearest.
+made of four words; in the target the same words should come out nearest.
 
     python examples/demo.py FOLDER
 """
@@ -23,7 +23,7 @@ from prompt_tuning_recycling.checkpoints import EMBEDDING
 VOCABULARY_SIZE = 32128
 MEANING, SOURCE_WIDTH, TARGET_WIDTH = 48, 64, 96
 NOISE = 0.5
-PROMPT_WORDS = ("movie", "great", "terrible", "review")
+PROMPT_WORDS = ("movie", "brilliant", "actor", "funny")
 PROMPT_NORM = 30.0
 
 
@@ -39,6 +39,11 @@ def main(folder: pathlib.Path) -> int:
         save_checkpoint(folder / name / "checkpoint_1000", table)
     save_prompt(tuned_prompt(rng, tables["source"]), folder / "prompt.npy")
 
+    print(
+        f"Made two models of widths {SOURCE_WIDTH} and {TARGET_WIDTH} in {folder}, and "
+        f"a prompt for the first, made of the words {', '.join(PROMPT_WORDS)}.\n"
+        "Recycled for the second, these should be the nearest words to its vectors."
+    )
     for recycler in ("v2v-lin", "v2v-nn"):
         arguments = [
             f"--source_model={folder / 'source'}",
@@ -66,8 +71,8 @@ def seen_by_a_model(
 
 def tuned_prompt(rng: np.random.Generator, table: np.ndarray) -> np.ndarray:
     """A prompt [length, width]: each vector one word, far longer and with noise."""
-    pieces = Words.from_list().pieces
-    index_of = {piece.removeprefix("\u2581"): index for index, piece in pieces.items()}
+    words = Words.from_list()
+    index_of = {words.pieces[int(index)]: int(index) for index in words.rows}
     vectors = table[[index_of[word] for word in PROMPT_WORDS]]
     vectors = vectors + 0.3 * rng.normal(size=vectors.shape)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -25,7 +25,7 @@ def test_shows_warnings(source_table, target_table, prompt):
     recycled = recycle_prompt(source_table, target_table, prompt, words=words)
     text = report_text.report_text(recycled.report)
     assert "minimum-norm solution" in text
-    assert "Warning       8 words determine only part" in text
+    assert "Warning         8 words determine only part" in text
     assert "no words" in text
 
 
