@@ -48,6 +48,7 @@ $(VENV)/done: setup.cfg pyproject.toml constraints.txt
 
 build/test-venv/done: $(VENV)/done $(SOURCES)
 	rm -rf build/wheel build/lib build/bdist*
+	mkdir -p build
 	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel.log || (cat build/wheel.log; exit 1)
 	test -x build/test-venv/bin/python || $(PYTHON) -m venv build/test-venv
 	build/test-venv/bin/pip install --upgrade pip
