@@ -17,7 +17,7 @@ demo: $(VENV)/done
 # the checkout cannot be imported.
 test: build/test-venv/done
 	mkdir -p build/elsewhere
-	cd build/elsewhere && ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
+	cd build/elsewhere && TESTING_WHEEL=1 ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
 

@@ -20,10 +20,17 @@ COMMANDS = {
 }
 
 
-def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """A parser whose description is the module's docstring."""
+def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser for a command, described by its module's docstring.
+
+    Args:
+      command: its name among the console script's commands.
+      usage: the flags in short; the help explains them all.
+      doc: the description.
+    """
     return argparse.ArgumentParser(
-        prog=f"python -m {module}",
+        prog=f"prompt-recycling {command}",
+        usage=f"%(prog)s {usage}",
         description=doc,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,

@@ -206,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("prompt_tuning_recycling.filter_vocabulary", __doc__)
+    parser = command_line.parser(
+        "filter_vocabulary", "--vocabulary=... --output_path=... [flags]", __doc__
+    )
     parser.add_argument(
         "--vocabulary", required=True, metavar="MODEL", help="a SentencePiece model"
     )

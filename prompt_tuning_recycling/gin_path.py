@@ -34,7 +34,8 @@ def gin_path() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     command_line.parser(
-        "prompt_tuning_recycling.gin_path",
+        "gin_path",
+        "[--help]",
         "Print the folder of the package's gin files, for --gin_search_paths.",
     ).parse_args(arguments)
     print(gin_path())

@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("prompt_tuning_recycling.run_recycle", __doc__)
+    parser = command_line.parser(
+        "run_recycle",
+        "--source_model=... --target_model=... --prompt_path=... --output_path=... "
+        "[flags]",
+        __doc__,
+    )
     models = parser.add_argument_group("what to recycle")
     checkpoint = (
         "a checkpoint that T5X wrote (checkpoint_N, or the MODEL_DIR it lies in, which "

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.resources
+import os
 import pathlib
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def test_the_console_script_offers_every_command(command, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.console_script()
     assert stop.value.code == 0
-    assert f"prompt_tuning_recycling.{command}" in capsys.readouterr().out
+    assert f"prompt-recycling {command}" in capsys.readouterr().out
 
 
 def test_the_console_script_lists_its_commands(monkeypatch, capsys):
@@ -148,3 +149,14 @@ def test_the_citation_and_the_changelog_name_this_version():
     version = prompt_tuning_recycling.__version__
     assert f"version: {version}" in (CHECKOUT / "CITATION.cff").read_text()
     assert f"## {version}" in (CHECKOUT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.skipif(
+    "TESTING_WHEEL" not in os.environ, reason="only `make test` tests the wheel"
+)
+def test_the_wheel_is_tested_not_the_checkout():
+    assert prompt_tuning_recycling.__file__.startswith(sys.prefix)
+    assert not prompt_tuning_recycling.__file__.startswith(
+        str(CHECKOUT / "prompt_tuning_recycling")
+    )
+    assert str(CHECKOUT) not in sys.path

@@ -15,7 +15,7 @@ from prompt_tuning_recycling.checkpoints.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.checkpoints.numpy_file import ArrayInMemory, NumpyFile
 from prompt_tuning_recycling.checkpoints.orbax import OrbaxCheckpoint
 from prompt_tuning_recycling.checkpoints.steps import steps
-from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
 
 __all__ = [
@@ -83,13 +83,12 @@ def _open_folder(path: epath.Path) -> Checkpoint:
     raise RecyclingError(
         f"{path} is not a checkpoint and holds no complete one; expected {_EXPECTED}. "
         f"It holds {', '.join(names[:5]) or 'nothing'}"
-        f"{', ...' if len(names) > 5 else ''}."
+        f"{', ...' if len(names) > 5 else ''}.{_meant_inside(path, names)}"
     )
 
 
 def _open_file(path: epath.Path) -> Checkpoint:
-    with path.open("rb") as file:
-        start = file.read(32)
+    start = _first_bytes(path)
     if start.startswith(numpy_file.MAGIC):
         return NumpyFile(path)
     for magic, description in _NOT_OURS.items():
@@ -107,4 +106,21 @@ def _nearest(path: epath.Path) -> str:
     found = steps(parent)
     if found:
         return f" Steps there: {', '.join(folder.name for folder in found.values())}."
+    return did_you_mean(path.name, (child.name for child in parent.iterdir()))
+
+
+def _meant_inside(folder: epath.Path, names: list[str]) -> str:
+    """Points into a folder of exports: `checkpoint_N/encoder.prompt.prompt.prompt`."""
+    inside = [folder / name for name in names[-1:]]
+    inside += [
+        child for folder in inside if folder.is_dir() for child in folder.iterdir()
+    ]
+    for path in inside:
+        if not path.is_dir() and _first_bytes(path).startswith(numpy_file.MAGIC):
+            return f" Is the numpy file {path} meant?"
     return ""
+
+
+def _first_bytes(path: epath.Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(32)

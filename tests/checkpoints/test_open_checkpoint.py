@@ -19,6 +19,24 @@ def test_nothing_there_not_even_a_folder(tmp_path):
         open_checkpoint(tmp_path / "nowhere" / "checkpoint_1")
 
 
+def test_nothing_there_names_the_nearest(tmp_path):
+    (tmp_path / "my_model").mkdir()
+    with pytest.raises(RecyclingError, match="Did you mean my_model"):
+        open_checkpoint(tmp_path / "my_modle")
+
+
+@pytest.mark.parametrize(
+    "given", ["numpy_checkpoints", "numpy_checkpoints/checkpoint_9"]
+)
+def test_a_folder_of_exported_prompts_points_to_the_prompt(tmp_path, prompt, given):
+    exported = tmp_path / "numpy_checkpoints/checkpoint_9/encoder.prompt.prompt.prompt"
+    exported.parent.mkdir(parents=True)
+    with exported.open("wb") as file:
+        np.save(file, prompt)
+    with pytest.raises(RecyclingError, match=f"Is the numpy file {exported} meant"):
+        open_checkpoint(tmp_path / given)
+
+
 def test_an_empty_path(tmp_path):
     with pytest.raises(RecyclingError, match="path is empty"):
         open_checkpoint("")
