@@ -28,7 +28,7 @@ from prompt_tuning_recycling.recyclers import FittedRecycler, Recycler, make
 from prompt_tuning_recycling.words import Words
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Shaped
 
     ArrayOrCheckpoint: TypeAlias = epath.PathLike | Checkpoint | np.ndarray
 
@@ -104,6 +104,9 @@ def recycle_prompt(
     source_rows = source.take(embedding, rows)
     logger.info("reading %d embeddings of the target, %s", len(rows), target.path)
     target_rows = target.take(embedding, rows)
+    rows, source_rows, target_rows = _without_unusable(
+        count, rows, source_rows, target_rows
+    )
     read = time.monotonic()
 
     logger.info("fitting %s on %d words", recycler.name, count)
@@ -170,6 +173,21 @@ def _rows_to_read(words: Words, vocabulary_size: int) -> Int[np.ndarray, rows]:
     return np.concatenate([words.rows, held_out])
 
 
+def _without_unusable(
+    count: int, *arrays: Shaped[np.ndarray, "rows ..."]
+) -> list[Shaped[np.ndarray, "usable ..."]]:
+    """Leaves out held-out words, those from `count` on, with numbers not finite.
+
+    Among the words to be fitted they are an error, which the recycler reports.
+    """
+    usable = np.ones(len(arrays[0]), bool)
+    for array in arrays:
+        finite = np.isfinite(array.astype(np.float32)).reshape(len(array), -1)
+        usable &= finite.all(axis=1)
+    usable[:count] = True
+    return [array[usable] for array in arrays]
+
+
 def _check_table(model: Checkpoint, embedding: str) -> None:
     shape = model.shape(embedding)
     if len(shape) != 2:
@@ -211,9 +229,9 @@ def _residual(
     target: Float[np.ndarray, "words target_dim"],
 ) -> float | None:
     """‖f(S) − T‖ / ‖T‖ (Frobenius): 0 is a perfect map, 1 as good as mapping to 0."""
-    if not len(source):
-        return None
     wide = target.astype(np.float64)
+    if not wide.any():
+        return None
     mapped = fitted.apply(source)
     return float(np.linalg.norm(mapped - wide) / np.linalg.norm(wide))
 

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 import prompt_tuning_recycling
-from prompt_tuning_recycling import command_line, gin_path
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -62,31 +61,6 @@ def test_data_files_are_installed(file):
     assert package.joinpath(*file.split("/")).is_file()
 
 
-def test_every_gin_file_is_installed():
-    installed = pathlib.Path(gin_path.gin_path())
-    found = {str(file.relative_to(installed)) for file in installed.rglob("*.gin")}
-    in_checkout = {
-        str(file.relative_to(CHECKOUT / "gin"))
-        for file in (CHECKOUT / "gin").rglob("*.gin")
-    }
-    assert found == in_checkout
-    assert found
-
-
-def test_the_gin_folder_never_shadows_the_gin_library():
-    assert not list((CHECKOUT / "gin").rglob("__init__.py"))
-
-
-def test_gin_path_is_a_program():
-    out = subprocess.run(
-        [sys.executable, "-m", "prompt_tuning_recycling.gin_path"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert out == gin_path.gin_path() + "\n"
-
-
 def test_tasks_are_installed():
     assert importlib.import_module("prompt_tuning_recycling.tasks")
 
@@ -96,48 +70,6 @@ def test_the_core_does_not_require_tensorflow():
     core = [requirement for requirement in requires if "extra ==" not in requirement]
     assert core
     assert not [r for r in core if r.startswith(("tensorflow", "seqio", "t5x"))]
-
-
-@pytest.mark.parametrize("command", command_line.COMMANDS)
-def test_the_console_script_offers_every_command(command, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["prompt-recycling", command, "--help"])
-    with pytest.raises(SystemExit) as stop:
-        command_line.console_script()
-    assert stop.value.code == 0
-    assert f"prompt-recycling {command}" in capsys.readouterr().out
-
-
-def test_the_console_script_lists_its_commands(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["prompt-recycling", "--help"])
-    with pytest.raises(SystemExit):
-        command_line.console_script()
-    text = capsys.readouterr().out
-    for command, purpose in command_line.COMMANDS.items():
-        assert command in text
-        assert purpose in text
-
-
-def test_the_console_script_is_installed():
-    (script,) = importlib.metadata.entry_points(
-        group="console_scripts", name="prompt-recycling"
-    )
-    assert script.load() is command_line.console_script
-
-
-def test_an_unknown_command(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["prompt-recycling", "recycle_run"])
-    with pytest.raises(SystemExit) as stop:
-        command_line.console_script()
-    assert stop.value.code == 2
-    assert "run_recycle" in capsys.readouterr().err
-
-
-def test_an_interruption_is_one_line(capsys):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    assert command_line.run(interrupted, []) == 130
-    assert "interrupted" in capsys.readouterr().err
 
 
 def test_the_version_is_the_installed_one():

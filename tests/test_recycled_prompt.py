@@ -128,6 +128,16 @@ def test_held_out_words_beyond_the_vocabulary_are_left_out(
     assert recycled.report["words"]["held_out"] == 1
 
 
+def test_held_out_words_that_are_not_finite_are_left_out(
+    source_table, target_table, prompt
+):
+    source_table[200], target_table[201] = np.nan, np.inf
+    words = Words.from_rows(range(100), held_out=[200, 201, 202])
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    assert recycled.report["words"]["held_out"] == 1
+    json.dumps(recycled.report, allow_nan=False)
+
+
 def test_is_saved_with_its_report(tmp_path, source_table, target_table, prompt, words):
     recycled = recycle_prompt(source_table, target_table, prompt, words=words)
     save_prompt(recycled, tmp_path / "p")

@@ -21,6 +21,11 @@ def save(path, array, **options):
     return str(path)
 
 
+def write(path, content):
+    path.write_bytes(content)
+    return str(path)
+
+
 def spoiled(table, value):
     table = table.copy()
     table[100, 3] = value
@@ -94,28 +99,23 @@ BAD_FLAGS = {
         "not a numpy file of numbers",
     ),
     "pickle posing as a numpy file": (
-        lambda d, s: (
-            (d / "p.npy").write_bytes(pickle.dumps(np.ones((5, 12)))),
-            {"prompt_path": str(d / "p.npy")},
-        )[1],
+        lambda d, s: {
+            "prompt_path": write(d / "p.npy", pickle.dumps(np.ones((5, 12))))
+        },
         "is a pickle, which is never loaded",
     ),
     "prompt in a zip archive": (
-        lambda d, s: (
-            np.savez(d / "p.npz", np.ones((5, 12))),
-            {"prompt_path": str(d / "p.npz")},
-        )[1],
+        lambda d, s: {"prompt_path": write(d / "p.npz", b"PK\x03\x04, then more")},
         "is a zip archive",
     ),
     "prompt cut short": (
-        lambda d, s: (
-            (d / "p").write_bytes((d / "prompt.npy").read_bytes()[:-4]),
-            {"prompt_path": str(d / "p")},
-        )[1],
+        lambda d, s: {
+            "prompt_path": write(d / "p", (d / "prompt.npy").read_bytes()[:-4])
+        },
         "cut short",
     ),
     "empty prompt file": (
-        lambda d, s: ((d / "p").touch(), {"prompt_path": str(d / "p")})[1],
+        lambda d, s: {"prompt_path": write(d / "p", b"")},
         "of no known format",
     ),
     "word list that is not there": (
@@ -123,31 +123,23 @@ BAD_FLAGS = {
         "cannot read the word list",
     ),
     "word list that is not JSON": (
-        lambda d, s: (
-            (d / "w").write_text('{"5": "a",'),
-            {"filtered_word": str(d / "w")},
-        )[1],
+        lambda d, s: {"filtered_word": write(d / "w", b'{"5": "a",')},
         "is malformed: expected JSON",
     ),
     "word list of another layout": (
-        lambda d, s: (
-            (d / "w").write_text('["a", "b"]'),
-            {"filtered_word": str(d / "w")},
-        )[1],
+        lambda d, s: {"filtered_word": write(d / "w", b'["a", "b"]')},
         "is malformed or empty: expected JSON",
     ),
     "negative word index": (
-        lambda d, s: (
-            (d / "w").write_text('{"-5": "a", "6": "b"}'),
-            {"filtered_word": str(d / "w")},
-        )[1],
+        lambda d, s: {"filtered_word": write(d / "w", b'{"-5": "a", "6": "b"}')},
         "found the entry '-5': 'a'",
     ),
     "word index beyond the vocabulary": (
-        lambda d, s: (
-            (d / "w").write_text('{"5": "a", "384": "b"}'),
-            {"filtered_word": str(d / "w"), "word_offset": "0", "num_words": "2"},
-        )[1],
+        lambda d, s: {
+            "filtered_word": write(d / "w", b'{"5": "a", "384": "b"}'),
+            "word_offset": "0",
+            "num_words": "2",
+        },
         "row 384 of target/token_embedder/embedding was asked for",
     ),
     "too few words for the offset": (
