@@ -70,7 +70,7 @@ def run(
         print(f"error: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; nothing was written.", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     finally:
         logger.removeHandler(log)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 
 from prompt_tuning_recycling import command_line, prompts, recyclers, report_text
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recycler = _recycler(flags)
     for output in filter(None, (flags.save_recycler, flags.output_path)):
         check_writable(output)
+    _check_distinct(flags)
     checkpoint = open_checkpoint(flags.prompt_path)
     if flags.report:
         prompt = prompts.load_prompt(checkpoint, flags.prompt_name)
@@ -160,6 +162,18 @@ def _parser() -> argparse.ArgumentParser:
         help="also write the learned map (safetensors), to apply to further prompts",
     )
     return parser
+
+
+def _check_distinct(flags: argparse.Namespace) -> None:
+    """An output in place of an input would lose it: a tuned prompt is not remade."""
+    inputs = ("source_model", "target_model", "prompt_path", "save_recycler")
+    for name in inputs:
+        given = getattr(flags, name)
+        if given and os.path.realpath(given) == os.path.realpath(flags.output_path):
+            raise RecyclingError(
+                f"--output_path and --{name} are the same file, {given}, which "
+                "would be lost. Choose another output path."
+            )
 
 
 def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:

@@ -208,7 +208,8 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
         raise RecyclingError(f"the word list {path} is malformed or empty: {expected}.")
     pieces: dict[int, str] = {}
     for key, piece in entries:
-        if not key.isdecimal() or not isinstance(piece, str):
+        is_index = key.isdecimal() and int(key) <= np.iinfo(np.int64).max
+        if not is_index or not isinstance(piece, str):
             raise RecyclingError(
                 f"the word list {path} is malformed: {expected}, found the entry "
                 f"{key!r}: {piece!r}."

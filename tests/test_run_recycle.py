@@ -134,3 +134,10 @@ def test_help_explains_every_flag(capsys):
     for action in run_recycle._parser()._actions:
         assert action.help
         assert action.option_strings[-1] in text
+
+
+def test_the_prompt_is_never_overwritten(run, files, prompt, capsys):
+    flags = {**files, "output_path": files["prompt_path"]}
+    assert run(run_recycle.main, flags) == 1
+    assert "--output_path and --prompt_path are the same" in capsys.readouterr().err
+    np.testing.assert_array_equal(load(files["prompt_path"]), prompt)

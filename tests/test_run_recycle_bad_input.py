@@ -209,6 +209,16 @@ BAD_FLAGS = {
         lambda d, s: {"output_path": str(d / "prompt.npy" / "out")},
         "is a file, not a folder",
     ),
+    "recycler's file in place of the prompt": (
+        lambda d, s: {"save_recycler": str(d / "out" / "recycled")},
+        "--output_path and --save_recycler are the same file",
+    ),
+    "word index beyond all numbers": (
+        lambda d, s: {
+            "filtered_word": write(d / "w", b'{"99999999999999999999": "a", "6": "b"}')
+        },
+        "found the entry '99999999999999999999'",
+    ),
     "empty output": (lambda d, s: {"output_path": ""}, "output path is empty"),
     "recycler's file in no folder": (
         lambda d, s: {"save_recycler": str(d / "prompt.npy" / "map")},

@@ -62,10 +62,16 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     if not os.fspath(path):
         raise RecyclingError(f"the checkpoint's path is empty; expected {_EXPECTED}.")
     path = as_path(path)
-    if path.is_dir():
-        return _open_folder(path)
-    if path.exists():
-        return _open_file(path)
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if path.exists():
+            return _open_file(path)
+    except OSError as error:
+        raise RecyclingError(
+            f"cannot read {path}: {error.strerror or error}. Check its permissions and "
+            "the disk or bucket that it lies on."
+        ) from error
     raise RecyclingError(
         f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}"
     )

@@ -97,7 +97,7 @@ class VocabToVocabMLP(base.Recycler):
             )
         arrays = {name: np.asarray(value) for name, value in params.items()}
         losses = np.asarray(epoch_losses).tolist()
-        if not all(np.isfinite(value).all() for value in arrays.values()):
+        if not all(np.isfinite(value).all() for value in (losses, *arrays.values())):
             raise RecyclingError(
                 f"the training of {self.name} diverged. Lower learning_rate (it is "
                 f"{self.learning_rate})."

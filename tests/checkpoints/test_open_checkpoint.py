@@ -3,7 +3,12 @@ import pickle
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, files, open_checkpoint
+from prompt_tuning_recycling import (
+    RecyclingError,
+    checkpoints,
+    files,
+    open_checkpoint,
+)
 
 EMBEDDING = "target/token_embedder/embedding"
 
@@ -72,3 +77,15 @@ def test_an_object_store_without_its_library(monkeypatch):
     monkeypatch.setattr(files, "_LIBRARIES", {"gs": ("no_such_library",)})
     with pytest.raises(RecyclingError, match=r"prompt_tuning_recycling\[gs\]"):
         open_checkpoint("gs://bucket/checkpoint_1")
+
+
+def test_a_disk_that_fails_is_reported(tmp_path, monkeypatch):
+    path = tmp_path / "table.npy"
+    np.save(path, np.zeros(3))
+
+    def fails(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoints, "_first_bytes", fails)
+    with pytest.raises(RecyclingError, match="cannot read .*Permission denied"):
+        open_checkpoint(path)
