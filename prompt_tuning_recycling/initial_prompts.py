@@ -1,0 +1,306 @@
+"""What a prompt starts from, declared in gin, for every host.
+
+`recycle_init.gin` and `prompts/*.gin` bind one of these classes to
+`initial_prompts.initial_prompt.kind`; the host asks for it with `initial_prompt()`
+and makes the prompt once, outside of any trace.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gin
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling import recyclers
+from prompt_tuning_recycling.checkpoints import EMBEDDING, Checkpoint, open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.prompts import (
+    find_prompt,
+    load_prompt,
+    load_provenance,
+    save_prompt,
+)
+from prompt_tuning_recycling.recycled_prompt import recycle_prompt
+from prompt_tuning_recycling.words import (
+    NUM_WORDS,
+    WORD_OFFSET,
+    Words,
+    load_vocabulary,
+)
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+logger = logging.getLogger(__name__)
+
+_MODULE = "prompt_tuning_recycling.initial_prompts"
+
+# Upstream's recyclers and samples leave the padded tail of the table alone; pieces
+# beyond this rank are rare words, fragments and characters.
+_POPULATION = 5000
+
+
+class InitialPrompt(abc.ABC):
+    """Where a prompt's first values come from. Subclasses are frozen dataclasses;
+    their fields are their gin parameters.
+    """
+
+    @abc.abstractmethod
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
+        """Returns a prompt for the target model, float32, and how it came about.
+
+        Args:
+          target: the model that the prompt is for.
+          length: how many vectors the model expects, `PROMPT_LENGTH`.
+          embedding: the embedding table's name in the checkpoint.
+
+        Raises:
+          RecyclingError: it cannot be made, or has another shape than the model
+            expects.
+        """
+
+
+@gin.configurable(module=_MODULE)
+def initial_prompt(kind: InitialPrompt | None = None) -> InitialPrompt | None:
+    """Returns the kind of initial prompt that the gin files declare, or None."""
+    if kind is not None and not isinstance(kind, InitialPrompt):
+        raise RecyclingError(
+            "initial_prompts.initial_prompt.kind: expected one of initial_prompts' "
+            f"classes, as in @initial_prompts.Recycled(), found {kind!r}."
+        )
+    return kind
+
+
+def make_or_keep(
+    kind: InitialPrompt,
+    target: Checkpoint,
+    length: int,
+    output_dir: epath.PathLike,
+) -> Float[np.ndarray, "length width"]:
+    """Returns the run's initial prompt. A recycled one is written, with its
+    provenance, to `output_dir/recycled_prompt/`, and taken from there when the run is
+    started again: the source may be gone by then.
+
+    Raises:
+      RecyclingError: as `InitialPrompt.make`; or what is kept there was recycled from
+        or with something else than is asked for now.
+    """
+    if not isinstance(kind, Recycled):
+        return kind.make(target, length)[0]
+    kept = as_path(output_dir) / "recycled_prompt" / "prompt.npy"
+    if not kept.exists():
+        prompt, report = kind.make(target, length)
+        save_prompt(prompt, kept, report)
+        return prompt
+    then, now = load_provenance(kept).get("declared", {}), kind.declared()
+    changed = [name for name in now if then.get(name) != now[name]]
+    if changed:
+        name = changed[0]
+        raise RecyclingError(
+            f"{kept.parent} holds a prompt that this run has recycled before, with "
+            f"{name} {then.get(name)!r}, but now {name} is {now[name]!r}. Choose "
+            "another output folder, or delete that one to recycle again."
+        )
+    logger.info("taking the prompt that was recycled before, %s", kept)
+    prompt = load_prompt(kept)
+    _check_length(len(prompt), length, f"the prompt {kept}")
+    return prompt
+
+
+@gin.register(module=_MODULE)
+@dataclasses.dataclass(frozen=True)
+class Recycled(InitialPrompt):
+    """A prompt tuned on another model, recycled: see `recycle_prompt`.
+
+    Attributes:
+      source_checkpoint: the model the prompt was tuned on.
+      source_prompt: the prompt: a checkpoint that holds it, or a numpy file.
+      target_checkpoint: where the target's embeddings are read; None for the
+        checkpoint that the run starts from.
+      recycler: a recycler, or its name.
+      word_list: JSON word list; None for the package's English one.
+      num_words: how many of its words to fit on; None for all.
+      word_offset: how many to skip first.
+    """
+
+    source_checkpoint: epath.PathLike | None = None
+    source_prompt: epath.PathLike | None = None
+    target_checkpoint: epath.PathLike | None = None
+    recycler: str | recyclers.Recycler = recyclers.VocabToVocabLinear.name
+    word_list: epath.PathLike | None = None
+    num_words: int | None = NUM_WORDS
+    word_offset: int = WORD_OFFSET
+
+    def declared(self) -> dict[str, Any]:
+        """What was asked for, JSON-compatible: equal for runs that want the same."""
+        recycler = recyclers.make(self.recycler)
+        fields = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        fields["recycler"] = {
+            "name": recycler.name,
+            "parameters": recycler.parameters(),
+        }
+        return {
+            name: str(value) if isinstance(value, epath.Path) else value
+            for name, value in fields.items()
+        }
+
+    def make(self, target, length, embedding=EMBEDDING):
+        if self.source_checkpoint is None:
+            raise RecyclingError(
+                "there is nothing to recycle: RECYCLE_FROM is not set. Expected the "
+                "checkpoint of the source model with its tuned prompt, as in "
+                "--gin.RECYCLE_FROM=\"'/models/source/checkpoint_1000'\"."
+            )
+        source = open_checkpoint(self.source_checkpoint)
+        if self.source_prompt in (None, self.source_checkpoint):
+            prompt = source
+        else:
+            prompt = open_checkpoint(self.source_prompt)
+        if self.target_checkpoint is not None:
+            target = open_checkpoint(self.target_checkpoint)
+        # Before anything large is read.
+        found = prompt.shape(find_prompt(prompt))
+        if len(found) == 2:
+            _check_length(found[0], length, f"the prompt of {prompt.path}")
+        recycled = recycle_prompt(
+            source,
+            target,
+            prompt,
+            words=Words.from_list(self.word_list, self.num_words, self.word_offset),
+            recycler=self.recycler,
+            embedding=embedding,
+        )
+        return recycled.array, {**recycled.report, "declared": self.declared()}
+
+
+@gin.register(module=_MODULE)
+@dataclasses.dataclass(frozen=True)
+class FromFile(InitialPrompt):
+    """A prompt as it is, from a numpy file or a checkpoint.
+
+    Attributes:
+      path: the numpy file, or the checkpoint that holds the prompt.
+    """
+
+    path: epath.PathLike
+
+    def make(self, target, length, embedding=EMBEDDING):
+        prompt = load_prompt(self.path).astype(np.float32)
+        _check_length(len(prompt), length, f"the prompt {self.path}")
+        width = target.shape(embedding)[1]
+        if prompt.shape[1] != width:
+            raise RecyclingError(
+                f"the prompt {self.path} has width {prompt.shape[1]}, but the model "
+                f"{target.path} has width {width}. A prompt works only with the model "
+                "it was tuned on: to carry it over to another one, recycle it."
+            )
+        return prompt, {"path": str(self.path)}
+
+
+@gin.register(module=_MODULE)
+@dataclasses.dataclass(frozen=True)
+class RandomUniform(InitialPrompt):
+    """Numbers drawn evenly from [-scale, scale) (Lester et al. 2021: 0.5).
+
+    Attributes:
+      scale: the largest magnitude.
+      seed: of the drawing.
+    """
+
+    scale: float = 0.5
+    seed: int = 0
+
+    def make(self, target, length, embedding=EMBEDDING):
+        shape = (length, target.shape(embedding)[1])
+        drawn = np.random.default_rng(self.seed).uniform(-self.scale, self.scale, shape)
+        return drawn.astype(np.float32), dataclasses.asdict(self)
+
+
+@gin.register(module=_MODULE)
+@dataclasses.dataclass(frozen=True)
+class SampledVocabulary(InitialPrompt):
+    """Embeddings of pieces drawn from the vocabulary (Lester et al. 2021, §3.2).
+
+    Attributes:
+      population_size: draws come from this many pieces at the vocabulary's beginning,
+        which are its most frequent ones.
+      first: index of the first of them; those before are special, such as padding.
+      exclude: vocabulary indices never to draw, such as those of the labels.
+      seed: of the drawing.
+    """
+
+    population_size: int = _POPULATION
+    first: int = 3
+    exclude: Sequence[int] = ()
+    seed: int = 0
+
+    def make(self, target, length, embedding=EMBEDDING):
+        size = target.shape(embedding)[0]
+        end = min(self.first + self.population_size, size)
+        population = np.setdiff1d(np.arange(self.first, end), self.exclude)
+        if not len(population):
+            raise RecyclingError(
+                f"there is nothing to sample the prompt from: pieces {self.first} to "
+                f"{end} of a vocabulary of {size}, without {len(self.exclude)} "
+                "excluded ones. Raise population_size or exclude fewer."
+            )
+        replace = len(population) < length
+        rows = np.random.default_rng(self.seed).choice(population, length, replace)
+        prompt = target.take(embedding, rows).astype(np.float32)
+        return prompt, {"rows": rows.tolist(), "seed": self.seed}
+
+
+@gin.register(module=_MODULE)
+@dataclasses.dataclass(frozen=True)
+class FromText(InitialPrompt):
+    """Embeddings of the pieces of texts, such as the class labels (Lester et al.
+    2021, §3.2): one vector for each text, the mean of its pieces; what is left of the
+    prompt is sampled from the vocabulary.
+
+    Attributes:
+      texts: the texts; as many as the prompt has vectors are used.
+      vocabulary: the model's SentencePiece file.
+      seed: of the sampling.
+    """
+
+    texts: Sequence[str]
+    vocabulary: epath.PathLike
+    seed: int = 0
+
+    def make(self, target, length, embedding=EMBEDDING):
+        pieces = load_vocabulary(self.vocabulary)
+        rows = [pieces.encode(text) for text in self.texts[:length]]
+        if not rows or not all(rows):
+            raise RecyclingError(
+                "expected texts to begin the prompt with, each of one piece or more, "
+                f"found {list(self.texts)}."
+            )
+        vectors = [
+            target.take(embedding, np.asarray(row)).astype(np.float32).mean(axis=0)
+            for row in rows
+        ]
+        rest = length - len(vectors)
+        report = {"texts": list(self.texts[:length]), "seed": self.seed}
+        if not rest:
+            return np.stack(vectors), report
+        sample, _ = SampledVocabulary(seed=self.seed).make(target, rest, embedding)
+        return np.concatenate([np.stack(vectors), sample]), report
+
+
+def _check_length(found: int, expected: int, where: str) -> None:
+    if found != expected:
+        raise RecyclingError(
+            f"{where} has {found} vectors, but the model expects {expected} "
+            f"(PROMPT_LENGTH). Set --gin.PROMPT_LENGTH={found}."
+        )

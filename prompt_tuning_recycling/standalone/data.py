@@ -1,0 +1,141 @@
+"""seqio tasks and mixtures as batches of numpy arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gin
+import numpy as np
+import seqio
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@gin.register(module="prompt_tuning_recycling.standalone.data")
+@dataclasses.dataclass(frozen=True)
+class DatasetConfig:
+    """Which data, and how; names as in T5X's `DatasetConfig`.
+
+    Attributes:
+      mixture_or_task_name: a seqio task or mixture.
+      task_feature_lengths: feature -> tokens to cut it at; None, in evaluation only,
+        for the longest that occurs.
+      split: of the task.
+      batch_size: examples in a batch.
+      shuffle: whether in random order.
+      seed: of the shuffling.
+      use_cached: whether to read what seqio has cached before.
+      module: a module to import first, which registers the task.
+    """
+
+    mixture_or_task_name: str
+    task_feature_lengths: Mapping[str, int] | None = None
+    split: str = "validation"
+    batch_size: int = 32
+    shuffle: bool = False
+    seed: int | None = 0
+    use_cached: bool = False
+    module: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise RecyclingError(
+                f"BATCH_SIZE: expected 1 or more, found {self.batch_size}."
+            )
+
+    def task_or_mixture(self) -> Any:
+        """Returns the seqio task or mixture.
+
+        Raises:
+          RecyclingError: there is none of that name, or not with that split, or its
+            module cannot be imported.
+        """
+        if self.module:
+            try:
+                importlib.import_module(self.module)
+            except ImportError as error:
+                raise RecyclingError(
+                    f"MIXTURE_OR_TASK_MODULE: cannot import {self.module!r}: {error}. "
+                    "Expected a Python module, dots instead of slashes, that can be "
+                    "imported from this folder or is installed."
+                ) from error
+        name = self.mixture_or_task_name
+        known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+        if name not in known:
+            raise RecyclingError(
+                f"there is no task or mixture {name!r}."
+                + did_you_mean(name, known)
+                + " Is the module that registers it set, MIXTURE_OR_TASK_MODULE?"
+            )
+        found = seqio.get_mixture_or_task(name)
+        if self.split not in found.splits:
+            raise RecyclingError(
+                f"the task {name} has no split {self.split!r}."
+                + did_you_mean(self.split, found.splits)
+            )
+        return found
+
+
+def training_batches(
+    config: DatasetConfig, first: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields batches without end, always the same ones for the same configuration.
+
+    Args:
+      config: which data.
+      first: number of batches to leave out at the beginning, which is how a run that
+        was stopped goes on.
+
+    Raises:
+      RecyclingError: no such task, or no lengths to cut its features at.
+    """
+    config.task_or_mixture()
+    if config.task_feature_lengths is None:
+        raise RecyclingError(
+            "TASK_FEATURE_LENGTHS is not set, but training needs it. Expected tokens "
+            "per feature, as in --gin.TASK_FEATURE_LENGTHS=\"{'inputs': 128, "
+            "'targets': 8}\"."
+        )
+    dataset = seqio.get_dataset(
+        config.mixture_or_task_name,
+        task_feature_lengths=config.task_feature_lengths,
+        dataset_split=config.split,
+        shuffle=config.shuffle,
+        num_epochs=None,
+        feature_converter=seqio.EncDecFeatureConverter(pack=False),
+        use_cached=config.use_cached,
+        seed=config.seed,
+    )
+    dataset = dataset.skip(first * config.batch_size)
+    dataset = dataset.batch(config.batch_size, drop_remainder=True)
+    return iter(dataset.with_options(_deterministic()).prefetch(4).as_numpy_iterator())
+
+
+def enumerated_batches(
+    dataset: tf.data.Dataset, batch_size: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yields the examples' numbers and features in batches of one size; the last one
+    is filled up with its first example, and its numbers are fewer.
+    """
+    for numbers, batch in dataset.batch(batch_size).as_numpy_iterator():
+        missing = batch_size - len(numbers)
+        if missing:
+            batch = {
+                name: np.concatenate([array, array[:1].repeat(missing, axis=0)])
+                for name, array in batch.items()
+            }
+        yield numbers, batch
+
+
+def _deterministic() -> Any:
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    return options

@@ -1,0 +1,180 @@
+"""Evaluation: predictions and scores on a task, judged by seqio's Evaluator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import gin
+import numpy as np
+import seqio
+from etils import epath
+
+from prompt_tuning_recycling.checkpoints import open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.standalone import parameters
+from prompt_tuning_recycling.standalone.data import DatasetConfig, enumerated_batches
+from prompt_tuning_recycling.standalone.model import Batch, EncoderDecoder
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@gin.configurable(module="prompt_tuning_recycling.standalone.evaluation")
+def evaluate(
+    model: EncoderDecoder,
+    dataset: DatasetConfig,
+    checkpoint_path: epath.PathLike,
+    output_dir: epath.PathLike,
+    evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+) -> dict[str, dict[str, Any]]:
+    """Evaluates a checkpoint, with the prompt that the gin files declare if it has none
+    of its own, and prints the metrics.
+
+    Args:
+      model: the network and how it decodes.
+      dataset: the task or mixture.
+      checkpoint_path: a checkpoint of any format, or a `MODEL_DIR`.
+      output_dir: for `inference_eval/<task>-metrics.jsonl`, TensorBoard's events,
+        `config.gin`, and `recycled_prompt/`.
+      evaluator_cls: seqio's Evaluator, its loggers bound.
+
+    Returns:
+      The metrics of each task.
+
+    Raises:
+      RecyclingError: anything given cannot be used.
+    """
+    checkpoint = open_checkpoint(checkpoint_path)
+    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
+    loaded = parameters.load(checkpoint, model.module, output_dir)
+    write_config(output_dir)
+    metrics = evaluation.run(loaded, parameters.step_of(checkpoint))
+    for line in metric_lines(metrics):
+        print(line, flush=True)
+    return metrics
+
+
+class Evaluation:
+    """A task's examples, ready to evaluate one set of parameters after the other."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        dataset: DatasetConfig,
+        output_dir: epath.PathLike,
+        evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+    ) -> None:
+        dataset.task_or_mixture()
+        self._model = model
+        self._batch_size = dataset.batch_size
+        self._evaluator = evaluator_cls(
+            mixture_or_task_name=dataset.mixture_or_task_name,
+            feature_converter=seqio.EncDecFeatureConverter(pack=False),
+            eval_split=dataset.split,
+            use_cached=dataset.use_cached,
+            seed=dataset.seed,
+            sequence_length=dataset.task_feature_lengths,
+            log_dir=os.fspath(as_path(output_dir) / "inference_eval"),
+        )
+        if not self._evaluator.eval_tasks:
+            raise RecyclingError(
+                f"{dataset.mixture_or_task_name} has no metrics, so there is nothing "
+                "to evaluate. Give its task a metric_fns, or use infer instead."
+            )
+
+    def run(
+        self, loaded: parameters.Parameters, step: int
+    ) -> dict[str, dict[str, Any]]:
+        """Evaluates parameters and writes the metrics; returns them by task."""
+        nested = parameters.nested(loaded)
+        future, _ = self._evaluator.evaluate(
+            compute_metrics=True,
+            step=step,
+            predict_fn=lambda dataset: list(self._predicted(nested, dataset)),
+            predict_with_aux_fn=lambda dataset: predicted_with_scores(
+                self._predictions(nested, dataset)
+            ),
+            score_fn=lambda dataset: list(
+                scored(self._model, nested, dataset, self._batch_size)
+            ),
+        )
+        return {task: dict(metrics) for task, metrics in future.result().items()}
+
+    def _predictions(
+        self, nested: Any, dataset: tf.data.Dataset
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
+        return predicted(self._model, nested, dataset, self._batch_size)
+
+    def _predicted(
+        self, nested: Any, dataset: tf.data.Dataset
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        for number, tokens, _ in self._predictions(nested, dataset):
+            yield number, tokens
+
+
+def predicted(
+    model: EncoderDecoder, nested: Any, dataset: tf.data.Dataset, batch_size: int
+) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Yields each example's number, predicted tokens [targets] and their score."""
+
+    def run(batch: Batch) -> tuple[Any, Any]:
+        return model.predict(nested, batch)
+
+    for numbers, (tokens, scores) in _each(run, dataset, batch_size):
+        yield from zip(numbers, tokens, scores, strict=False)
+
+
+def predicted_with_scores(
+    predictions: Iterator[tuple[int, np.ndarray, float]],
+) -> tuple[list[tuple[int, np.ndarray]], dict[str, list[float]]]:
+    """Returns predictions as seqio wants them together with their scores."""
+    numbers, tokens, scores = zip(*predictions, strict=True)
+    pairs = list(zip(numbers, tokens, strict=True))
+    return pairs, {"scores": list(scores)}
+
+
+def scored(
+    model: EncoderDecoder, nested: Any, dataset: tf.data.Dataset, batch_size: int
+) -> Iterator[tuple[int, float]]:
+    """Yields each example's number and its targets' log-likelihood."""
+
+    def run(batch: Batch) -> tuple[Any]:
+        return (model.score(nested, batch),)
+
+    for numbers, (scores,) in _each(run, dataset, batch_size):
+        yield from zip(numbers, scores, strict=False)
+
+
+def _each(
+    run: Callable[[Batch], tuple[Any, ...]], dataset: tf.data.Dataset, batch_size: int
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
+    """The results of one batch are fetched while the device works on the next."""
+    pending = None
+    for numbers, batch in enumerated_batches(dataset, batch_size):
+        results = run(batch)
+        if pending is not None:
+            yield pending[0], tuple(map(np.asarray, pending[1]))
+        pending = numbers, results
+    if pending is not None:
+        yield pending[0], tuple(map(np.asarray, pending[1]))
+
+
+def metric_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    """Returns the metrics as lines of text."""
+    return [
+        f"{task}: "
+        + ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+        )
+        for task, values in metrics.items()
+    ]
+
+
+def write_config(output_dir: epath.PathLike) -> None:
+    """Writes what gin was told, as T5X does, to `output_dir/config.gin`."""
+    path = as_path(output_dir) / "config.gin"
+    write_atomically(path, gin.config_str().encode())

@@ -1,0 +1,222 @@
+"""T5X's flags: gin files, and overrides as `--gin.NAME=value`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+
+import gin
+
+from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.gin_path import gin_path
+
+_MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
+_OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
+_EXAMPLES = {
+    "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
+    "RECYCLE_FROM": "'/models/source/checkpoint_1100000'",
+    "MODEL_DIR": "'/runs/sst2'",
+    "EVAL_OUTPUT_DIR": "'/runs/sst2-eval'",
+    "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
+    "MIXTURE_OR_TASK_NAME": "'my_task'",
+    "MIXTURE_OR_TASK_MODULE": "'my_package.my_tasks'",
+    "TASK_FEATURE_LENGTHS": "{'inputs': 128, 'targets': 8}",
+    "TRAIN_STEPS": "1_130_000",
+    "PROMPT_FILE": "'/prompts/sst2.npy'",
+}
+
+
+def run(
+    program: str,
+    doc: str | None,
+    load: Callable[[], Callable[[], object]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parses the flags and gin files, then calls the function that `load` returns.
+
+    Args:
+      program: name of the module, for the help.
+      doc: its description.
+      load: imports what is slow to import, and returns what is to be called with its
+        parameters from gin.
+      arguments: the command line, sys.argv by default.
+
+    Returns:
+      The exit code, as `command_line.run`.
+    """
+    _quieten()
+
+    def main(arguments: Sequence[str] | None) -> None:
+        flags, overrides = _parse(program, doc, arguments)
+        with _silent_unless_it_fails():
+            function = load()
+        configure(flags, overrides)
+        if flags.dry_run:
+            print(gin.config_str())
+            return
+        try:
+            function()
+        except RecyclingError as error:
+            # Gin adds to a message through which of its functions it came.
+            message = str(error).split("\n  In call to configurable")[0]
+            raise RecyclingError(message) from error
+        finally:
+            gin.clear_config()
+
+    return command_line.run(main, arguments)
+
+
+def _quieten() -> None:
+    """Leaves out other libraries' notes on how they are doing; errors are shown."""
+    # seqio's advice, through absl; gin's on each folder it did not find a file in.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger().addFilter(
+        lambda record: not record.getMessage().startswith("Path not found: ")
+    )
+
+
+@contextlib.contextmanager
+def _silent_unless_it_fails() -> Iterator[None]:
+    """Holds back what is written to the process's error stream: importing TensorFlow,
+    which seqio reads data with, writes ten lines there whatever it is told.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stream = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stream, held_back.read())
+            raise
+        finally:
+            os.dup2(stream, 2)
+            os.close(stream)
+
+
+def _parse(
+    program: str, doc: str | None, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    parser = command_line.parser(
+        program,
+        "--gin_file=FILE [--gin_file=FILE ...] [--gin.NAME=VALUE ...]",
+        doc,
+    )
+    parser.prog = f"python -m prompt_tuning_recycling.standalone.{program}"
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        help="a gin file; later ones override earlier ones. Looked for here, in "
+        "--gin_search_paths, and among the package's own",
+    )
+    parser.add_argument(
+        "--gin_search_paths",
+        default="",
+        help="folders in which to look for gin files, separated by commas",
+    )
+    parser.add_argument(
+        "--gin_bindings",
+        action="append",
+        default=[],
+        help="a line of gin; --gin.NAME=VALUE means the same as "
+        "--gin_bindings='NAME = VALUE'",
+    )
+    parser.add_argument(
+        "--tfds_data_dir", help="where TensorFlow Datasets keeps its data"
+    )
+    parser.add_argument(
+        "--seqio_additional_cache_dirs",
+        default="",
+        help="folders with data that seqio has cached, separated by commas",
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print the configuration, do nothing"
+    )
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    overrides = [match for match in map(_OVERRIDE.fullmatch, arguments) if match]
+    rest = [argument for argument in arguments if not _OVERRIDE.fullmatch(argument)]
+    flags = parser.parse_args(rest)
+    lines = [f"{match[1].strip()} = {match[2]}" for match in overrides]
+    return flags, [*flags.gin_bindings, *lines]
+
+
+def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Hands the files and overrides to gin.
+
+    Raises:
+      RecyclingError: a file that is not there, a line that gin cannot read, a macro
+        that nothing uses or one that has to be set and is not.
+    """
+    import seqio
+
+    gin.clear_config()
+    if flags.tfds_data_dir:
+        seqio.set_tfds_data_dir_override(flags.tfds_data_dir)
+    if flags.seqio_additional_cache_dirs:
+        seqio.add_global_cache_dirs(flags.seqio_additional_cache_dirs.split(","))
+    for path in [*filter(None, flags.gin_search_paths.split(",")), gin_path()]:
+        gin.add_config_file_search_path(path)
+    for name in flags.gin_file:
+        try:
+            gin.parse_config_file(name)
+        except OSError as error:
+            raise RecyclingError(_no_such_file(name, error)) from error
+        except (SyntaxError, ValueError, ImportError, AttributeError) as error:
+            raise RecyclingError(f"cannot use the gin file {name}: {error}") from error
+    for line in overrides:
+        try:
+            gin.parse_config(line)
+        except (SyntaxError, ValueError, ImportError, AttributeError) as error:
+            raise RecyclingError(_bad_override(line, error)) from error
+    _check_macros(overrides)
+    gin.finalize()
+
+
+def _no_such_file(name: str, error: OSError) -> str:
+    folder = gin_path()
+    known = [
+        os.path.relpath(os.path.join(where, file), folder)
+        for where, _, files in os.walk(folder)
+        for file in files
+    ]
+    if str(name) not in str(error):
+        return f"the gin file {name} includes one that is not there: {error}."
+    return f"there is no gin file {name}." + did_you_mean(name, known)
+
+
+def _bad_override(line: str, error: Exception) -> str:
+    name, _, value = (part.strip() for part in line.partition("="))
+    if isinstance(error, SyntaxError) and re.fullmatch(r"[\w./:@~-]+", value):
+        return (
+            f"cannot read the value of {name}, {value}. A text needs quotes that the "
+            f"shell leaves in place: --gin.{name}=\"'{value}'\""
+        )
+    return f"cannot use {line!r}: {error}"
+
+
+def _check_macros(overrides: Sequence[str]) -> None:
+    # What gin prints is the one public way to learn what the files refer to.
+    text = gin.config_str()
+    used = set(re.findall(r"%([A-Z][A-Z0-9_]*)", text))
+    for line in overrides:
+        name = line.partition("=")[0].strip()
+        if _MACRO.fullmatch(name) and name not in used:
+            raise RecyclingError(
+                f"nothing in these gin files uses {name}." + did_you_mean(name, used)
+            )
+    for name in sorted(used):
+        if re.search(rf"^{name} = %gin.REQUIRED$", text, re.MULTILINE):
+            example = _EXAMPLES.get(name, "...")
+            raise RecyclingError(
+                f'{name} is not set, but has to be, as in --gin.{name}="{example}".'
+            )

@@ -1,0 +1,26 @@
+"""Writes a model's predictions on a task to a file.
+
+  python -m prompt_tuning_recycling.standalone.infer \\
+    --gin_file=...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prompt_tuning_recycling.standalone import gin_command_line
+
+
+def _load() -> Callable[[], object]:
+    from prompt_tuning_recycling.standalone.inference import infer
+
+    return infer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    return gin_command_line.run("infer", __doc__, _load, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""Inference: a task's predictions or scores, example by example, to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import gin
+import numpy as np
+import seqio
+from etils import epath
+
+from prompt_tuning_recycling.checkpoints import open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.standalone import evaluation, parameters
+from prompt_tuning_recycling.standalone.data import DatasetConfig
+from prompt_tuning_recycling.standalone.model import EncoderDecoder
+
+MODES = ("predict", "score", "predict_with_aux")
+
+
+@gin.configurable(module="prompt_tuning_recycling.standalone.inference")
+def infer(
+    model: EncoderDecoder,
+    dataset: DatasetConfig,
+    checkpoint_path: epath.PathLike,
+    output_dir: epath.PathLike,
+    mode: str = "predict",
+) -> list[epath.Path]:
+    """Writes each example's prediction or score, as T5X does, to
+    `output_dir/<task>-<mode>.jsonl`.
+
+    Args:
+      model: the network and how it decodes.
+      dataset: the task or mixture; `task_feature_lengths` must be set.
+      checkpoint_path: a checkpoint of any format, or a `MODEL_DIR`.
+      output_dir: for the files, `config.gin`, and `recycled_prompt/`.
+      mode: `predict` for decoded text, `score` for the log-likelihood of the targets,
+        `predict_with_aux` for decoded text and its score.
+
+    Returns:
+      The files, one for each task.
+
+    Raises:
+      RecyclingError: anything given cannot be used.
+    """
+    if mode not in MODES:
+        raise RecyclingError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}.")
+    if dataset.task_feature_lengths is None:
+        raise RecyclingError(
+            "TASK_FEATURE_LENGTHS is not set. Expected tokens per feature, as in "
+            "--gin.TASK_FEATURE_LENGTHS=\"{'inputs': 128, 'targets': 8}\"."
+        )
+    tasks = seqio.get_subtasks(dataset.task_or_mixture())
+    checkpoint = open_checkpoint(checkpoint_path)
+    loaded = parameters.load(checkpoint, model.module, output_dir)
+    evaluation.write_config(output_dir)
+    nested = parameters.nested(loaded)
+    paths = []
+    for task in tasks:
+        lines = _lines(model, nested, task, dataset, mode)
+        path = as_path(output_dir) / f"{task.name.replace(':', '_')}-{mode}.jsonl"
+        write_atomically(path, "".join(lines).encode())
+        print(f"wrote {path}", flush=True)
+        paths.append(path)
+    return paths
+
+
+def _lines(
+    model: EncoderDecoder,
+    nested: Any,
+    task: seqio.Task,
+    dataset: DatasetConfig,
+    mode: str,
+) -> Iterator[str]:
+    examples = task.get_dataset(
+        sequence_length=dataset.task_feature_lengths,
+        split=dataset.split,
+        shuffle=False,
+        seed=dataset.seed,
+        use_cached=dataset.use_cached,
+    )
+    converter = seqio.EncDecFeatureConverter(pack=False)
+    features = converter(examples, dataset.task_feature_lengths).enumerate()
+    if mode == "score":
+        outputs = (
+            {"score": float(score)}
+            for _, score in evaluation.scored(
+                model, nested, features, dataset.batch_size
+            )
+        )
+    else:
+        outputs = (
+            {
+                "prediction": model.vocabulary.decode(tokens.tolist()),
+                **({"aux": {"scores": float(score)}} if mode != "predict" else {}),
+            }
+            for _, tokens, score in evaluation.predicted(
+                model, nested, features, dataset.batch_size
+            )
+        )
+    for example, output in zip(examples.as_numpy_iterator(), outputs, strict=True):
+        inputs = {
+            name: _plain(value)
+            for name, value in example.items()
+            if name.endswith("_pretokenized")
+        }
+        yield json.dumps({"inputs": inputs, **output}, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.tolist() if isinstance(value, np.ndarray) else value

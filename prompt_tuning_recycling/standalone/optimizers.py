@@ -1,0 +1,59 @@
+"""The optimiser of prompt tuning. Any other one of optax's is named in gin directly,
+as in `OPTIMIZER = @optax.adamw()`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gin
+import jax
+import jax.numpy as jnp
+import optax
+
+_MODULE = "prompt_tuning_recycling.standalone.optimizers"
+
+
+@gin.register(module=_MODULE)
+def adafactor(
+    learning_rate: optax.ScalarOrSchedule = 0.3,
+    decay_rate: float = 0.8,
+    weight_decay_rate: float = 1e-5,
+    clipping_threshold: float = 1.0,
+) -> optax.GradientTransformation:
+    """Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) as Lester et al. 2021 tune
+    prompts with it: updates not scaled by the parameter's size, a prompt's second
+    moments kept whole instead of by rows and columns.
+
+    Args:
+      learning_rate: or a schedule, of the steps since the optimiser's start.
+      decay_rate: the second moments' memory at step t is 1 - t^-decay_rate.
+      weight_decay_rate: share of each parameter taken away at every step.
+      clipping_threshold: largest root mean square of an update before the learning
+        rate.
+    """
+    return optax.adafactor(
+        learning_rate,
+        factored=False,
+        decay_rate=decay_rate,
+        multiply_by_parameter_scale=False,
+        clipping_threshold=clipping_threshold,
+        weight_decay_rate=weight_decay_rate,
+    )
+
+
+def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -> Any:
+    """Returns the optimiser's state for the parameters at a step.
+
+    Adafactor's memory depends on the number of the step, and T5X goes on counting
+    from the initial checkpoint's; so does this. Others count from their own start.
+    """
+
+    def counted(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        last = path[-1]
+        in_adafactor = getattr(last, "tuple_name", None) == optax.FactoredState.__name__
+        if in_adafactor and last.name == "count":
+            return jnp.asarray(step, jnp.int32)
+        return jnp.asarray(leaf)
+
+    return jax.tree_util.tree_map_with_path(counted, optimizer.init(parameters))

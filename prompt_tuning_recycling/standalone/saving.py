@@ -1,0 +1,121 @@
+"""A run's checkpoints, in T5X's Orbax layout: `MODEL_DIR/checkpoint_<step>/state/`,
+with `target/...`, `state/step` and `state/param_states/...`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import serialization, traverse_util
+
+from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, steps
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.standalone.parameters import STEP, TARGET, Parameters
+
+_OPTIMIZER = "state/param_states/"
+
+
+class Saver:
+    """Writes steps, each under a temporary name until it is whole, and removes old
+    ones.
+    """
+
+    def __init__(
+        self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
+    ) -> None:
+        """Opens a run's folder; what a killed run left half-written is removed.
+
+        Args:
+          model_dir: the run's folder, made if missing.
+          keep: how many steps to keep, the newest; None for all.
+          dtype: of the saved parameters.
+        """
+        self._dtype = dtype
+        self._manager = ocp.CheckpointManager(
+            os.path.abspath(model_dir) if "://" not in os.fspath(model_dir) else model_dir,
+            options=ocp.CheckpointManagerOptions(
+                step_prefix="checkpoint",
+                max_to_keep=keep,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=False,
+            ),
+            item_names=("state",),
+        )
+
+    def save(self, step: int, parameters: Parameters, optimizer_state: Any) -> None:
+        """Writes a step; one that exists is left as it is."""
+        if step in self._manager.all_steps():
+            return
+        arrays = {
+            TARGET + name: np.asarray(array).astype(self._dtype)
+            for name, array in parameters.items()
+        }
+        for name, array in _flat_state(optimizer_state).items():
+            arrays[_OPTIMIZER + name] = np.asarray(array)
+        arrays[STEP] = np.asarray(step, np.int32)
+        tree = traverse_util.unflatten_dict(arrays, sep="/")
+        self._manager.save(
+            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
+        )
+
+    def close(self) -> None:
+        """Waits until everything is on the disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def latest(model_dir: epath.PathLike) -> Checkpoint | None:
+    """Returns a run's newest complete step, or None before the first."""
+    folder = as_path(model_dir)
+    found = steps(folder) if folder.is_dir() else {}
+    return open_checkpoint(found[max(found)]) if found else None
+
+
+def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
+    """Returns the optimiser's state that a step holds.
+
+    Args:
+      checkpoint: the step.
+      fresh: a state of the same optimiser for the same parameters.
+
+    Raises:
+      RecyclingError: the step holds the state of another optimiser.
+    """
+    keys = {name for name in checkpoint.keys() if name.startswith(_OPTIMIZER)}
+    expected = _flat_state(fresh)
+    names = {_OPTIMIZER + name for name in expected}
+    if keys != names or any(
+        checkpoint.shape(_OPTIMIZER + name) != np.shape(leaf)
+        for name, leaf in expected.items()
+    ):
+        different = sorted(keys ^ names)
+        raise RecyclingError(
+            f"{checkpoint.path} was written by a run with another optimiser or other "
+            f"parameters to train (first difference: {(different or ['a shape'])[0]}). "
+            "Start the run as it was started before, or choose another MODEL_DIR."
+        )
+    stored = {
+        name: checkpoint.read(_OPTIMIZER + name).astype(leaf.dtype)
+        for name, leaf in expected.items()
+    }
+    flat = traverse_util.flatten_dict(
+        serialization.to_state_dict(fresh), keep_empty_nodes=True, sep="/"
+    )
+    tree = traverse_util.unflatten_dict({**flat, **stored}, sep="/")
+    restored = serialization.from_state_dict(fresh, tree)
+    return jax.tree.map(jax.numpy.asarray, restored)
+
+
+def _flat_state(optimizer_state: Any) -> dict[str, Any]:
+    """Names and arrays of an optimiser's state; its parts that are empty left out.
+
+    A parameter's name, which has slashes, is one key of the state: it is split up.
+    """
+    tree = serialization.to_state_dict(optimizer_state)
+    return traverse_util.flatten_dict(tree, sep="/")

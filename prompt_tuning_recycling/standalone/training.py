@@ -1,0 +1,268 @@
+"""Training: prompt tuning, in which only the prompt is differentiated, as well as
+pre-training and fine-tuning of all parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gin
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import seqio
+import tqdm
+from clu import metric_writers
+from etils import epath
+
+from prompt_tuning_recycling import initial_prompts
+from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.prompt_export import (
+    PROMPT_REGEX,
+    export_prompts,
+    matches,
+)
+from prompt_tuning_recycling.standalone import optimizers, parameters, saving
+from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
+from prompt_tuning_recycling.standalone.evaluation import (
+    Evaluation,
+    metric_lines,
+    write_config,
+)
+from prompt_tuning_recycling.standalone.model import EncoderDecoder
+
+logger = logging.getLogger(__name__)
+
+
+@gin.configurable(module="prompt_tuning_recycling.standalone.training")
+def train(
+    model: EncoderDecoder,
+    optimizer: optax.GradientTransformation,
+    train_dataset: DatasetConfig,
+    model_dir: epath.PathLike,
+    total_steps: int | None,
+    relative_steps: int | None = None,
+    initial_checkpoint_path: epath.PathLike | None = None,
+    trainable: Sequence[str] = PROMPT_REGEX,
+    max_gradient_norm: float | None = None,
+    infer_eval_dataset: DatasetConfig | None = None,
+    evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+    eval_period: int = 1000,
+    save_period: int = 1000,
+    log_period: int = 100,
+    keep: int | None = 1,
+    save_dtype: str = "float32",
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Trains a model, from where an earlier run in the same folder stopped if there is
+    one, and prints the metrics at the end.
+
+    Args:
+      model: the network and its loss.
+      optimizer: for the trained parameters.
+      train_dataset: the task or mixture to train on.
+      model_dir: for checkpoints, `numpy_checkpoints`, metrics and TensorBoard's events.
+      total_steps: the step to train up to. As in T5X, the initial checkpoint's steps
+        count.
+      relative_steps: instead, how many steps to train after the initial checkpoint.
+      initial_checkpoint_path: the model to start from; None for a random one.
+      trainable: regular expressions for the names of the parameters to train; the
+        others stay as they are, and have no gradients and no optimiser state.
+      max_gradient_norm: longer gradients are cut to this length; None for any length.
+      infer_eval_dataset: the task or mixture to evaluate on; None for none.
+      evaluator_cls: seqio's Evaluator, its loggers bound.
+      eval_period: steps from one evaluation to the next; there is one at the end.
+      save_period: steps from one checkpoint to the next; there is one at the end.
+      log_period: steps from one report of the loss to the next.
+      keep: how many checkpoints to keep, the newest; None for all.
+      save_dtype: in which parameters are saved.
+      seed: of new parameters and of dropout.
+
+    Returns:
+      The last evaluation's metrics of each task.
+
+    Raises:
+      RecyclingError: anything given cannot be used, or the loss is not finite.
+    """
+    names = list(parameters.shapes(model.module))
+    trained_names = [name for name in names if matches(name, trainable)]
+    if not trained_names:
+        raise RecyclingError(
+            f"none of the model's parameters matches {list(trainable)}, so there is "
+            "nothing to train. Use a model file that ends in _prompt."
+        )
+    latest = saving.latest(model_dir)
+    if latest is not None:
+        logger.info("going on from %s", latest.path)
+        step, first = parameters.step_of(latest), _first_step(model_dir)
+        loaded = _stored(latest, model)
+    elif initial_checkpoint_path is not None:
+        initial = open_checkpoint(initial_checkpoint_path)
+        step = first = parameters.step_of(initial)
+        default = initial_prompts.RandomUniform(seed=seed)
+        loaded = parameters.load(initial, model.module, model_dir, default)
+    else:
+        step = first = 0
+        loaded = parameters.new(model.module, seed)
+    last = _last_step(step, first, total_steps, relative_steps)
+
+    trained = {name: loaded[name] for name in trained_names}
+    frozen = {name: loaded[name] for name in names if name not in trained}
+    if max_gradient_norm is not None:
+        clip = optax.clip_by_global_norm(max_gradient_norm)
+        optimizer = optax.chain(clip, optimizer)
+    state = optimizers.start(optimizer, trained, step)
+    if latest is not None:
+        state = saving.restore_optimizer(latest, state)
+    evaluation = None
+    if infer_eval_dataset is not None:
+        evaluation = Evaluation(model, infer_eval_dataset, model_dir, evaluator_cls)
+    batches = training_batches(train_dataset, first=step - first)
+    update = _updater(optimizer)
+    saver = saving.Saver(model_dir, keep, save_dtype)
+    writer = metric_writers.create_default_writer(
+        os.path.join(model_dir, "train"), asynchronous=False
+    )
+    write_config(model_dir)
+    if latest is None:
+        _write_first_step(model_dir, first)
+        export_prompts(model_dir, first, _prompts(loaded))
+
+    metrics: dict[str, dict[str, Any]] = {}
+    recent: list[dict[str, jax.Array]] = []
+    key = jax.random.key(seed)
+    started = time.monotonic()
+    # Shown on a terminal only.
+    progress = tqdm.tqdm(total=last, initial=step, unit="step", disable=None)
+    for batch in itertools.islice(batches, last - step):
+        dropout_key = jax.random.fold_in(key, step)
+        gradients, sums = model.gradients(trained, frozen, batch, dropout_key)
+        trained, state = update(gradients, state, trained)
+        step += 1
+        recent.append(sums)
+        progress.update()
+        if step % log_period == 0 or step == last:
+            report = _report(recent, step)
+            report["steps_per_second"] = len(recent) / (time.monotonic() - started)
+            writer.write_scalars(step, report)
+            progress.set_postfix(loss=f"{report['loss']:.4f}")
+            recent, started = [], time.monotonic()
+        # Counted from the start of the run, like its length.
+        done = step - first
+        if done % save_period == 0 or step == last:
+            export_prompts(model_dir, step, _prompts(trained))
+            saver.save(step, {**frozen, **trained}, state)
+        if evaluation and (done % eval_period == 0 or step == last):
+            metrics = evaluation.run({**frozen, **trained}, step)
+            started = time.monotonic()
+    progress.close()
+    saver.close()
+    writer.close()
+    if evaluation and not metrics:
+        # The earlier run was stopped between its last step and the evaluation.
+        metrics = evaluation.run({**frozen, **trained}, step)
+    for line in metric_lines(metrics):
+        print(f"step {step}: {line}")
+    print(f"wrote {os.path.join(model_dir, f'checkpoint_{step}')}", flush=True)
+    return metrics
+
+
+def _stored(checkpoint: Checkpoint, model: EncoderDecoder) -> parameters.Parameters:
+    """The parameters of a step of this run; its prompt, whatever gin declares."""
+    expected = parameters.shapes(model.module)
+    stored = {
+        name.removeprefix(parameters.TARGET): checkpoint.shape(name)
+        for name in checkpoint.keys()
+        if name.startswith(parameters.TARGET)
+    }
+    parameters.check_shapes(expected, stored, str(checkpoint.path))
+    return {
+        name: jnp.asarray(checkpoint.read(parameters.TARGET + name), jnp.float32)
+        for name in expected
+    }
+
+
+def _last_step(step: int, first: int, total: int | None, relative: int | None) -> int:
+    if relative is not None:
+        total = first + relative
+    if total is None:
+        raise RecyclingError(
+            "neither TRAIN_STEPS nor TRAIN_STEPS_RELATIVE is set. Expected the step to "
+            "train up to, or the number of steps after the initial checkpoint."
+        )
+    if total <= first:
+        raise RecyclingError(
+            f"there is nothing to train: the initial checkpoint is at step {first}, "
+            f"and TRAIN_STEPS, which counts its steps too, is {total}. Set a larger "
+            "one, or the steps after the initial checkpoint: "
+            "--gin.TRAIN_STEPS_RELATIVE=..."
+        )
+    if total < step:
+        raise RecyclingError(
+            f"the run is at step {step}, beyond TRAIN_STEPS = {total}. Choose another "
+            "MODEL_DIR, or train further."
+        )
+    return total
+
+
+# The order of the data depends on how many steps this run has done, not on those of
+# the checkpoint that it started from.
+def _first_step_path(model_dir: epath.PathLike) -> epath.Path:
+    return as_path(model_dir) / "first_step"
+
+
+def _first_step(model_dir: epath.PathLike) -> int:
+    try:
+        return int(_first_step_path(model_dir).read_text())
+    except (OSError, ValueError) as error:
+        raise RecyclingError(
+            f"cannot go on with the run in {model_dir}: expected the step that it "
+            f"started at in {_first_step_path(model_dir)}, found: {error}. To start a "
+            "new run from its checkpoint, give that as INITIAL_CHECKPOINT_PATH and "
+            "choose another MODEL_DIR."
+        ) from error
+
+
+def _write_first_step(model_dir: epath.PathLike, first: int) -> None:
+    write_atomically(_first_step_path(model_dir), f"{first}\n".encode())
+
+
+def _prompts(named: parameters.Parameters) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in named.items() if matches(name)}
+
+
+def _updater(
+    optimizer: optax.GradientTransformation,
+) -> Callable[..., tuple[dict[str, jax.Array], Any]]:
+    @functools.partial(jax.jit, donate_argnums=(1, 2))
+    def update(gradients: Any, state: Any, trained: Any) -> Any:
+        updates, state = optimizer.update(gradients, state, trained)
+        return optax.apply_updates(trained, updates), state
+
+    return update
+
+
+def _report(recent: Sequence[dict[str, jax.Array]], step: int) -> dict[str, float]:
+    """Averages over the latest steps."""
+    total = {name: sum(float(sums[name]) for sums in recent) for name in recent[0]}
+    loss = total["loss"] / len(recent)
+    if not math.isfinite(loss):
+        raise RecyclingError(
+            f"the loss is no longer finite at step {step}: the training has diverged. "
+            "Lower the learning rate and start from the last checkpoint or anew."
+        )
+    return {
+        "loss": loss,
+        "cross_entropy_per_token": total["cross_entropy"] / total["tokens"],
+        "accuracy_per_token": total["correct"] / total["tokens"],
+    }
