@@ -1,8 +1,9 @@
 """Pre-trains the demo's four models, which the repository ships, from nothing:
 
-  python examples/pretrain.py [--output=build/pretrained]
+  python -m examples.pretrain --output=build/pretrained
 
-Half an hour on two cores at most. Run it from the top of the checkout.
+Writes each as a checkpoint of T5X's layout, and the vocabulary beside them. Takes ten
+minutes on two cores. Run it from the top of the checkout.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import shutil
 
 import sentencepiece
 
 from examples.demo import language
-from prompt_tuning_recycling.standalone import train
+from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.standalone import saving, train
 
-MODELS = pathlib.Path("examples/demo/models")
+VOCABULARY = pathlib.Path("examples/demo/models/vocabulary.model")
 STEPS = 1600
 # name -> gin file, seed, learning rate
 RECIPES = {
@@ -61,27 +62,45 @@ def make_vocabulary(path: pathlib.Path) -> None:
     path.with_name("words.json").write_text(text + "\n")
 
 
+def pretrain(name: str, output: pathlib.Path) -> None:
+    """Trains a model and writes it without its optimiser's state."""
+    model, seed, learning_rate = RECIPES[name]
+    run = output / "runs" / name
+    code = train.main(
+        [
+            f"--gin_file=examples/demo/gin/{model}.gin",
+            "--gin_file=examples/demo/gin/pretrain.gin",
+            f"--gin.MODEL_DIR='{run}'",
+            f"--gin.RANDOM_SEED={seed}",
+            f"--gin.LEARNING_RATE={learning_rate}",
+            f"--gin.TRAIN_STEPS={STEPS}",
+        ]
+    )
+    if code:
+        raise SystemExit(code)
+    trained = open_checkpoint(run)
+    weights = {
+        key.removeprefix("target/"): trained.read(key)
+        for key in trained.keys()
+        if key.startswith("target/")
+    }
+    saver = saving.Saver(output / name, keep=1, dtype="bfloat16")
+    saver.save(STEPS, weights, optimizer_state={})
+    saver.close()
+
+
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=pathlib.Path, default="build/pretrained")
-    parser.add_argument("--only", choices=RECIPES)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--only", choices=RECIPES, help="one of the models")
     flags = parser.parse_args()
-    vocabulary = MODELS / "vocabulary.model"
-    if not vocabulary.exists():
-        make_vocabulary(vocabulary)
-    for name, (model, seed, learning_rate) in RECIPES.items():
-        if flags.only in (None, name):
-            train.main(
-                [
-                    f"--gin_file=examples/demo/gin/{model}.gin",
-                    "--gin_file=examples/demo/gin/pretrain.gin",
-                    f"--gin.MODEL_DIR='{flags.output / name}'",
-                    f"--gin.RANDOM_SEED={seed}",
-                    f"--gin.LEARNING_RATE={learning_rate}",
-                    f"--gin.TRAIN_STEPS={STEPS}",
-                ]
-            )
+    if not VOCABULARY.exists():
+        make_vocabulary(VOCABULARY)
+    for name in [flags.only] if flags.only else RECIPES:
+        pretrain(name, flags.output)
 
 
 if __name__ == "__main__":

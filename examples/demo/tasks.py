@@ -79,6 +79,11 @@ def _exact_match(targets: list[str], predictions: list[str]) -> dict[str, float]
     return {"accuracy": 100.0 * sum(matches) / len(matches)}
 
 
+def vocabulary_size() -> int:
+    """Returns the number of words."""
+    return len(language.vocabulary())
+
+
 def telling_pieces() -> list[int]:
     """Returns the vocabulary indices of all labels and cue words."""
     words = [

@@ -6,6 +6,8 @@ Names are T5X's without `target/`: `encoder/prompt/prompt/prompt`.
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -27,11 +29,12 @@ TARGET = "target/"
 STEP = "state/step"
 
 
-def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+@functools.cache
+def shapes(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
     """Returns the names and shapes of a network's parameters, in its order."""
     variables = jax.eval_shape(lambda: _init(module, jax.random.key(0)))
     flat = traverse_util.flatten_dict(variables["params"], sep="/")
-    return {name: leaf.shape for name, leaf in flat.items()}
+    return types.MappingProxyType({name: leaf.shape for name, leaf in flat.items()})
 
 
 def new(module: nn.Module, seed: int) -> Parameters:

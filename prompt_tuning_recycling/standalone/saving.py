@@ -8,10 +8,11 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from flax import serialization, traverse_util
+from flax import traverse_util
 
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, steps
 from prompt_tuning_recycling.errors import RecyclingError
@@ -56,7 +57,7 @@ class Saver:
             TARGET + name: np.asarray(array).astype(self._dtype)
             for name, array in parameters.items()
         }
-        for name, array in _flat_state(optimizer_state).items():
+        for name, array in _named_leaves(optimizer_state).items():
             arrays[_OPTIMIZER + name] = np.asarray(array)
         arrays[STEP] = np.asarray(step, np.int32)
         tree = traverse_util.unflatten_dict(arrays, sep="/")
@@ -88,7 +89,7 @@ def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
       RecyclingError: the step holds the state of another optimiser.
     """
     keys = {name for name in checkpoint.keys() if name.startswith(_OPTIMIZER)}
-    expected = _flat_state(fresh)
+    expected = _named_leaves(fresh)
     names = {_OPTIMIZER + name for name in expected}
     if keys != names or any(
         checkpoint.shape(_OPTIMIZER + name) != np.shape(leaf)
@@ -100,22 +101,16 @@ def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
             f"parameters to train (first difference: {(different or ['a shape'])[0]}). "
             "Start the run as it was started before, or choose another MODEL_DIR."
         )
-    stored = {
-        name: checkpoint.read(_OPTIMIZER + name).astype(leaf.dtype)
+    leaves = [
+        jnp.asarray(checkpoint.read(_OPTIMIZER + name), leaf.dtype)
         for name, leaf in expected.items()
-    }
-    flat = traverse_util.flatten_dict(
-        serialization.to_state_dict(fresh), keep_empty_nodes=True, sep="/"
-    )
-    tree = traverse_util.unflatten_dict({**flat, **stored}, sep="/")
-    restored = serialization.from_state_dict(fresh, tree)
-    return jax.tree.map(jax.numpy.asarray, restored)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def _flat_state(optimizer_state: Any) -> dict[str, Any]:
-    """Names and arrays of an optimiser's state; its parts that are empty left out.
-
-    A parameter's name, which has slashes, is one key of the state: it is split up.
+def _named_leaves(optimizer_state: Any) -> dict[str, Any]:
+    """The arrays of an optimiser's state, in its order, by names as T5X gives them:
+    `0/mu/encoder/prompt/prompt/prompt`.
     """
-    tree = serialization.to_state_dict(optimizer_state)
-    return traverse_util.flatten_dict(tree, sep="/")
+    leaves, _ = jax.tree_util.tree_flatten_with_path(optimizer_state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

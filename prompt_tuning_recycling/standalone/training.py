@@ -58,6 +58,7 @@ def train(
     infer_eval_dataset: DatasetConfig | None = None,
     evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
     eval_period: int = 1000,
+    run_eval_before_training: bool = False,
     save_period: int = 1000,
     log_period: int = 100,
     keep: int | None = 1,
@@ -82,6 +83,7 @@ def train(
       infer_eval_dataset: the task or mixture to evaluate on; None for none.
       evaluator_cls: seqio's Evaluator, its loggers bound.
       eval_period: steps from one evaluation to the next; there is one at the end.
+      run_eval_before_training: whether to evaluate what the run starts from, too.
       save_period: steps from one checkpoint to the next; there is one at the end.
       log_period: steps from one report of the loss to the next.
       keep: how many checkpoints to keep, the newest; None for all.
@@ -114,6 +116,7 @@ def train(
     else:
         step = first = 0
         loaded = parameters.new(model.module, seed)
+    resumed_at = step
     last = _last_step(step, first, total_steps, relative_steps)
 
     trained = {name: loaded[name] for name in trained_names}
@@ -141,6 +144,8 @@ def train(
     metrics: dict[str, dict[str, Any]] = {}
     recent: list[dict[str, jax.Array]] = []
     key = jax.random.key(seed)
+    if evaluation and run_eval_before_training and latest is None:
+        metrics = evaluation.run(loaded, step)
     started = time.monotonic()
     # Shown on a terminal only.
     progress = tqdm.tqdm(total=last, initial=step, unit="step", disable=None)
@@ -168,7 +173,7 @@ def train(
     progress.close()
     saver.close()
     writer.close()
-    if evaluation and not metrics:
+    if evaluation and step == resumed_at:
         # The earlier run was stopped between its last step and the evaluation.
         metrics = evaluation.run({**frozen, **trained}, step)
     for line in metric_lines(metrics):

@@ -1,0 +1,2 @@
+def table(c): return ''
+def write_report(*a): return ''
