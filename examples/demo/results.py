@@ -1,2 +1,135 @@
-def table(c): return ''
-def write_report(*a): return ''
+"""The demo's figures: what the trials came to, together."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Sequence
+
+from examples.demo import story
+
+BEST_RANDOM = f"the best of {story.RANDOM_PROMPTS} random prompts"
+ENOUGH = 95.0
+"""The accuracy, in percent, to which tuning is timed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A trial's accuracies, in percent, by step; of an evaluation there is one."""
+
+    trial: story.Trial
+    curve: tuple[tuple[int, float], ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The last one."""
+        return self.curve[-1][1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Accuracies of a method, in percent."""
+
+    method: str
+    accuracies: tuple[float, ...]
+
+    def summary(self) -> tuple[float, float, float, float]:
+        """Mean, standard deviation, worst and best."""
+        values = self.accuracies
+        mean, spread = statistics.fmean(values), statistics.pstdev(values)
+        return mean, spread, min(values), max(values)
+
+    def cells(self) -> list[str]:
+        """As text, in the order of `COLUMNS`."""
+        values = [f"{value:.1f}" for value in self.summary()]
+        return [self.method, *values, str(len(self.accuracies))]
+
+
+COLUMNS = ("accuracy, percent", "mean", "spread", "worst", "best", "trials")
+
+
+def of(outcomes: Iterable[Outcome], method: str) -> list[Outcome]:
+    """Returns the outcomes of a method."""
+    return [outcome for outcome in outcomes if outcome.trial.method == method]
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[list[Row]]:
+    """Returns the table's rows: baselines, recyclers, and references."""
+
+    def row(method: str) -> Row:
+        return Row(method, tuple(o.accuracy for o in of(outcomes, method)))
+
+    by_cell: dict[tuple[str, str], list[float]] = {}
+    for outcome in of(outcomes, story.RANDOM):
+        cell = (outcome.trial.task, outcome.trial.model)
+        by_cell.setdefault(cell, []).append(outcome.accuracy)
+    best = Row(BEST_RANDOM, tuple(map(max, by_cell.values())))
+    return [
+        [*map(row, story.BASELINES), best],
+        list(map(row, story.RECYCLERS)),
+        [*map(row, story.REFERENCES), row(story.ON_SOURCE)],
+    ]
+
+
+def beats_baselines(recycled: Outcome, outcomes: Iterable[Outcome]) -> bool:
+    """Whether a recycled prompt is better than each baseline of its task, model and
+    seed; of the random prompts, than their mean.
+    """
+    trial = recycled.trial
+    same = [
+        o
+        for o in outcomes
+        if (o.trial.task, o.trial.model) == (trial.task, trial.model)
+    ]
+    others = [
+        o.accuracy
+        for method in (story.NO_PROMPT, story.UNTUNED, story.COPIED)
+        for o in of(same, method)
+        if o.trial.seed in (None, trial.seed)
+    ]
+    random = statistics.fmean(o.accuracy for o in of(same, story.RANDOM))
+    return recycled.accuracy > max(*others, random)
+
+
+def success(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Returns how many recycled prompts beat all baselines, and out of how many."""
+    recycled = [o for method in story.RECYCLERS for o in of(outcomes, method)]
+    return sum(beats_baselines(o, outcomes) for o in recycled), len(recycled)
+
+
+def steps_to(outcome: Outcome, accuracy: float = ENOUGH) -> int | None:
+    """Returns the steps after which tuning first reached an accuracy, if it did."""
+    start = outcome.curve[0][0]
+    return next((step - start for step, a in outcome.curve if a >= accuracy), None)
+
+
+def steps_needed(outcomes: Iterable[Outcome], method: str) -> str:
+    """Describes the steps that tuning took to reach `ENOUGH`, over all cells."""
+    steps = [steps_to(outcome) for outcome in of(outcomes, method)]
+    reached = [step for step in steps if step is not None]
+    if not reached:
+        return "never"
+    text = f"{statistics.median(reached):.0f} steps (median; most {max(reached)})"
+    missing = len(steps) - len(reached)
+    return text + (f", {missing} of {len(steps)} did not get there" if missing else "")
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Returns the table for the terminal."""
+    lines = [_line(COLUMNS)]
+    for group in rows(outcomes):
+        lines += ["", *(_line(row.cells()) for row in group)]
+    won, count = success(outcomes)
+    lines += [
+        "",
+        f"{won} of {count} recycled prompts ({100 * won / count:.0f} %) beat every "
+        "baseline of their task and model.",
+        f"To {ENOUGH:.0f} % on the target, tuning takes "
+        f"{steps_needed(outcomes, story.FURTHER)} from a",
+        f"recycled prompt, and {steps_needed(outcomes, story.TUNED)} from scratch.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"{cells[0]:30}" + "".join(f"{cell:>8}" for cell in cells[1:])

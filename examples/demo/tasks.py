@@ -31,7 +31,7 @@ _FEATURES = {
 }
 _TOKENIZE = [seqio.preprocessors.tokenize, seqio.preprocessors.append_eos]
 _SEEDS = {"train": 1, "validation": 2, "test": 3}
-_SIZES = {"train": 8192, "validation": 256, "test": 512}
+_SIZES = {"train": 8192, "validation": 256, "test": 256}
 
 
 def _dataset(examples: Iterable[language.Example]) -> tf.data.Dataset:
