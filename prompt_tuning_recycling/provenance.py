@@ -56,31 +56,38 @@ def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
     }
 
 
-def nearest_pieces(
-    prompt: Float[np.ndarray, "length dim"],
-    embeddings: Shaped[np.ndarray, "rows dim"],
-    indices: Int[np.ndarray, rows],
-    pieces: Mapping[int, str],
-) -> list[list[dict[str, Any]]] | None:
-    """The pieces whose embeddings point most nearly where each prompt vector does.
+class NearestPieces:
+    """Finds the pieces whose embeddings point most nearly where vectors do."""
 
-    Returns:
-      For each vector the three of highest cosine similarity, among the rows that
-      were read and whose piece is known; None if no piece is known.
-    """
-    named = np.array([int(index) in pieces for index in indices], bool)
-    if not named.any():
-        return None
-    indices = indices[named]
-    similarity = _unit(prompt) @ _unit(embeddings[named]).T
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]
-    return [
-        [
-            {"piece": pieces[int(indices[i])], "cosine": round(float(row[i]), 4)}
-            for i in best
+    def __init__(
+        self,
+        embeddings: Shaped[np.ndarray, "rows dim"],
+        indices: Int[np.ndarray, rows],
+        pieces: Mapping[int, str],
+    ) -> None:
+        """Takes the rows that were read, their vocabulary indices, and the pieces of
+        those indices whose piece is known.
+        """
+        named = np.array([int(index) in pieces for index in indices], bool)
+        self._pieces = [pieces[int(index)] for index in indices[named]]
+        self._directions = _unit(embeddings[named]).T
+
+    def to(
+        self, prompt: Float[np.ndarray, "length dim"]
+    ) -> list[list[dict[str, Any]]] | None:
+        """Returns for each vector the three pieces of highest cosine similarity, and
+        that; None if no piece is known.
+        """
+        if not self._pieces:
+            return None
+        similarity = _unit(prompt) @ self._directions
+        return [
+            [
+                {"piece": self._pieces[i], "cosine": round(float(row[i]), 4)}
+                for i in _largest(row)
+            ]
+            for row in similarity
         ]
-        for row, best in zip(similarity, order, strict=True)
-    ]
 
 
 def versions() -> dict[str, str]:
@@ -99,3 +106,11 @@ def _unit(vectors: Shaped[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows di
     wide = vectors.astype(np.float32)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+
+
+def _largest(values: Float[np.ndarray, " n"]) -> list[int]:
+    """The places of the largest values, largest first; of equal ones the first."""
+    least = np.partition(values, -NEAREST)[-NEAREST] if len(values) > NEAREST else -2
+    candidates = np.flatnonzero(values >= least)
+    order = np.argsort(-values[candidates], kind="stable")[:NEAREST]
+    return candidates[order].tolist()

@@ -17,14 +17,28 @@ def test_a_digest_depends_on_the_numbers_not_on_their_layout():
 
 def test_nearest_pieces_by_direction_not_by_length():
     embeddings = np.array([[10.0, 0], [1, 1], [0, 0.1]])
-    found = provenance.nearest_pieces(
-        np.array([[0, 5.0], [0.0, 0]]),
-        embeddings,
-        np.array([7, 8, 9]),
-        {7: "a", 9: "c"},
-    )
+    pieces = provenance.NearestPieces(embeddings, np.array([7, 8, 9]), {7: "a", 9: "c"})
+    found = pieces.to(np.array([[0, 5.0], [0.0, 0]]))
     assert found[0] == [{"piece": "c", "cosine": 1.0}, {"piece": "a", "cosine": 0.0}]
     assert [entry["cosine"] for entry in found[1]] == [0.0, 0.0]
+
+
+def test_the_nearest_pieces_are_those_of_a_full_sort(rng):
+    embeddings = rng.normal(size=(50, 6)).round(1)
+    vectors = rng.normal(size=(4, 6))
+    pieces = provenance.NearestPieces(
+        embeddings, np.arange(50), {i: str(i) for i in range(50)}
+    )
+    unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (vectors, embeddings)]
+    similarity = (unit[0].astype(np.float32)) @ unit[1].astype(np.float32).T
+    expected = np.argsort(-similarity, axis=1, kind="stable")[:, : provenance.NEAREST]
+    found = [[int(p["piece"]) for p in best] for best in pieces.to(vectors)]
+    assert found == expected.tolist()
+
+
+def test_no_nearest_pieces_where_none_is_known():
+    pieces = provenance.NearestPieces(np.eye(3), np.arange(3), {})
+    assert pieces.to(np.eye(3)) is None
 
 
 def test_versions_name_what_computed():

@@ -85,6 +85,12 @@ class Recycler(abc.ABC):
     ) -> Float[np.ndarray, "length target_dim"]:
         """Maps vectors of the source's embedding space to the target's."""
 
+    def _apply_all(
+        self, arrays: Arrays, prompts: Float[np.ndarray, "prompts length source_dim"]
+    ) -> Float[np.ndarray, "prompts length target_dim"]:
+        """`_apply` to many prompts, each by itself: the same bits in any company."""
+        return np.stack([self._apply(arrays, prompt) for prompt in prompts])
+
     @abc.abstractmethod
     def _source_dim(self, arrays: Arrays) -> int:
         """The width of the prompts that the map takes."""
@@ -123,6 +129,32 @@ class FittedRecycler:
           RecyclingError: not a matrix of finite numbers of the source's width, or
             the result overflows.
         """
+        wide = self._checked(prompt)
+        with np.errstate(over="ignore"):
+            recycled = self.recycler._apply(self.arrays, wide).astype(np.float32)
+        self._check_recycled(recycled)
+        return recycled
+
+    def apply_all(
+        self, prompts: Float[np.ndarray, "prompts length source_dim"]
+    ) -> Float[np.ndarray, "prompts length target_dim"]:
+        """Returns many prompts of one length carried over, float32.
+
+        Each comes out as it would in any other company, to the bit; and as from
+        `apply`, to rounding.
+
+        Raises:
+          RecyclingError: as `apply`.
+        """
+        wide = np.stack([self._checked(prompt) for prompt in prompts])
+        with np.errstate(over="ignore"):
+            recycled = self.recycler._apply_all(self.arrays, wide).astype(np.float32)
+        self._check_recycled(recycled)
+        return recycled
+
+    def _checked(
+        self, prompt: Float[np.ndarray, "length source_dim"]
+    ) -> Float[np.ndarray, "length source_dim"]:
         prompt = np.asarray(prompt)
         if prompt.ndim != 2 or prompt.shape[1] != self.source_dim:
             raise RecyclingError(
@@ -133,14 +165,14 @@ class FittedRecycler:
         wide = prompt.astype(np.float64)
         if not np.isfinite(wide).all():
             raise RecyclingError("the prompt has numbers that are not finite.")
-        with np.errstate(over="ignore"):
-            recycled = self.recycler._apply(self.arrays, wide).astype(np.float32)
+        return wide
+
+    def _check_recycled(self, recycled: Float[np.ndarray, ...]) -> None:
         if not np.isfinite(recycled).all():
             raise RecyclingError(
                 "the recycled prompt has numbers that are not finite: the map blows it "
                 f"up. What the fit reports: {dict(self.diagnostics)}."
             )
-        return recycled
 
     def save(self, path: epath.PathLike) -> None:
         """Writes the map to a safetensors file, with its configuration as metadata.

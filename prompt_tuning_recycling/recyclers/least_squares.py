@@ -6,7 +6,11 @@ condition number are known exactly and are reported.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
+import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +66,12 @@ class PseudoInverse:
         }
 
 
+# What `pseudo_inverse` has found before, within `decomposing_once`.
+_known: contextvars.ContextVar[dict[tuple, PseudoInverse] | None] = (
+    contextvars.ContextVar("known", default=None)
+)
+
+
 def check_rcond(rcond: float | None) -> None:
     """Raises RecyclingError unless `rcond` is None or lies in [0, 1)."""
     if rcond is not None and not 0 <= rcond < 1:
@@ -71,10 +81,22 @@ def check_rcond(rcond: float | None) -> None:
         )
 
 
+@contextlib.contextmanager
+def decomposing_once() -> Iterator[None]:
+    """Within it, a matrix that was decomposed before is not decomposed again: what
+    the linear recyclers share, when several are fitted to the same embeddings.
+    """
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def pseudo_inverse(
     matrix: Float[np.ndarray, "words dim"], rcond: float | None = None
 ) -> PseudoInverse:
-    """Decomposes the source's embeddings.
+    """Decomposes the source's embeddings; see `decomposing_once`.
 
     Args:
       matrix: float64 [words, dim].
@@ -84,6 +106,19 @@ def pseudo_inverse(
     Raises:
       RecyclingError: every singular value is zero.
     """
+    known = _known.get()
+    if known is None:
+        return _decomposed(matrix, rcond)
+    content = hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest()
+    key = (matrix.shape, content, rcond)
+    if key not in known:
+        known[key] = _decomposed(matrix, rcond)
+    return known[key]
+
+
+def _decomposed(
+    matrix: Float[np.ndarray, "words dim"], rcond: float | None
+) -> PseudoInverse:
     words, dim = matrix.shape
     u, s, vt = np.linalg.svd(matrix, full_matrices=False)
     if rcond is None:

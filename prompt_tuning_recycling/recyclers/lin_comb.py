@@ -67,5 +67,14 @@ class LinearCombination(base.Recycler):
             [prompt, arrays["source_pseudo_inverse"], arrays["target"]]
         )
 
+    def _apply_all(
+        self,
+        arrays: base.Arrays,
+        prompts: Float[np.ndarray, "prompts length source_dim"],
+    ) -> Float[np.ndarray, "prompts length target_dim"]:
+        # By way of the whole map, which pays off from a few prompts on.
+        whole = arrays["source_pseudo_inverse"] @ arrays["target"]
+        return np.matmul(prompts, whole)
+
     def _source_dim(self, arrays: base.Arrays) -> int:
         return arrays["source_pseudo_inverse"].shape[0]

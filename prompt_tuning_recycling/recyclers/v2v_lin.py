@@ -54,5 +54,13 @@ class VocabToVocabLinear(base.Recycler):
     ) -> Float[np.ndarray, "length target_dim"]:
         return prompt @ arrays["map"]
 
+    def _apply_all(
+        self,
+        arrays: base.Arrays,
+        prompts: Float[np.ndarray, "prompts length source_dim"],
+    ) -> Float[np.ndarray, "prompts length target_dim"]:
+        # numpy multiplies each matrix of a stack by itself.
+        return np.matmul(prompts, arrays["map"])
+
     def _source_dim(self, arrays: base.Arrays) -> int:
         return arrays["map"].shape[0]

@@ -110,13 +110,22 @@ class VocabToVocabMLP(base.Recycler):
         }
 
     def _apply(
-        self, arrays: base.Arrays, prompt: Float[np.ndarray, "length source_dim"]
-    ) -> Float[np.ndarray, "length target_dim"]:
+        self,
+        arrays: base.Arrays,
+        prompt: Float[np.ndarray, "*prompts length source_dim"],
+    ) -> Float[np.ndarray, "*prompts length target_dim"]:
         # Small enough for the host, where it is the same to the bit whether the
         # network was just trained or loaded on a machine without JAX.
         wide = {name: value.astype(np.float64) for name, value in arrays.items()}
         hidden = np.maximum(prompt @ wide["hidden_kernel"] + wide["hidden_bias"], 0)
         return hidden @ wide["output_kernel"] + wide["output_bias"]
+
+    def _apply_all(
+        self,
+        arrays: base.Arrays,
+        prompts: Float[np.ndarray, "prompts length source_dim"],
+    ) -> Float[np.ndarray, "prompts length target_dim"]:
+        return self._apply(arrays, prompts)
 
     def _source_dim(self, arrays: base.Arrays) -> int:
         return arrays["hidden_kernel"].shape[0]

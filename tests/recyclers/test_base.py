@@ -69,6 +69,29 @@ def test_each_prompt_vector_is_mapped_by_itself(
     )
 
 
+def test_many_prompts_at_once_as_each_by_itself(
+    recycler, source_table, target_table, rng
+):
+    prompts = rng.normal(size=(7, 5, source_table.shape[1])).astype(np.float32)
+    fitted = recycler.fit(source_table, target_table)
+    together = fitted.apply_all(prompts)
+    assert together.dtype == np.float32
+    for number, prompt in enumerate(prompts):
+        np.testing.assert_allclose(together[number], fitted.apply(prompt), rtol=1e-5)
+    # A sweep that was interrupted goes on with fewer prompts, and must not differ.
+    for chosen in ([3], [6, 3, 0], range(1, 7)):
+        some = fitted.apply_all(prompts[list(chosen)])
+        np.testing.assert_array_equal(some, together[list(chosen)])
+
+
+def test_many_prompts_are_checked_as_one_is(recycler, source_table, target_table):
+    fitted = recycler.fit(source_table, target_table)
+    with pytest.raises(RecyclingError, match="expected a prompt"):
+        fitted.apply_all(np.ones((2, 5, source_table.shape[1] + 1)))
+    with pytest.raises(RecyclingError, match="not finite"):
+        fitted.apply_all(np.full((2, 5, source_table.shape[1]), np.nan))
+
+
 def test_a_recycler_is_its_parameters(recycler):
     same = type(recycler)(**recycler.parameters())
     assert same == recycler

@@ -70,3 +70,24 @@ def test_the_pseudo_inverse_in_factors_is_the_dense_one(source_table, target_tab
     inverse = least_squares.pseudo_inverse(source)
     np.testing.assert_allclose(inverse @ target_table, inverse.dense() @ target_table)
     np.testing.assert_allclose(inverse.dense(), np.linalg.pinv(source), atol=1e-12)
+
+
+def test_linear_recyclers_share_one_decomposition(
+    source_table, target_table, prompt, monkeypatch
+):
+    decomposed = []
+    svd = np.linalg.svd
+    monkeypatch.setattr(
+        np.linalg, "svd", lambda *a, **k: decomposed.append(1) or svd(*a, **k)
+    )
+    apart = recyclers.make("lin-comb").fit(source_table, target_table)
+    with least_squares.decomposing_once():
+        recyclers.make("v2v-lin").fit(source_table, target_table)
+        shared = recyclers.make("lin-comb").fit(source_table, target_table)
+        assert len(decomposed) == 2
+        recyclers.make("lin-comb").fit(source_table + 1, target_table)
+        recyclers.make("lin-comb", rcond=0.5).fit(source_table, target_table)
+        assert len(decomposed) == 4
+    recyclers.make("lin-comb").fit(source_table, target_table)
+    assert len(decomposed) == 5
+    np.testing.assert_array_equal(shared.apply(prompt), apart.apply(prompt))
