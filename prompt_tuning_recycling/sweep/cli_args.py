@@ -1,0 +1,35 @@
+"""The flags of a separate job for each recycled prompt, as the paper's code lists them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from prompt_tuning_recycling.sweep.plan import Item
+
+_OTHER_SIZES = ("Large", "XL", "XXL")
+
+
+def lines(items: Iterable[Item]) -> list[str]:
+    """Returns a line of flags for each recycled prompt.
+
+    The paper's names of models say which one to load: `Default` and `Seed 2000` are
+    of size base, `Large`, `XL` and `XXL` of that size. Any other name is handed on,
+    by its last word, as the seed.
+    """
+    return [_line(item) for item in items]
+
+
+def _line(item: Item) -> str:
+    size, seed = "base", item.target.split()[-1]
+    if item.target == "Default":
+        seed = "default"
+    elif item.target in _OTHER_SIZES:
+        seed, size = "default", item.target.lower()
+    flags = {
+        "seed": seed,
+        "size": size,
+        "prompt_file": item.output,
+        "output_base_dir": item.eval_dir,
+    }
+    return " ".join(f"--{name}={shlex.quote(flag)}" for name, flag in flags.items())

@@ -1,0 +1,233 @@
+"""Shares work among processes and machines through Dask's scheduler.
+
+Each piece of work has a key. Whoever asks a scheduler for a key that is being worked on
+waits for that work instead of doing it again, so any number of commands can ask one
+scheduler for the same sweep. Without an address, the first command to come to a folder
+starts a scheduler for it on this machine, and those that come later join in.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import dask
+import distributed
+import filelock
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+
+logger = logging.getLogger(__name__)
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+_PAUSE = 0.2  # Seconds between two looks for the scheduler of a folder.
+_SETTINGS = {
+    "distributed.comm.timeouts.connect": "5s",
+    # A piece is only done again if the worker that did it is gone, however often.
+    "distributed.scheduler.allowed-failures": 1000,
+}
+# What a client meets with when its scheduler's process has ended.
+_GONE = (
+    distributed.client.FutureCancelledError,
+    concurrent.futures.CancelledError,
+    OSError,  # Among them distributed's CommClosedError.
+    TimeoutError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """Where work is done.
+
+    Attributes:
+      folder: of the sweep, where commands on one machine find each other.
+      workers: how many processes this command adds; 1 means this one itself.
+      scheduler: a running Dask scheduler's address (tcp://...) or scheduler file,
+        whose workers then do the work; None to start one.
+    """
+
+    folder: str
+    workers: int = 1
+    scheduler: str | None = None
+
+    def run(
+        self, function: Callable[[Piece], Result], pieces: Mapping[str, Piece]
+    ) -> Iterator[tuple[str, Result]]:
+        """Yields the key and result of each piece, as they are done.
+
+        Args:
+          function: does a piece of work, or sees that it is done already. It has to be
+            importable where the workers run.
+          pieces: by key; the same key means the same work to every command.
+
+        Raises:
+          RecyclingError: the scheduler given cannot be reached, or another machine is
+            working on the folder.
+        """
+        _quieten()
+        with dask.config.set(_SETTINGS):
+            if self.scheduler is not None:
+                yield from self._of_given_scheduler(function, pieces)
+                return
+            left = dict(pieces)
+            while left:
+                # Whoever leads may be stopped at any time: then this one may lead.
+                for key, result in self._of_folder(function, left):
+                    del left[key]
+                    yield key, result
+
+    def _of_given_scheduler(
+        self, function: Callable, pieces: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        assert self.scheduler is not None
+        address = self.scheduler
+        by = {"address": address} if "://" in address else {"scheduler_file": address}
+        try:
+            if "scheduler_file" in by and not os.path.exists(address):
+                raise FileNotFoundError(f"there is no file {address}")
+            client = distributed.Client(**by, timeout=10, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise RecyclingError(
+                f"cannot reach a Dask scheduler at {address}: {error}. Expected the "
+                "address that `dask scheduler` prints, tcp://host:8786, or the file "
+                "that it writes with --scheduler-file."
+            ) from error
+        with client:
+            if not client.scheduler_info()["workers"]:
+                logger.info("waiting for workers: start one with `dask worker`")
+            yield from _done(client, function, pieces)
+
+    def _of_folder(
+        self, function: Callable, pieces: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        if is_remote(self.folder):
+            # Nothing there can be locked: this command is on its own.
+            with self._cluster() as client:
+                yield from _done(client, function, pieces)
+            return
+        meeting = as_path(self.folder) / ".sweep"
+        meeting.mkdir(parents=True, exist_ok=True)
+        # The system lets go of the lock when the process ends, however it does.
+        lock = filelock.FileLock(os.fspath(meeting / "lock"))
+        note = meeting / "scheduler.json"
+        try:
+            held = lock.acquire(blocking=False)
+        except filelock.Timeout:
+            yield from self._joining(note, function, dict(pieces))
+            return
+        with held:
+            with self._cluster() as client:
+                address = client.scheduler.address
+                record = {"address": address, "host": socket.gethostname()}
+                write_atomically(note, json.dumps(record).encode())
+                yield from _done(client, function, dict(pieces))
+            note.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _cluster(self) -> Iterator[distributed.Client]:
+        """A scheduler and workers, which only this machine can reach."""
+        with (
+            distributed.LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                processes=self.workers > 1,
+                host="127.0.0.1",
+                protocol="tcp",
+                scheduler_port=0,
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+    def _joining(
+        self, note: epath.Path, function: Callable, pieces: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """Works for the scheduler that another process has started, and asks it; ends
+        early if that process does.
+        """
+        try:
+            record = json.loads(note.read_text())
+        except (OSError, ValueError):  # Not yet, or no longer.
+            time.sleep(_PAUSE)
+            return
+        if record["host"] != socket.gethostname():
+            raise RecyclingError(
+                f"another machine, {record['host']}, is working on {self.folder}. To "
+                "share the work between machines, run `dask scheduler` on one and "
+                "`dask worker` on each, and give its address with --scheduler."
+            )
+        # Threads of its own, so that none is left at work when the scheduler is gone.
+        threads = concurrent.futures.ThreadPoolExecutor(1)
+        try:
+            with distributed.Client(
+                record["address"], timeout=5, set_as_default=False
+            ) as client:
+                logger.info("joining the process that works on %s", self.folder)
+                worker = client.sync(_start_worker, record["address"], threads)
+                try:
+                    yield from _done(client, function, pieces)
+                finally:
+                    with contextlib.suppress(*_GONE):
+                        client.sync(worker.close, timeout=2, executor_wait=False)
+        except _GONE as error:
+            logger.debug("the scheduler is gone: %r", error)
+            time.sleep(_PAUSE)
+        finally:
+            threads.shutdown(wait=True)
+
+
+async def _start_worker(
+    address: str, threads: concurrent.futures.Executor
+) -> distributed.Worker:
+    return await distributed.Worker(
+        address,
+        nthreads=1,
+        executor=threads,
+        dashboard=False,
+        memory_limit=0,
+        host="127.0.0.1",
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _done(
+    client: distributed.Client, function: Callable, pieces: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    futures = [
+        client.submit(_guarded, function, piece, key=key, pure=False)
+        for key, piece in pieces.items()
+    ]
+    for future in distributed.as_completed(futures, loop=client.loop):
+        result, error = future.result()
+        if error is not None:
+            raise RuntimeError(f"{future.key}: {error!r}") from error
+        yield future.key, result
+
+
+def _guarded(function: Callable, piece: Any) -> tuple[Any, Exception | None]:
+    """Keeps a piece's own errors apart from those of the connection."""
+    try:
+        return function(piece), None
+    except Exception as error:
+        return None, error
+
+
+def _quieten() -> None:
+    """Dask's own notes on connections that end are no news to whoever runs a sweep."""
+    for name in ("distributed", "tornado", "bokeh"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
