@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+import threading
 
 from etils import epath
 
@@ -13,6 +14,9 @@ from prompt_tuning_recycling.errors import RecyclingError
 
 # What etils.epath reaches object stores through.
 _LIBRARIES = {"gs": ("gcsfs", "tensorflow"), "s3": ("s3fs", "tensorflow")}
+
+# The umask can only be read by changing it, which no other thread's reading may see.
+_READING_UMASK = threading.Lock()
 
 
 def as_path(path: epath.PathLike) -> epath.Path:
@@ -126,6 +130,7 @@ def _replace(path: str, data: bytes) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _READING_UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

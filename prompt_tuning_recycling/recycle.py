@@ -21,7 +21,13 @@ from collections.abc import Iterable, Sequence
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import write_atomically
-from prompt_tuning_recycling.sweep import cli_args, configuration, layout, manifest
+from prompt_tuning_recycling.sweep import (
+    cli_args,
+    configuration,
+    evaluations,
+    layout,
+    manifest,
+)
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.plan import PairWork, Plan
 from prompt_tuning_recycling.sweep.work import Outcome, recycle_pair
@@ -108,9 +114,9 @@ def _write_lists(sweep: Configuration, pairs: Sequence[PairWork]) -> None:
     print(f"wrote {path} ({len(items)} lines)")
     for target in sweep.pretrained:
         path = layout.manifest(sweep.root_dir, sweep.dataset, target)
-        evaluations = manifest.of_target(sweep, target, items)
-        manifest.write(path, evaluations)
-        print(f"wrote {path} ({len(evaluations)} evaluations)")
+        listed = evaluations.of_target(sweep, target, items)
+        manifest.write(path, listed)
+        print(f"wrote {path} ({len(listed)} evaluations)")
 
 
 def _parser() -> argparse.ArgumentParser:

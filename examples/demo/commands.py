@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import multiprocessing
@@ -19,10 +20,10 @@ MODELS = "examples/demo/models"
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A run of `standalone.train` or `standalone.eval`.
+    """A run of a program of the standalone host.
 
     Attributes:
-      program: which of them.
+      program: its module, such as `train` or `eval`.
       gin_files: in their order.
       settings: names and values of gin's macros.
       output: the folder that the run writes.
@@ -139,10 +140,8 @@ class Runner:
 
 
 def _run(command: Command) -> tuple[int, str]:
-    from prompt_tuning_recycling.standalone import eval as evaluation
-    from prompt_tuning_recycling.standalone import train
-
-    program = {"train": train, "eval": evaluation}[command.program]
+    name = f"prompt_tuning_recycling.standalone.{command.program}"
+    program = importlib.import_module(name)
     written = io.StringIO()
     with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
         code = program.main(command.arguments())

@@ -85,34 +85,43 @@ class Evaluation:
                 "to evaluate. Give its task a metric_fns, or use infer instead."
             )
 
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks that have metrics."""
+        return [task.name for task in self._evaluator.eval_tasks]
+
     def run(
-        self, loaded: parameters.Parameters, step: int
+        self,
+        loaded: parameters.Parameters,
+        step: int,
+        model: EncoderDecoder | None = None,
     ) -> dict[str, dict[str, Any]]:
-        """Evaluates parameters and writes the metrics; returns them by task."""
+        """Evaluates parameters and writes the metrics; returns them by task.
+
+        Args:
+          loaded: the parameters.
+          step: the number of training steps behind them.
+          model: if not this evaluation's own, the network that they are of.
+        """
+        model = model or self._model
         nested = parameters.nested(loaded)
         future, _ = self._evaluator.evaluate(
             compute_metrics=True,
             step=step,
-            predict_fn=lambda dataset: list(self._predicted(nested, dataset)),
+            predict_fn=lambda dataset: [
+                (number, tokens)
+                for number, tokens, _ in predicted(
+                    model, nested, dataset, self._batch_size
+                )
+            ],
             predict_with_aux_fn=lambda dataset: predicted_with_scores(
-                self._predictions(nested, dataset)
+                predicted(model, nested, dataset, self._batch_size)
             ),
             score_fn=lambda dataset: list(
-                scored(self._model, nested, dataset, self._batch_size)
+                scored(model, nested, dataset, self._batch_size)
             ),
         )
         return {task: dict(metrics) for task, metrics in future.result().items()}
-
-    def _predictions(
-        self, nested: Any, dataset: tf.data.Dataset
-    ) -> Iterator[tuple[int, np.ndarray, float]]:
-        return predicted(self._model, nested, dataset, self._batch_size)
-
-    def _predicted(
-        self, nested: Any, dataset: tf.data.Dataset
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        for number, tokens, _ in self._predictions(nested, dataset):
-            yield number, tokens
 
 
 def predicted(

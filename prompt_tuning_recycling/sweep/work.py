@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Prompts that are carried over at once, so that memory does not grow with their number.
 _AT_ONCE = 32
+_WRITERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,17 +156,33 @@ def _apply(pair: ModelPair, fit: Fit, work: PairWork, log: _Log) -> None:
         with log.failing([item]):
             tuned = _Tuned.load(item, pair)
             loaded.setdefault(tuned.prompt.shape, []).append(tuned)
-    for same_length in loaded.values():
-        for first in range(0, len(same_length), _AT_ONCE):
-            batch = same_length[first : first + _AT_ONCE]
-            with log.failing([tuned.item for tuned in batch]):
-                recycled = fitted.apply_all(np.stack([t.prompt for t in batch]))
-                for tuned, prompt in zip(batch, recycled, strict=True):
-                    report = pair.prompt_report(
-                        record, tuned.read_from, tuned.name, tuned.prompt, prompt
-                    )
-                    save_prompt(prompt, tuned.item.output, report)
-                    log.recycled.append(tuned.item.output)
+    # Writing is waiting, for the disk or the network.
+    with concurrent.futures.ThreadPoolExecutor(_WRITERS) as writers:
+        for same_shape in loaded.values():
+            for first in range(0, len(same_shape), _AT_ONCE):
+                batch = same_shape[first : first + _AT_ONCE]
+                with log.failing([tuned.item for tuned in batch]):
+                    recycled = fitted.apply_all(np.stack([t.prompt for t in batch]))
+                    written = [
+                        writers.submit(_write, pair, record, tuned, prompt)
+                        for tuned, prompt in zip(batch, recycled, strict=True)
+                    ]
+                    for tuned, future in zip(batch, written, strict=True):
+                        with log.failing([tuned.item]):
+                            future.result()
+                            log.recycled.append(tuned.item.output)
+
+
+def _write(
+    pair: ModelPair,
+    record: dict[str, Any],
+    tuned: _Tuned,
+    prompt: Float[np.ndarray, "length target_dim"],
+) -> None:
+    report = pair.prompt_report(
+        record, tuned.read_from, tuned.name, tuned.prompt, prompt
+    )
+    save_prompt(prompt, tuned.item.output, report)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
