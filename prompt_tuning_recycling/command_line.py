@@ -15,6 +15,9 @@ from prompt_tuning_recycling.errors import RecyclingError
 # Modules, not functions: only the one that is asked for is imported.
 COMMANDS = {
     "run_recycle": "recycle one prompt for another model",
+    "recycle": "recycle many prompts between many models",
+    "collect_recycling_results": "collect what that came to in tables",
+    "report": "show it on a page",
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }
@@ -35,6 +38,21 @@ def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
+
+
+def boolean(text: str) -> bool:
+    """Reads a flag's value as absl does, `--flag=false`; for argparse's `type`."""
+    values = {
+        "true": True,
+        "t": True,
+        "1": True,
+        "false": False,
+        "f": False,
+        "0": False,
+    }
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
+    return values[text.lower()]
 
 
 class _HelpFormatter(

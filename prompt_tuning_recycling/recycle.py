@@ -110,7 +110,9 @@ def _key(pair: PairWork) -> str:
 def _write_lists(sweep: Configuration, pairs: Sequence[PairWork]) -> None:
     items = [item for pair in pairs for item in pair.items]
     path = layout.cli_args(sweep.root_dir, sweep.dataset)
-    write_atomically(path, "".join(f"{line}\n" for line in cli_args.lines(items)).encode())
+    write_atomically(
+        path, "".join(f"{line}\n" for line in cli_args.lines(items)).encode()
+    )
     print(f"wrote {path} ({len(items)} lines)")
     for target in sweep.pretrained:
         path = layout.manifest(sweep.root_dir, sweep.dataset, target)
@@ -124,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", required=True, help="the sweep, a JSON file")
     parser.add_argument(
         "--recycle",
-        type=_boolean,
+        type=command_line.boolean,
         nargs="?",
         const=True,
         default=True,
@@ -147,13 +149,6 @@ def _parser() -> argparse.ArgumentParser:
         "whose workers then do the work, on any number of machines",
     )
     return parser
-
-
-def _boolean(text: str) -> bool:
-    values = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
-    return values[text.lower()]
 
 
 if __name__ == "__main__":

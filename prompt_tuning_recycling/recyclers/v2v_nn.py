@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,10 +145,22 @@ def _train(
 ) -> tuple[Params, jax.Array]:
     """Returns the network's parameters and the mean loss of each epoch [epochs]."""
     import jax
+
+    train = _trainer(len(source), learning_rate, hidden, batch_size, epochs)
+    return jax.block_until_ready(train(key, source, target))
+
+
+@functools.cache
+def _trainer(
+    words: int, learning_rate: float, hidden: int, batch_size: int, epochs: int
+) -> Callable[..., Any]:
+    """Returns the training as a compiled function of a key and both embeddings: one
+    for all pairs of models of the same widths.
+    """
+    import jax
     import jax.numpy as jnp
     import optax
 
-    words = len(source)
     steps = math.ceil(words / batch_size)
     # Batches must all have one shape to be scanned over: the last one is filled up with
     # words that do not count.
@@ -185,7 +199,7 @@ def _train(
         )
         return params, losses
 
-    return jax.block_until_ready(train(key, source, target))
+    return train
 
 
 def _initial(key: jax.Array, source_dim: int, hidden: int, target_dim: int) -> Params:

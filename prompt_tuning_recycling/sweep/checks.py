@@ -162,7 +162,10 @@ def _check_load_embeddings(content: Mapping[str, Any], mistakes: Mistakes) -> No
 
 
 def _check_variable_path(
-    place: Place, text: Mapping[str, Any], content: Mapping[str, Any], mistakes: Mistakes
+    place: Place,
+    text: Mapping[str, Any],
+    content: Mapping[str, Any],
+    mistakes: Mistakes,
 ) -> None:
     """The paper's code names the table here, and only here."""
     named = text.get("variable_path")
@@ -251,7 +254,9 @@ def _check_prompts(prompts: Any, models: list[str], mistakes: Mistakes) -> None:
     mistakes.keys(place, prompts, models, models)
     inits = _most(prompts.values())
     runs = _most(
-        inner for value in prompts.values() if isinstance(value, dict)
+        inner
+        for value in prompts.values()
+        if isinstance(value, dict)
         for inner in value.values()
     )
     _check_names(place, dict.fromkeys(inits), mistakes)

@@ -200,8 +200,7 @@ def _made(path: str, text: str, content: Mapping[str, Any]) -> Configuration:
             )
             for name, entry in content["recycling_methods"].items()
         ),
-        wayward_words=by_text
-        and WordsOfText(by_text["string"], by_text["vocab_file"]),
+        wayward_words=by_text and WordsOfText(by_text["string"], by_text["vocab_file"]),
         pretrained=content["pretrained"],
         prompts=content["prompts"],
         prompt_file=content.get("prompt_file", PROMPT_FILE),

@@ -1,13 +1,13 @@
 """Where a sweep's files lie: the layout of the paper's code.
 
-    ROOT/<method>/learned-recyclers/<a>_to_<b>[-wayward]
-    ROOT/<method>/<dataset>/<init>/<run>/recycled-prompt/recycled_from_<a>_at_<step>_to_<b>
-    ROOT/<method>/<dataset>/<init>/<run>/eval/recycled_from_<a>_at_<step>_to_<b>/
-    ROOT/cli_args-<dataset>.txt
-    ROOT/manifest-<dataset>/<b>.json
-    ROOT/baselines/<dataset>/<b>/<baseline>/
-    ROOT/training-<dataset>.tsv, recycling-<dataset>.tsv, baselines-<dataset>.tsv
-    ROOT/report-<dataset>.html
+ROOT/<method>/learned-recyclers/<a>_to_<b>[-wayward]
+ROOT/<method>/<dataset>/<init>/<run>/recycled-prompt/recycled_from_<a>_at_<step>_to_<b>
+ROOT/<method>/<dataset>/<init>/<run>/eval/recycled_from_<a>_at_<step>_to_<b>/
+ROOT/cli_args-<dataset>.txt
+ROOT/manifest-<dataset>/<b>.json
+ROOT/baselines/<dataset>/<b>/<baseline>/
+ROOT/training-<dataset>.tsv, recycling-<dataset>.tsv, baselines-<dataset>.tsv
+ROOT/report-<dataset>.html
 """  # noqa: E501
 
 from __future__ import annotations

@@ -132,8 +132,9 @@ def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
     every = [item for fit in fits for item in fit.items]
     with log.failing(every):
         word_sets = list(dict.fromkeys(fit.words for fit in fits))
-        source, target = open_checkpoint(work.source_path), open_checkpoint(
-            work.target_path
+        source, target = (
+            open_checkpoint(work.source_path),
+            open_checkpoint(work.target_path),
         )
         words = [word_set.words() for word_set in word_sets]
         pairs = dict(

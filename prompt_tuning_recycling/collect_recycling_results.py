@@ -1,0 +1,85 @@
+"""Collect what a sweep has come to in tables.
+
+  python -m prompt_tuning_recycling.collect_recycling_results --config=sweep.json
+
+Writes training-<dataset>.tsv (the tuning runs), recycling-<dataset>.tsv (the recycled
+prompts) and baselines-<dataset>.tsv to the sweep's folder, in the order of its
+configuration, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.files import write_atomically
+from prompt_tuning_recycling.sweep import configuration, layout, results, tables
+
+logger = logging.getLogger(__name__)
+
+_MOST_SHOWN = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    Raises:
+      RecyclingError: the configuration cannot be used.
+    """
+    flags = _parser().parse_args(arguments)
+    sweep = configuration.load(flags.config)
+    metrics = flags.metric or ["accuracy"]
+    found = results.read(
+        sweep, metrics, training=flags.training, evaluation=flags.evaluation
+    )
+    for gap in found.missing[:_MOST_SHOWN]:
+        logger.warning("missing: %s", gap)
+    if len(found.missing) > _MOST_SHOWN:
+        logger.warning("missing: %d more", len(found.missing) - _MOST_SHOWN)
+    written = {}
+    if flags.training:
+        written["training"] = tables.training(found, metrics)
+    if flags.evaluation:
+        written["recycling"] = tables.recycling(found, metrics)
+        written["baselines"] = tables.baselines(found, metrics)
+    for kind, text in written.items():
+        path = layout.table(sweep.root_dir, kind, sweep.dataset)
+        write_atomically(path, text.encode())
+        print(f"wrote {path} ({text.count(chr(10)) - 1} rows)")
+    print(f"{len(found.missing)} results are missing")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.parser(
+        "collect_recycling_results", "--config=FILE [flags]", __doc__
+    )
+    parser.add_argument("--config", required=True, help="the sweep, a JSON file")
+    for name, of in (
+        ("training", "the tuning runs"),
+        ("evaluation", "recycled prompts and baselines"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=command_line.boolean,
+            nargs="?",
+            const=True,
+            default=True,
+            metavar="BOOL",
+            help=f"whether to collect the results of {of}",
+        )
+        parser.add_argument(
+            f"--no{name}", action="store_false", dest=name, help=argparse.SUPPRESS
+        )
+    parser.add_argument(
+        "--metric",
+        action="append",
+        help="a metric to collect (default: accuracy, whose column is Acc); may be "
+        "given several times",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line.run(main))

@@ -1,0 +1,54 @@
+"""Show what a sweep has come to: one HTML page, with pictures, that needs no network.
+
+  python -m prompt_tuning_recycling.report --config=sweep.json
+
+Writes report-<dataset>.html to the sweep's folder; its links to prompts and their
+provenance lead from there. It can be made at any time, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import write_atomically
+from prompt_tuning_recycling.sweep import configuration, layout, results
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    Raises:
+      RecyclingError: the configuration cannot be used, or matplotlib is missing.
+    """
+    flags = _parser().parse_args(arguments)
+    try:
+        from prompt_tuning_recycling.sweep import report_page
+    except ImportError as error:
+        raise RecyclingError(
+            f"{error}. Pictures are drawn by matplotlib: run pip install "
+            "'prompt_tuning_recycling[sweep]'"
+        ) from error
+    sweep = configuration.load(flags.config)
+    found = results.read(sweep, [flags.metric])
+    path = layout.report(sweep.root_dir, sweep.dataset)
+    write_atomically(path, report_page.report(sweep, found, flags.metric).encode())
+    print(f"{len(found.missing)} results are missing")
+    print(f"wrote {path}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.parser("report", "--config=FILE [flags]", __doc__)
+    parser.add_argument("--config", required=True, help="the sweep, a JSON file")
+    parser.add_argument(
+        "--metric",
+        default="accuracy",
+        help="what prompts are compared by; higher is better",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line.run(main))

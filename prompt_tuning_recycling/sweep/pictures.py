@@ -1,0 +1,168 @@
+"""A report's pictures: SVG, narrow enough for a phone, the same bytes every time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prompt_tuning_recycling.sweep.comparison import quartiles
+
+matplotlib.use("svg")
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+}
+# Okabe and Ito's, which the colour-blind can tell apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_MARKERS = "os^Dv<>"
+_WIDTH = 4.4
+_MOST_DOTS = 400
+
+Groups = Mapping[str, Sequence[float]]
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Returns a colour for each name."""
+    return {n: _COLOURS[i % len(_COLOURS)] for i, n in enumerate(names)}
+
+
+@contextlib.contextmanager
+def _drawing(height: float, xlabel: str, ylabel: str = "") -> Iterator[list]:
+    """Yields [axes]; what was drawn is appended as SVG."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(_WIDTH, height))
+        held: list = [axes]
+        yield held
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        figure.tight_layout()
+        held.append(_svg(figure))
+
+
+def distributions(
+    groups: Groups, colour: Mapping[str, str], xlabel: str, divided_after: int = 0
+) -> str:
+    """Draws a row for each group: its values as dots, the middle half as a bar, and the
+    median as a line.
+
+    Args:
+      groups: name -> values.
+      colour: of each name; grey for those it lacks.
+      xlabel: what the values are.
+      divided_after: a line separates so many first groups from the others.
+    """
+    with _drawing(0.45 * len(groups) + 0.8, xlabel) as held:
+        axes = held[0]
+        for row, (name, values) in enumerate(groups.items()):
+            _strip(axes, -row, list(values), colour.get(name, "#666666"))
+        axes.set_yticks([-row for row in range(len(groups))], list(groups))
+        axes.set_ylim(-len(groups) + 0.4, 0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", color="#e4e4e4", zorder=0)
+        if 0 < divided_after < len(groups):
+            axes.axhline(0.5 - divided_after, color="#999999", linewidth=0.8)
+    return held[1]
+
+
+def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
+    if not values:
+        return
+    rng = random.Random(0)
+    shown = values if len(values) <= _MOST_DOTS else rng.sample(values, _MOST_DOTS)
+    axes.plot(
+        shown,
+        [height + rng.uniform(-0.27, 0.27) for _ in shown],
+        "o",
+        markersize=2.6,
+        markeredgewidth=0,
+        alpha=0.35,
+        color=colour,
+        zorder=2,
+    )
+    low, middle, high = quartiles(values)
+    axes.plot([low, high], [height, height], color="k", linewidth=2, zorder=3)
+    axes.plot([middle] * 2, [height - 0.3, height + 0.3], color="k", zorder=3)
+
+
+def by_step(
+    values: Mapping[str, Mapping[int, Sequence[float]]],
+    colour: Mapping[str, str],
+    xlabel: str,
+    ylabel: str,
+) -> str:
+    """Draws, for each name, the median by a whole number, and the middle half around
+    it. The numbers are evenly spaced: those of steps mostly grow by factors.
+    """
+    numbers = sorted({number for of_name in values.values() for number in of_name})
+    with _drawing(3.0, xlabel, ylabel) as held:
+        axes = held[0]
+        for place, (name, of_name) in enumerate(values.items()):
+            xs = [numbers.index(number) for number in sorted(of_name)]
+            # Side by side, so that none hides another.
+            xs = [x + 0.05 * (place - (len(values) - 1) / 2) for x in xs]
+            points = [quartiles(list(of_name[number])) for number in sorted(of_name)]
+            axes.errorbar(
+                xs,
+                [middle for _, middle, _ in points],
+                yerr=[
+                    [middle - low for low, middle, _ in points],
+                    [high - middle for _, middle, high in points],
+                ],
+                color=colour.get(name, "#666666"),
+                marker=_MARKERS[place % len(_MARKERS)],
+                markersize=5,
+                capsize=2,
+                linewidth=1.3,
+                label=name,
+            )
+        axes.set_xticks(range(len(numbers)), [f"{number:,}" for number in numbers])
+        axes.grid(axis="y", color="#e4e4e4", zorder=0)
+        axes.legend(frameon=False, fontsize=9, ncols=2)
+    return held[1]
+
+
+def scatter(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    colour: Mapping[str, str],
+    xlabel: str,
+    ylabel: str,
+) -> str:
+    """Draws a dot for each pair of values, in its name's colour and shape."""
+    with _drawing(3.2, xlabel, ylabel) as held:
+        axes = held[0]
+        for place, (name, of_name) in enumerate(points.items()):
+            axes.plot(
+                [x for x, _ in of_name],
+                [y for _, y in of_name],
+                _MARKERS[place % len(_MARKERS)],
+                markersize=5,
+                alpha=0.75,
+                markeredgewidth=0,
+                color=colour.get(name, "#666666"),
+                label=name,
+            )
+        axes.grid(color="#e4e4e4", zorder=0)
+        axes.legend(frameon=False, fontsize=9)
+    return held[1]
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

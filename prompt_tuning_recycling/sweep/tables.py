@@ -1,0 +1,66 @@
+"""Results as tables, tab-separated, with the columns of the paper's code."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prompt_tuning_recycling.sweep.results import Results
+
+_COLUMNS = {"accuracy": "Acc"}
+
+
+def training(results: Results, metrics: Sequence[str]) -> str:
+    """Returns the tuning runs' table."""
+    return _table(
+        ("Model", "Init", "Run", "Step", *_named(metrics)),
+        (
+            (t.model, t.init, t.run, t.step, *(t.metrics[name] for name in metrics))
+            for t in results.tuned
+        ),
+    )
+
+
+def recycling(results: Results, metrics: Sequence[str]) -> str:
+    """Returns the recycled prompts' table."""
+    header = ("Recycler", "Init", "Run", "Source Model", "Target Model", "Step")
+    return _table(
+        (*header, *_named(metrics)),
+        (
+            (
+                r.item.method,
+                r.item.init,
+                r.item.run,
+                r.item.source,
+                r.item.target,
+                r.item.step,
+                *(r.metrics[name] for name in metrics),
+            )
+            for r in results.recycled
+        ),
+    )
+
+
+def baselines(results: Results, metrics: Sequence[str]) -> str:
+    """Returns the table of what recycled prompts are compared with."""
+    return _table(
+        ("Target Model", "Baseline", *_named(metrics)),
+        (
+            (b.target, b.name, *(b.metrics[name] for name in metrics))
+            for b in results.baselines
+        ),
+    )
+
+
+def _named(metrics: Sequence[str]) -> list[str]:
+    return [_COLUMNS.get(name, name) for name in metrics]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
