@@ -187,7 +187,7 @@ class FittedRecycler:
             "parameters": json.dumps(self.recycler.parameters()),
             "diagnostics": json.dumps(dict(self.diagnostics)),
         }
-        write_atomically(path, safetensors.numpy.save(arrays, metadata))
+        write_atomically(path, _in_order(safetensors.numpy.save(arrays, metadata)))
 
     @staticmethod
     def load(path: epath.PathLike) -> FittedRecycler:
@@ -216,6 +216,19 @@ class FittedRecycler:
         parameters = json.loads(metadata["parameters"])
         recycler = registry.make(metadata["recycler"], **parameters)
         return FittedRecycler(recycler, arrays, json.loads(metadata["diagnostics"]))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sorts a safetensors file's header, which the library writes in a random order:
+    the same map is to be the same bytes.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(
+        json.loads(data[8:start]), sort_keys=True, separators=(",", ":")
+    ).encode()
+    # The arrays begin at a multiple of eight bytes.
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
 
 
 def _checked_embeddings(

@@ -5,6 +5,7 @@ import dataclasses
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,21 @@ def test_save_load_apply_is_apply(
     assert loaded.recycler == recycler
     assert loaded.diagnostics == fitted.diagnostics
     np.testing.assert_array_equal(loaded.apply(prompt), fitted.apply(prompt))
+
+
+def test_the_same_map_is_the_same_file(
+    recycler, tmp_path, source_table, target_table
+):
+    fitted = recycler.fit(source_table, target_table)
+    for number in range(5):
+        fitted.save(tmp_path / f"{number}.safetensors")
+    files = {path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(files) == 1
+    # As the library itself reads it.
+    arrays = safetensors.numpy.load(files.pop())
+    assert arrays.keys() == fitted.arrays.keys()
+    for name, array in fitted.arrays.items():
+        np.testing.assert_array_equal(arrays[name], array)
 
 
 def test_same_seed_same_bits(recycler, source_table, target_table, prompt):

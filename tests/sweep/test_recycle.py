@@ -151,15 +151,15 @@ def test_skipped_pairs_are_left_out(content, write_config, run):
 
 def test_all_steps_that_there_are(content, write_config, run):
     content["steps"] = None
-    write_prompt(content["prompts"]["Large"]["rand-init"]["run 1"], 77, np.ones((5, 20)))
+    write_prompt(
+        content["prompts"]["Large"]["rand-init"]["run 1"], 77, np.ones((5, 20))
+    )
     assert run(recycle.main, {"config": write_config(content)}) == 0
     steps = {path.name.split("_at_")[1].split("_to_")[0] for path in prompts(content)}
     assert steps == {"0", "5", "10", "77"}
 
 
-def test_failures_are_reported_and_the_rest_is_done(
-    content, write_config, run, capsys
-):
+def test_failures_are_reported_and_the_rest_is_done(content, write_config, run, capsys):
     root = pathlib.Path(content["root_dir"])
     gone = pathlib.Path(
         content["prompts"]["Seed 0"]["rand-init"]["run 1"],

@@ -1,0 +1,242 @@
+"""Several processes at one sweep: each item once, also when one of them is killed."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import distributed
+import pytest
+
+from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.sweep.engine import Engine
+
+from .conftest import MODELS, tree, write_prompt
+
+KILLS = 20
+
+
+@pytest.fixture
+def command(content, write_config):
+    """A sweep that takes a while: a network is trained for every pair."""
+    content["recycling_methods"]["jax-nn"]["fit"]["epochs"] = 40
+    config = write_config(content)
+    return [
+        sys.executable,
+        "-m",
+        "prompt_tuning_recycling.recycle",
+        f"--config={config}",
+    ]
+
+
+@pytest.fixture
+def many_writes(content, write_config, rng):
+    """A sweep that is quickly fitted, and of many prompts: 6 pairs, 2 recyclers, 2
+    initialisations, 2 runs, 8 steps.
+    """
+    del content["recycling_methods"]["jax-nn"]
+    content["steps"] = list(range(8))
+    for model, inits in content["prompts"].items():
+        for runs in inits.values():
+            for folder in runs.values():
+                for step in content["steps"]:
+                    prompt = rng.normal(size=(5, MODELS[model]))
+                    write_prompt(folder, step, prompt)
+    config = write_config(content)
+    return [
+        sys.executable,
+        "-m",
+        "prompt_tuning_recycling.recycle",
+        f"--config={config}",
+    ]
+
+
+def start(command, *flags):
+    return subprocess.Popen(
+        [*command, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def undisturbed(command, root):
+    """What an undisturbed run writes."""
+    finish(start(command))
+    expected = tree(root)
+    shutil.rmtree(root)
+    return expected
+
+
+def written(root):
+    """Every output that is there, whole, with the time at which it was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in pathlib.Path(root).rglob("*")
+        if path.is_file()
+        and (path.parent.name in ("learned-recyclers", "recycled-prompt"))
+        and path.suffix != ".json"
+        and not path.name.endswith(".tmp")
+    }
+
+
+def wait_until_working(process, root):
+    """A scheduler's address is written just before the work begins."""
+    note = pathlib.Path(root, ".sweep", "scheduler.json")
+    note.unlink(missing_ok=True)
+    while not note.exists() and process.poll() is None:
+        time.sleep(0.005)
+
+
+def test_killed_at_random_moments(many_writes, content):
+    root = content["root_dir"]
+    process = start(many_writes)
+    wait_until_working(process, root)
+    started = time.monotonic()
+    finish(process)
+    seconds = time.monotonic() - started
+    expected = tree(root)
+    shutil.rmtree(root)
+    rng = random.Random(0)
+    seen: dict[pathlib.Path, int] = {}
+    for _ in range(KILLS):
+        process = start(many_writes)
+        wait_until_working(process, root)
+        time.sleep(rng.uniform(0, 3 * seconds / KILLS))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = written(root)
+        # Nothing that was there has been done again.
+        assert {path: now.get(path) for path in seen} == seen
+        seen = now
+    finish(start(many_writes))
+    assert len(seen) > 12, "it was killed before it had done anything"
+    assert {path: written(root).get(path) for path in seen} == seen
+    assert temporary_files_apart(root) == expected
+
+
+def temporary_files_apart(root):
+    """A file that was being written when the process was killed stays behind."""
+    return {name: data for name, data in tree(root).items() if ".tmp" not in name}
+
+
+def done(out):
+    """How many prompts were recycled, and how many were there before."""
+    (line,) = [line for line in out.splitlines() if "prompts recycled by" in line]
+    return int(line.split()[0]), int(line.split(", ")[1].split()[0])
+
+
+def test_two_processes_on_one_folder(command, content):
+    root = content["root_dir"]
+    expected = undisturbed(command, root)
+    results = [finish(process) for process in [start(command), start(command)]]
+    assert tree(root) == expected
+    fits = [line for _, err in results for line in err.splitlines()]
+    fits = [line for line in fits if line.startswith("fitting ")]
+    # 6 pairs and 3 recyclers, wherever they were fitted.
+    assert len(fits) == 18
+    assert sum("joining the process" in err for _, err in results) <= 1
+
+
+def test_the_one_that_leads_is_killed(command, content):
+    root = content["root_dir"]
+    expected = undisturbed(command, root)
+    leader = start(command)
+    note = pathlib.Path(root, ".sweep", "scheduler.json")
+    while not note.exists():
+        assert leader.poll() is None
+        time.sleep(0.01)
+    follower = start(command)
+    while not written(root) and leader.poll() is None:
+        time.sleep(0.01)
+    leader.send_signal(signal.SIGKILL)
+    leader.communicate()
+    before = written(root)
+    finish(follower)
+    now = written(root)
+    assert {path: now.get(path) for path in before} == before
+    assert temporary_files_apart(root) == expected
+
+
+def test_workers_in_processes_of_their_own(command, content):
+    root = content["root_dir"]
+    expected = undisturbed(command, root)
+    out, _ = finish(start(command, "--workers=2"))
+    assert done(out) == (144, 0)
+    assert tree(root) == expected
+
+
+def test_a_scheduler_for_several_commands(command, content, tmp_path):
+    """As on several machines: workers of their own, and two commands that ask."""
+    root = content["root_dir"]
+    expected = undisturbed(command, root)
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+    ) as cluster:
+        note = tmp_path / "scheduler.json"
+        note.write_text(json.dumps({"address": cluster.scheduler_address}))
+        results = [
+            finish(process)
+            for process in [
+                start(command, f"--scheduler={cluster.scheduler_address}"),
+                start(command, f"--scheduler={note}"),
+            ]
+        ]
+    assert tree(root) == expected
+    for out, _ in results:
+        recycled, present = done(out)
+        assert recycled + present == 144
+    # Whoever came late found some done; nobody did them again.
+    assert done(results[0][0])[0] == 144
+
+
+def _square(number):
+    if number == 3:
+        raise ValueError("three is out of the question")
+    return number * number
+
+
+def test_each_piece_by_its_key(tmp_path):
+    engine = Engine(str(tmp_path))
+    assert dict(engine.run(_square, {"one": 1, "two": 2})) == {"one": 1, "two": 4}
+
+
+def test_an_error_that_nobody_expected_is_not_lost(tmp_path):
+    engine = Engine(str(tmp_path))
+    with pytest.raises(RuntimeError, match="three is out of the question"):
+        list(engine.run(_square, {"one": 1, "three": 3}))
+
+
+def test_another_machine_is_at_work(tmp_path):
+    with Engine(str(tmp_path))._cluster():
+        import filelock
+
+        (tmp_path / ".sweep").mkdir()
+        with filelock.FileLock(tmp_path / ".sweep" / "lock"):
+            note = tmp_path / ".sweep" / "scheduler.json"
+            note.write_text('{"address": "tcp://127.0.0.1:1", "host": "elsewhere"}')
+            script = (
+                "from prompt_tuning_recycling.sweep.engine import Engine\n"
+                f"list(Engine({str(tmp_path)!r}).run(abs, {{'one': 1}}))"
+            )
+            result = subprocess.run(
+                [sys.executable, "-c", script], capture_output=True, text=True
+            )
+    assert "another machine, elsewhere, is working on" in result.stderr
+    assert RecyclingError.__name__ in result.stderr
