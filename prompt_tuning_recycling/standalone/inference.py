@@ -47,7 +47,9 @@ def infer(
       RecyclingError: anything given cannot be used.
     """
     if mode not in MODES:
-        raise RecyclingError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}.")
+        raise RecyclingError(
+            f"mode: expected one of {', '.join(MODES)}, found {mode!r}."
+        )
     if dataset.task_feature_lengths is None:
         raise RecyclingError(
             "TASK_FEATURE_LENGTHS is not set. Expected tokens per feature, as in "
@@ -85,6 +87,7 @@ def _lines(
     converter = seqio.EncDecFeatureConverter(pack=False)
     features = converter(examples, dataset.task_feature_lengths).enumerate()
     batches = enumerated_batches(features, dataset.batch_size)
+    outputs: Iterator[dict[str, Any]]
     if mode == "score":
         outputs = (
             {"score": float(score)}
