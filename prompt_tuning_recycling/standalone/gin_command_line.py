@@ -21,7 +21,6 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
 _EXAMPLES = {
     "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
-    "RECYCLE_FROM": "'/models/source/checkpoint_1100000'",
     "MODEL_DIR": "'/runs/sst2'",
     "EVAL_OUTPUT_DIR": "'/runs/sst2-eval'",
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
@@ -179,7 +178,10 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(_bad_override(line, error)) from error
     _check_macros(overrides)
-    gin.finalize()
+    try:
+        gin.finalize()
+    except ValueError as error:
+        raise RecyclingError(f"the gin files leave something open: {error}") from error
 
 
 def _no_such_file(name: str, error: OSError) -> str:

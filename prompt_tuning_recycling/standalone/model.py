@@ -14,6 +14,7 @@ import optax
 from flax import linen as nn
 from flax import traverse_util
 
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.standalone.decoding import BeamSearch, Decoder
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class EncoderDecoder:
     z_loss: float = 1e-4
     label_smoothing: float = 0.0
     loss_normalizing_factor: float | str | None = PER_TOKEN
+
+    def __post_init__(self) -> None:
+        factor = self.loss_normalizing_factor
+        if isinstance(factor, str) and factor != PER_TOKEN:
+            raise RecyclingError(
+                f"LOSS_NORMALIZING_FACTOR: expected a number, None or {PER_TOKEN!r}, "
+                f"found {factor!r}."
+            )
 
     def gradients(
         self,
@@ -120,7 +129,7 @@ def _loss(
     if normalizing_factor == PER_TOKEN:
         loss /= tokens
     elif normalizing_factor is not None:
-        loss /= normalizing_factor
+        loss /= float(normalizing_factor)
     return loss, {
         "loss": loss,
         "cross_entropy": -jnp.sum(likelihood * weights),
@@ -130,9 +139,7 @@ def _loss(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _score(
-    module: nn.Module, params: Any, batch: Batch
-) -> Float[Array, " batch"]:
+def _score(module: nn.Module, params: Any, batch: Batch) -> Float[Array, " batch"]:
     targets, weights = _targets(batch)
     log_likelihood = _log_likelihood(_logits(module, params, batch, None), targets)
     return jnp.sum(log_likelihood * weights, axis=-1)
@@ -145,7 +152,9 @@ def _predict(
     variables = {"params": params}
     beams = decoder.num_decodes
     inputs = batch["encoder_input_tokens"]
-    encoded = module.apply(variables, inputs, enable_dropout=False, method="encode")
+    encoded: Any = module.apply(
+        variables, inputs, enable_dropout=False, method="encode"
+    )
     encoded = jnp.repeat(encoded, beams, axis=0)
     inputs = jnp.repeat(inputs, beams, axis=0)
     count, length = batch["decoder_target_tokens"].shape
@@ -178,7 +187,7 @@ def _predict(
 def _logits(
     module: nn.Module, params: Any, batch: Batch, dropout_key: jax.Array | None
 ) -> Float[Array, "batch targets vocab"]:
-    return module.apply(
+    logits: Any = module.apply(
         {"params": params},
         batch["encoder_input_tokens"],
         batch["decoder_input_tokens"],
@@ -186,6 +195,7 @@ def _logits(
         enable_dropout=dropout_key is not None,
         rngs=None if dropout_key is None else {"dropout": dropout_key},
     )
+    return logits
 
 
 def _targets(

@@ -87,6 +87,7 @@ def evaluate_prompts(
         dataset,
         "",
         functools.partial(evaluator_cls, logger_cls=[loggers.of_evaluator]),
+        repeated=True,
     )
     done, failed = 0, []
     for entry in _shared_out(missing, os.fspath(manifest), names):

@@ -129,7 +129,9 @@ def train(
         state = saving.restore_optimizer(latest, state)
     evaluation = None
     if infer_eval_dataset is not None:
-        evaluation = Evaluation(model, infer_eval_dataset, model_dir, evaluator_cls)
+        evaluation = Evaluation(
+            model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
+        )
     batches = training_batches(train_dataset, first=step - first)
     update = _updater(optimizer)
     saver = saving.Saver(model_dir, keep, save_dtype)
