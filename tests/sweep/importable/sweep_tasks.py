@@ -1,0 +1,60 @@
+"""Tasks for tests, in the language of examples/demo/models: a review of two words, and
+whether it is good or bad; by rank classification, and by what is decoded.
+"""
+
+import functools
+import pathlib
+
+import seqio
+import tensorflow as tf
+
+from prompt_tuning_recycling.tasks import rank_classification
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+VOCABULARY_FILE = CHECKOUT / "examples/demo/models/vocabulary.model"
+LABELS = ("good", "bad")
+REVIEWS = {
+    "good": ("soup lovely", "bread great", "cheese superb", "pasta splendid"),
+    "bad": ("soup awful", "bread terrible", "cheese horrible", "pasta dreadful"),
+}
+
+
+def dataset(split, shuffle_files, seed=None):
+    pairs = [(text, label) for label, texts in REVIEWS.items() for text in texts]
+    inputs, targets = map(list, zip(*pairs, strict=True))
+    return tf.data.Dataset.from_tensor_slices({"inputs": inputs, "targets": targets})
+
+
+def with_choices(examples):
+    return examples.map(
+        lambda example: {
+            "inputs": example["inputs"],
+            "choices": tf.constant(LABELS),
+            "correct": tf.constant(LABELS) == example["targets"],
+        }
+    )
+
+
+def exact_match(targets, predictions):
+    right = sum(map(str.__eq__, targets, predictions))
+    return {"accuracy": 100.0 * right / len(targets)}
+
+
+VOCABULARY = seqio.SentencePieceVocabulary(str(VOCABULARY_FILE), extra_ids=0)
+TOKENIZE = [seqio.preprocessors.tokenize, seqio.preprocessors.append_eos]
+add = functools.partial(
+    seqio.TaskRegistry.add,
+    source=seqio.FunctionDataSource(dataset, splits=("test",)),
+    output_features={
+        "inputs": seqio.Feature(VOCABULARY),
+        "targets": seqio.Feature(VOCABULARY),
+    },
+)
+add("sweep_decoded", preprocessors=TOKENIZE, metric_fns=[exact_match])
+add(
+    "sweep_ranked",
+    preprocessors=[with_choices, rank_classification.one_per_choice, *TOKENIZE],
+    postprocess_fn=rank_classification.keep_ranking,
+    metric_fns=[rank_classification.accuracy],
+)
+seqio.MixtureRegistry.add("sweep_both", ["sweep_decoded", "sweep_ranked"], 1.0)

@@ -1,0 +1,275 @@
+"""`evaluate_prompts`: what separate jobs would have written, in one job."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.sweep import manifest
+from prompt_tuning_recycling.sweep.manifest import Evaluation
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODELS = HERE.parents[1] / "examples/demo/models"
+TASK = "sweep_both"
+METRICS = ("sweep_ranked-metrics.jsonl", "sweep_decoded-metrics.jsonl")
+GIN = """\
+from __gin__ import dynamic_registration
+
+import seqio
+from prompt_tuning_recycling import network
+
+include 'models/t5_1_1_tiny{prompt}.gin'
+
+VOCABULARY_FILE = '{vocabulary}'
+seqio.SentencePieceVocabulary.extra_ids = 0
+network.T5Config.vocab_size = 640
+"""
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The tests' tasks, where a user's would be: in the folder one works in."""
+    monkeypatch.syspath_prepend(HERE / "importable")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model file with a prompt of 5, and one without."""
+
+    def write(name, prompt, last):
+        text = GIN.format(prompt=prompt, vocabulary=MODELS / "vocabulary.model")
+        (tmp_path / name).write_text(text + last)
+        return str(tmp_path / name)
+
+    return {
+        "prompt": write("prompt.gin", "_prompt", "PROMPT_LENGTH = 5\n"),
+        "none": write("none.gin", "", ""),
+    }
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A manifest's evaluations: prompts of the model's own words, and baselines."""
+    table = open_checkpoint(MODELS / "source").read("target/token_embedder/embedding")
+    rng = np.random.default_rng(0)
+    found = [
+        Evaluation(str(tmp_path / "out/none"), no_prompt=True),
+        Evaluation(str(tmp_path / "out/random"), random_prompt=3),
+    ]
+    for number in range(3):
+        path = tmp_path / f"prompt-{number}"
+        with path.open("wb") as file:
+            np.save(file, table[rng.integers(3, 500, 5)].astype(np.float32))
+        found.append(Evaluation(str(tmp_path / f"out/{number}"), prompt=str(path)))
+    return found
+
+
+def flags(files, **macros):
+    macros = {
+        "INITIAL_CHECKPOINT_PATH": str(MODELS / "source"),
+        "MIXTURE_OR_TASK_NAME": TASK,
+        "MIXTURE_OR_TASK_MODULE": "sweep_tasks",
+        "TASK_FEATURE_LENGTHS": {"inputs": 6, "targets": 2},
+        "BATCH_SIZE": 16,
+        **macros,
+    }
+    return [f"--gin_file={file}" for file in files] + [
+        f"--gin.{name}={value!r}" for name, value in macros.items()
+    ]
+
+
+@pytest.fixture
+def arguments(tmp_path, model, listed):
+    manifest.write(tmp_path / "manifest.json", listed)
+    return flags(
+        [model["prompt"], "runs/standalone/evaluate_prompts.gin"],
+        PROMPT_MANIFEST=str(tmp_path / "manifest.json"),
+    )
+
+
+def evaluate_prompts(arguments):
+    from prompt_tuning_recycling.standalone import evaluate_prompts
+
+    return evaluate_prompts.main(arguments)
+
+
+def metrics(output_dir):
+    folder = pathlib.Path(output_dir, "inference_eval")
+    return {name: (folder / name).read_text() for name in METRICS}
+
+
+def test_what_separate_jobs_would_have_written(
+    tmp_path, model, listed, arguments, capfd
+):
+    from prompt_tuning_recycling.standalone import eval as evaluate
+
+    assert evaluate_prompts(arguments) == 0, capfd.readouterr().err
+    assert "5 of 5: " in capfd.readouterr().out
+    run = "runs/standalone/eval.gin"
+    alone = str(tmp_path / "alone")
+    separate = {
+        "none": flags([model["none"], run], EVAL_OUTPUT_DIR=f"{alone}/none"),
+        "random": flags(
+            [model["prompt"], run, "prompts/from_sampled_vocab.gin"],
+            EVAL_OUTPUT_DIR=f"{alone}/random",
+            PROMPT_SEED=3,
+        ),
+        **{
+            str(number): flags(
+                [model["prompt"], run, "prompts/from_file.gin"],
+                EVAL_OUTPUT_DIR=f"{alone}/{number}",
+                PROMPT_FILE=str(tmp_path / f"prompt-{number}"),
+            )
+            for number in range(3)
+        },
+    }
+    assert len(separate) == len(listed)
+    for name, command in separate.items():
+        assert evaluate.main(command) == 0, capfd.readouterr().err
+        together = pathlib.Path(tmp_path, "out", name)
+        files = {p.name for p in pathlib.Path(alone, name).rglob("*")}
+        stable = {name for name in files if "tfevents" not in name}
+        assert {p.name for p in together.rglob("*") if "tfevents" not in p.name} == (
+            stable
+        )
+        assert len(list(together.rglob("*tfevents*"))) == 2
+        for path in pathlib.Path(alone, name, "inference_eval").glob("*.jsonl"):
+            written = together / "inference_eval" / path.name
+            assert written.read_bytes() == path.read_bytes(), (name, path.name)
+    assert len({json.dumps(metrics(entry.output_dir)) for entry in listed}) > 1
+
+
+def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
+    from prompt_tuning_recycling.standalone import model as models
+
+    before = models._score._cache_size(), models._predict._cache_size()
+    assert evaluate_prompts(arguments) == 0
+    # With a prompt, and without.
+    after = models._score._cache_size(), models._predict._cache_size()
+    assert after[0] - before[0] <= 2
+    assert after[1] - before[1] <= 2
+
+
+def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
+    assert evaluate_prompts(arguments) == 0
+    path = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
+    before = metrics(listed[3].output_dir)
+    others = {
+        entry.output_dir: os.stat(
+            pathlib.Path(entry.output_dir, "inference_eval")
+        ).st_mtime_ns
+        for entry in listed
+        if entry is not listed[3]
+    }
+    path.unlink()
+    capfd.readouterr()
+    assert evaluate_prompts(arguments) == 0
+    out = capfd.readouterr().out
+    assert "4 of 5 were evaluated before" in out
+    assert "1 of 1: " in out
+    assert metrics(listed[3].output_dir) == before
+    for folder, when in others.items():
+        now = os.stat(pathlib.Path(folder, "inference_eval")).st_mtime_ns
+        assert now == when
+    assert evaluate_prompts(arguments) == 0
+    assert "5 of 5 were evaluated before" in capfd.readouterr().out
+
+
+def test_what_fails_is_reported_and_the_rest_is_done(
+    tmp_path, listed, arguments, capfd
+):
+    pathlib.Path(listed[2].prompt).unlink()
+    with open(listed[3].prompt, "wb") as file:
+        np.save(file, np.ones((7, 64), np.float32))
+    assert evaluate_prompts(arguments) == 1
+    captured = capfd.readouterr()
+    assert "prompt-0 does not exist" in captured.err
+    assert "prompt-1 has 7 vectors, but the model expects 5" in captured.err
+    assert "2 of 5 evaluations failed" in captured.err
+    for entry in (listed[0], listed[1], listed[4]):
+        assert metrics(entry.output_dir)
+    for entry in (listed[2], listed[3]):
+        assert not pathlib.Path(entry.output_dir, "inference_eval").exists()
+
+
+def test_a_model_without_a_place_for_prompts(model, arguments, capfd):
+    arguments[0] = f"--gin_file={model['none']}"
+    assert evaluate_prompts(arguments) == 1
+    assert "the model has no prompt" in capfd.readouterr().err
+
+
+def start(arguments):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "prompt_tuning_recycling.standalone.evaluate_prompts",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE / "importable")},
+    )
+
+
+@pytest.fixture
+def many(tmp_path, listed):
+    for number in range(40):
+        listed.append(
+            Evaluation(str(tmp_path / f"out/r{number}"), random_prompt=number)
+        )
+    return listed
+
+
+def test_two_jobs_on_one_manifest(many, arguments):
+    jobs = [start(arguments), start(arguments)]
+    outs = [job.communicate(timeout=300) for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], outs
+    evaluated = [
+        line.split(": ")[1]
+        for out, _ in outs
+        for line in out.splitlines()
+        if " of " in line and line[0].isdigit() and "before" not in line
+    ]
+    # Two lines for each, one a task; each evaluation by one of the jobs only.
+    assert sorted(evaluated) == sorted(2 * [entry.output_dir for entry in many])
+
+
+def test_killed_and_started_again(many, arguments):
+    seen = {}
+    rng = random.Random(0)
+    for _ in range(3):
+        job = start(arguments)
+        while len(written(many)) == len(seen) and job.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        job.send_signal(signal.SIGKILL)
+        job.communicate()
+        now = written(many)
+        assert {folder: now[folder] for folder in seen} == seen
+        seen = now
+    job = start(arguments)
+    _, err = job.communicate(timeout=300)
+    assert job.returncode == 0, err
+    now = written(many)
+    assert len(now) == len(many)
+    assert {folder: now[folder] for folder in seen} == seen
+    for entry in many:
+        assert metrics(entry.output_dir)
+
+
+def written(listed):
+    """Finished evaluations, and when they were."""
+    folders = [pathlib.Path(entry.output_dir, "inference_eval") for entry in listed]
+    return {path: path.stat().st_mtime_ns for path in folders if path.exists()}
