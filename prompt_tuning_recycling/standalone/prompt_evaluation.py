@@ -103,8 +103,8 @@ def evaluate_prompts(
             print(f"{done} of {len(missing)}: {entry.output_dir}: {line}", flush=True)
     if failed:
         raise RecyclingError(
-            f"{len(failed)} of {len(listed)} evaluations failed, listed above; the rest "
-            "is done. Once they are mended, the same command does what is missing."
+            f"{len(failed)} of {len(listed)} evaluations failed, listed above; the "
+            "rest is done. Once they are mended, the same command does what is missing."
         )
     return done
 
@@ -148,7 +148,7 @@ class _Target:
 
 
 def _without(model: EncoderDecoder) -> Any:
-    config = getattr(model.module, "config", None)
+    config: Any = getattr(model.module, "config", None)
     if not getattr(config, "prompt_length", 0):
         raise RecyclingError(
             "the model has no prompt, so there is no place for those to be evaluated. "

@@ -207,7 +207,8 @@ def _check_method(place: Place, name: str, entry: dict, mistakes: Mistakes) -> N
     if not mistakes.kind((*place, "recycler"), called, str):
         return
     parts = [part for part in ("__init__", "fit") if part in entry]
-    if not all([mistakes.kind((*place, p), entry[p], dict) for p in parts]):
+    kinds = [mistakes.kind((*place, part), entry[part], dict) for part in parts]
+    if not all(kinds):
         return
     try:
         cls = recyclers.get(called)

@@ -1,4 +1,4 @@
-"""The flags of a separate job for each recycled prompt, as the paper's code lists them."""
+"""Flags of a separate job for each recycled prompt, as the paper's code lists them."""
 
 from __future__ import annotations
 

@@ -32,13 +32,15 @@ class Judged:
       baselines: what it is compared with: the model without a prompt, the mean of its
         random prompts, the mean of its untuned ones of the same initialisation; those
         that there are.
-      held_out: the map's residual on words that it was not fitted on, if known.
+      fitted, held_out: the map's residual on words that it was fitted on, and on
+        others, if known.
       words: how many words the map was fitted on, if known.
     """
 
     item: Item
     value: float
     baselines: Mapping[str, float]
+    fitted: float | None
     held_out: float | None
     words: int | None
 
@@ -71,8 +73,9 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
                 item,
                 float(recycled.metrics[metric]),
                 compared,
-                fit and fit["residual"]["held_out_words"],
-                fit and fit["words"]["fitted"],
+                fit["residual"]["fitted_words"] if fit else None,
+                fit["residual"]["held_out_words"] if fit else None,
+                fit["words"]["fitted"] if fit else None,
             )
         )
     return found
@@ -138,7 +141,9 @@ def _fits(
                 )
                 try:
                     record = json.loads(as_path(provenance_path(path)).read_text())
-                    record["residual"]["held_out_words"], record["words"]["fitted"]
+                    for known in ("fitted_words", "held_out_words"):
+                        record["residual"][known]
+                    record["words"]["fitted"]
                 except (OSError, ValueError, KeyError, TypeError):
                     continue
                 found[method.name, source, target, wayward] = record

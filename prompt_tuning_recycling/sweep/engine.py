@@ -91,8 +91,7 @@ class Engine:
     def _of_given_scheduler(
         self, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
-        assert self.scheduler is not None
-        address = self.scheduler
+        address = self.scheduler or ""
         by = {"address": address} if "://" in address else {"scheduler_file": address}
         try:
             if "scheduler_file" in by and not os.path.exists(address):
@@ -129,7 +128,7 @@ class Engine:
             return
         with held:
             with self._cluster() as client:
-                address = client.scheduler.address
+                address = client.scheduler_info()["address"]
                 record = {"address": address, "host": socket.gethostname()}
                 write_atomically(note, json.dumps(record).encode())
                 yield from _done(client, function, dict(pieces))

@@ -39,7 +39,9 @@ details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 pre { background: #f5f5f7; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 @media (max-width: 40rem) { body { padding: .7rem; font-size: 15px; }
-  th, td { padding: .25rem .4rem; } }
+  th, td { padding: .25rem .35rem; }
+  table:not(.left):not(.heat) td:first-child { white-space: normal; min-width: 5.5rem;
+    position: sticky; left: 0; background: #fff; } }
 @media print { body { font-size: 10pt; max-width: none; padding: 0; }
   .figures { grid-template-columns: 1fr 1fr; gap: .6rem 1rem; }
   h2 { break-after: avoid; } .heats > div { break-inside: avoid; }
@@ -67,7 +69,7 @@ def escape(text: object) -> str:
 def table(
     header: Sequence[str], groups: Iterable[Sequence[Sequence[str]]], style: str = ""
 ) -> str:
-    """Returns a table; its cells are HTML, and a line is drawn between groups of rows."""
+    """Returns a table of cells that are HTML, with a line between groups of rows."""
     lines = [f'<div class="scroll"><table class="{style}"><thead><tr>']
     lines += [f'<th scope="col">{cell}</th>' for cell in header]
     lines.append("</tr></thead><tbody>")
@@ -92,7 +94,8 @@ def heat_map(
 
     Args:
       title: what is above it.
-      rows, columns: names.
+      rows: names.
+      columns: names.
       cells: row, column -> share from 0 to 1 that gives the colour, and text.
       corner: what rows and columns are.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json.decoder
+import json
 import re
 from collections.abc import Iterator
 
@@ -69,7 +69,7 @@ class _Walk:
         self._at += 1
 
     def _string(self) -> str:
-        string, self._at = json.decoder.scanstring(self._text, self._at + 1)
+        string, self._at = json.JSONDecoder().raw_decode(self._text, self._at)
         return string
 
     def _skip_space(self) -> None:

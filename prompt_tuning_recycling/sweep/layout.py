@@ -8,7 +8,7 @@ ROOT/manifest-<dataset>/<b>.json
 ROOT/baselines/<dataset>/<b>/<baseline>/
 ROOT/training-<dataset>.tsv, recycling-<dataset>.tsv, baselines-<dataset>.tsv
 ROOT/report-<dataset>.html
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def _evaluation(path: epath.PathLike, number: int, entry: Any) -> Evaluation:
     where = f"the manifest {path}, evaluation {number}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("output_dir"), str):
         raise RecyclingError(
-            f'{where}: expected {{"output_dir": "...", "prompt": "..."}}, found {entry}.'
+            f'{where}: expected {{"output_dir": "...", "prompt": "..."}}, '
+            f"found {entry}."
         )
     for key in entry:
         if key not in ("output_dir", *_WHAT):

@@ -30,7 +30,7 @@ class Mistakes:
         self._found: list[tuple[int, str]] = []
 
     def add(self, place: Place, message: str) -> None:
-        """Notes what is wrong with an entry; a missing one is put where it should be."""
+        """Notes what is wrong with an entry, which may be one that is missing."""
         known = place
         while known and known not in self._lines:
             known = known[:-1]
@@ -82,8 +82,8 @@ class Mistakes:
             logger.error("%s", message)
         count = len(self._found)
         raise RecyclingError(
-            f"{self._path} has {count} mistake{'s' if count > 1 else ''}, listed above; "
-            "nothing was done."
+            f"{self._path} has {count} mistake{'s' if count > 1 else ''}, listed "
+            "above; nothing was done."
         )
 
 

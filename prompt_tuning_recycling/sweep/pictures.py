@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib import pyplot as plt
@@ -16,7 +17,7 @@ from prompt_tuning_recycling.sweep.comparison import quartiles
 
 matplotlib.use("svg")
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "font.family": "sans-serif",
@@ -64,28 +65,36 @@ def distributions(
       xlabel: what the values are.
       divided_after: a line separates so many first groups from the others.
     """
-    with _drawing(0.45 * len(groups) + 0.8, xlabel) as held:
+    with _drawing(0.52 * len(groups) + 0.7, xlabel) as held:
         axes = held[0]
         for row, (name, values) in enumerate(groups.items()):
             _strip(axes, -row, list(values), colour.get(name, "#666666"))
-        axes.set_yticks([-row for row in range(len(groups))], list(groups))
-        axes.set_ylim(-len(groups) + 0.4, 0.6)
-        axes.tick_params(axis="y", length=0)
+            # Above its row, so that a long name takes nothing of a phone's width.
+            axes.text(
+                0,
+                -row + 0.3,
+                name,
+                transform=axes.get_yaxis_transform(),
+                fontsize=9.5,
+                va="bottom",
+            )
+        axes.set_yticks([])
+        axes.set_ylim(-len(groups) + 0.6, 0.75)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color="#e4e4e4", zorder=0)
         if 0 < divided_after < len(groups):
-            axes.axhline(0.5 - divided_after, color="#999999", linewidth=0.8)
+            axes.axhline(0.73 - divided_after, color="#999999", linewidth=0.8)
     return held[1]
 
 
 def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
     if not values:
         return
-    rng = random.Random(0)
+    rng = random.Random(0)  # noqa: S311 (scatters dots)
     shown = values if len(values) <= _MOST_DOTS else rng.sample(values, _MOST_DOTS)
     axes.plot(
         shown,
-        [height + rng.uniform(-0.27, 0.27) for _ in shown],
+        [height + rng.uniform(-0.2, 0.2) for _ in shown],
         "o",
         markersize=2.6,
         markeredgewidth=0,
@@ -95,7 +104,7 @@ def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
     )
     low, middle, high = quartiles(values)
     axes.plot([low, high], [height, height], color="k", linewidth=2, zorder=3)
-    axes.plot([middle] * 2, [height - 0.3, height + 0.3], color="k", zorder=3)
+    axes.plot([middle] * 2, [height - 0.24, height + 0.24], color="k", zorder=3)
 
 
 def by_step(
@@ -111,9 +120,9 @@ def by_step(
     with _drawing(3.0, xlabel, ylabel) as held:
         axes = held[0]
         for place, (name, of_name) in enumerate(values.items()):
-            xs = [numbers.index(number) for number in sorted(of_name)]
             # Side by side, so that none hides another.
-            xs = [x + 0.05 * (place - (len(values) - 1) / 2) for x in xs]
+            aside = 0.05 * (place - (len(values) - 1) / 2)
+            xs = [numbers.index(number) + aside for number in sorted(of_name)]
             points = [quartiles(list(of_name[number])) for number in sorted(of_name)]
             axes.errorbar(
                 xs,
@@ -131,7 +140,7 @@ def by_step(
             )
         axes.set_xticks(range(len(numbers)), [f"{number:,}" for number in numbers])
         axes.grid(axis="y", color="#e4e4e4", zorder=0)
-        axes.legend(frameon=False, fontsize=9, ncols=2)
+        _legend_below(axes)
     return held[1]
 
 
@@ -156,8 +165,20 @@ def scatter(
                 label=name,
             )
         axes.grid(color="#e4e4e4", zorder=0)
-        axes.legend(frameon=False, fontsize=9)
+        _legend_below(axes)
     return held[1]
+
+
+def _legend_below(axes: Axes) -> None:
+    """Where it hides nothing."""
+    axes.legend(
+        frameon=False,
+        fontsize=9.5,
+        ncols=2,
+        loc="upper left",
+        bbox_to_anchor=(-0.1, -0.3),
+        borderaxespad=0,
+    )
 
 
 def _svg(figure: Figure) -> str:

@@ -59,15 +59,15 @@ class _Page:
             f"{len(sweep.pretrained)} models ({escape(', '.join(sweep.pretrained))}), "
             f"{len(sweep.pairs())} pairs of source and target; {len(sweep.inits)} "
             f"initialisations of {len(sweep.runs)} runs each; "
-            f"{len(sweep.methods)} ways to recycle. {len(self._judged)} recycled prompts "
-            f"were evaluated, untrained on their target.</p>"
+            f"{len(sweep.methods)} ways to recycle. {len(self._judged)} recycled "
+            f"prompts were evaluated, untrained on their target.</p>"
         )
         won, count = success(self._judged)
         if count:
             yield (
                 f'<p class="big"><strong>{won} of {count} recycled prompts '
-                f"({_percent(won, count)}) beat the baselines</strong> of their target: "
-                f"{escape(self._baselines_in_words())}.</p>"
+                f"({_percent(won, count)}) beat the baselines</strong> of their "
+                f"target: {escape(self._baselines_in_words())}.</p>"
             )
         elif self._judged:
             yield (
@@ -125,9 +125,9 @@ class _Page:
             ("", "success", "median", "middle half", "worst", "best", "prompts"), rows
         )
         yield (
-            '<p class="note">Success: the recycled prompt is better than every baseline '
-            "of its target. A source's prompt is shown at its last recycled step, as a "
-            "limit, not as a baseline.</p>"
+            '<p class="note">Success: the recycled prompt is better than every '
+            "baseline of its target. A source's prompt is shown at its last recycled "
+            "step, as a limit, not as a baseline.</p>"
         )
         yield from self._same_map()
         yield '<div class="figures">'
@@ -257,10 +257,11 @@ class _Page:
         )
         words = {one.words for one in self._judged if one.words is not None}
         if len(words) > 1:
+            by_words = self._by_words()
             yield _figure(
                 pictures.by_step(
-                    self._by_words(),
-                    {},
+                    by_words,
+                    pictures.colours(list(by_words)),
                     "words that the map is fitted on",
                     self._metric,
                 ),
@@ -293,26 +294,32 @@ class _Page:
         }
 
     def _residuals(self) -> Iterator[str]:
-        known = [one for one in self._judged if one.held_out is not None]
-        if not known:
-            return
-        points: dict[str, list[tuple[float, float]]] = {}
         groups = grouped(
-            known, lambda one: (one.item.method, one.item.source, one.item.target)
+            self._judged,
+            lambda one: (one.item.method, one.item.source, one.item.target, one.words),
         )
-        for (method, _, _), found in groups.items():
-            middle = quartiles([one.value for one in found])[1]
-            points.setdefault(method, []).append((found[0].held_out or 0.0, middle))
-        yield _figure(
-            pictures.scatter(
-                points,
-                self._colour,
-                "residual on held-out words (1: no better than zero)",
-                f"median {self._metric}",
-            ),
-            "Does a map that fits better carry prompts over better? A dot is a recycler "
-            "on a pair of models.",
-        )
+        for words, residual in (
+            ("the words it was fitted on", lambda one: one.fitted),
+            ("held-out words (1: no better than zero)", lambda one: one.held_out),
+        ):
+            points: dict[str, list[tuple[float, float]]] = {}
+            for (method, *_), found in groups.items():
+                x = residual(found[0])
+                if x is not None:
+                    middle = quartiles([one.value for one in found])[1]
+                    points.setdefault(method, []).append((x, middle))
+            if not points:
+                continue
+            yield _figure(
+                pictures.scatter(
+                    points,
+                    self._colour,
+                    f"residual on {words}",
+                    f"median {self._metric}",
+                ),
+                "Does a map that fits better carry prompts over better? A dot is a "
+                "recycler on a pair of models.",
+            )
 
     def _prompts(self) -> Iterator[str]:
         yield "<h2>Every prompt</h2>"
@@ -377,7 +384,7 @@ def _percent(part: int, whole: int) -> str:
     text = f"{share:.0f}"
     if (text == "100" and part < whole) or (text == "0" and part):
         text = f"{share:.1f}"
-    return f"{text} %"
+    return f"{text}\N{NO-BREAK SPACE}%"
 
 
 def _number(value: float) -> str:

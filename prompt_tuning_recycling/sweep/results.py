@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prompt_tuning_recycling.errors import did_you_mean
@@ -90,7 +90,9 @@ def read(
     )
 
 
-def _tuned(sweep: Configuration, metrics: Sequence[str], missing: list[str]):
+def _tuned(
+    sweep: Configuration, metrics: Sequence[str], missing: list[str]
+) -> Iterator[Tuned]:
     for model, inits in sweep.prompts.items():
         for init, runs in inits.items():
             for run, model_dir in runs.items():
@@ -108,7 +110,9 @@ def _tuned(sweep: Configuration, metrics: Sequence[str], missing: list[str]):
                     missing.append(str(gap))
 
 
-def _recycled(sweep: Configuration, metrics: Sequence[str], missing: list[str]):
+def _recycled(
+    sweep: Configuration, metrics: Sequence[str], missing: list[str]
+) -> Iterator[Recycled]:
     plan = Plan(sweep)
     pairs = plan.pairs()
     for pair in pairs:
@@ -134,7 +138,9 @@ def _recycled(sweep: Configuration, metrics: Sequence[str], missing: list[str]):
             missing.append(str(gap))
 
 
-def _baselines(sweep: Configuration, metrics: Sequence[str], missing: list[str]):
+def _baselines(
+    sweep: Configuration, metrics: Sequence[str], missing: list[str]
+) -> Iterator[Baseline]:
     for target in sweep.pretrained:
         for name, evaluation in baselines(sweep, target):
             try:

@@ -56,9 +56,7 @@ def test_save_load_apply_is_apply(
     np.testing.assert_array_equal(loaded.apply(prompt), fitted.apply(prompt))
 
 
-def test_the_same_map_is_the_same_file(
-    recycler, tmp_path, source_table, target_table
-):
+def test_the_same_map_is_the_same_file(recycler, tmp_path, source_table, target_table):
     fitted = recycler.fit(source_table, target_table)
     for number in range(5):
         fitted.save(tmp_path / f"{number}.safetensors")

@@ -1,4 +1,4 @@
-"""Results as tables: the paper's columns, the configuration's order, what is missing."""
+"""Results as tables: the paper's columns, the file's order, and what is missing."""
 
 import csv
 import pathlib
