@@ -13,7 +13,7 @@ import pytest
 from prompt_tuning_recycling import open_checkpoint
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIRST, STEPS, PERIOD = 1600, 30, 3
+FIRST, STEPS, PERIOD = 1600, 20, 2
 KILLS = 20
 PROMPT = "target/encoder/prompt/prompt/prompt"
 
@@ -76,7 +76,7 @@ def test_killed_at_random_moments_it_ends_like_an_undisturbed_run(
         if kill % 2:
             time.sleep(rng.uniform(0, seconds))
         else:
-            wait_until_writing(process, folder, rng.randrange(1, 5))
+            wait_until_writing(process, folder, rng.randrange(1, 4))
             time.sleep(rng.uniform(0, 0.03))
         process.kill()
         process.join()
