@@ -38,7 +38,8 @@ class EncoderDecoder:
       vocabulary: of inputs and outputs, a seqio vocabulary.
       decoder: how predictions are decoded.
       z_loss: weight of log(Z)², which keeps the softmax's normaliser near 1.
-      label_smoothing: share of probability that the loss wants on other tokens.
+      label_smoothing: share of probability that the loss wants on the other tokens;
+        as in T5X, the least loss that can be had with it is 0.
       loss_normalizing_factor: what the summed loss is divided by: a number, None for
         1, or NUM_REAL_TARGET_TOKENS for the mean over the tokens of a batch.
     """
@@ -120,9 +121,12 @@ def _loss(
     likelihood = _log_likelihood(logits, targets)
     cross_entropy = -likelihood
     if label_smoothing:
-        labels = jax.nn.one_hot(targets, logits.shape[-1])
-        labels = optax.smooth_labels(labels, label_smoothing)
-        cross_entropy = optax.softmax_cross_entropy(logits, labels)
+        vocabulary = logits.shape[-1]
+        # optax shares it among all tokens, the right one included.
+        share = label_smoothing * vocabulary / (vocabulary - 1)
+        wanted = optax.smooth_labels(jax.nn.one_hot(targets, vocabulary), share)
+        least = jnp.sum(jax.scipy.special.entr(wanted), axis=-1)
+        cross_entropy = optax.softmax_cross_entropy(logits, wanted) - least
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     loss = jnp.sum((cross_entropy + z_loss * normalizer**2) * weights)
     tokens = weights.sum()
