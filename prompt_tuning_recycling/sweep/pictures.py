@@ -183,7 +183,8 @@ def _legend_below(axes: Axes) -> None:
 
 def _svg(figure: Figure) -> str:
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=no_metadata)
     plt.close(figure)
     text = stream.getvalue()
     return text[text.index("<svg") :]

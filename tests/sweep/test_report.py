@@ -1,0 +1,185 @@
+"""`report`: one page by itself, with what the sweep has come to."""
+
+import html.parser
+import pathlib
+import re
+
+import pytest
+
+from prompt_tuning_recycling import recycle, report
+from prompt_tuning_recycling.sweep import (
+    comparison,
+    configuration,
+    manifest,
+    results,
+)
+
+from .conftest import write_metrics
+
+TASK = "toy_task"
+# Accuracies on each target; the random prompts' mean is 40.
+BASELINES = {"no-prompt": 50.0, "random-0": 30.0, "random-1": 50.0, "untuned": 45.0}
+
+
+@pytest.fixture
+def evaluated(config, content, run):
+    """A sweep in which prompts of tf-lstsq have 60, the others what no prompt has."""
+    assert run(recycle.main, {"config": config}) == 0
+    for path in pathlib.Path(content["root_dir"], "manifest-toy").glob("*.json"):
+        for entry in manifest.read(path):
+            name = pathlib.Path(entry.output_dir).name
+            value = BASELINES.get(name)
+            if name.startswith("untuned-rand-init"):
+                value = BASELINES["untuned"]
+            elif name.startswith("untuned-class-init"):
+                # Of this initialisation even the untuned prompt is better.
+                value = 70.0
+            elif value is None:
+                value = 60.0 if "tf-lstsq" in entry.output_dir else 50.0
+            write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": value})
+    for inits in content["prompts"].values():
+        for runs in inits.values():
+            for folder in runs.values():
+                lines = [{"step": s, "accuracy": 90.0} for s in (5, 10)]
+                write_metrics(folder, TASK, *lines)
+    return configuration.load(config)
+
+
+@pytest.fixture
+def judged(evaluated):
+    found = results.read(evaluated, ["accuracy"])
+    assert not found.missing
+    return comparison.judge(evaluated, found, "accuracy")
+
+
+def test_success_is_to_beat_every_baseline(judged):
+    for one in judged:
+        better = one.item.method == "tf-lstsq" and one.item.init == "rand-init"
+        assert one.beats == better, one
+        untuned = {"rand-init": 45.0, "class-init": 70.0}[one.item.init]
+        assert one.baselines == {
+            "no prompt": 50.0,
+            "random prompts": 40.0,
+            f"untuned prompts, {one.item.init}": untuned,
+        }
+    assert comparison.success(judged) == (24, 144)
+
+
+def test_the_maps_residuals_are_known(judged):
+    for one in judged:
+        assert one.words == 200
+        if one.item.method == "tf-lstsq":
+            assert 0 < one.fitted < one.held_out
+
+
+class Page(html.parser.HTMLParser):
+    """Links and tags of a page; fails on one that is not closed."""
+
+    VOID = ("meta", "br", "img", "path", "use", "rect", "circle", "stop")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.tags = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [v for name, v in attributes if name in ("href", "src")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+
+@pytest.fixture
+def page(evaluated, config, content, run):
+    assert run(report.main, {"config": config}) == 0
+    return pathlib.Path(content["root_dir"], "report-toy.html").read_text()
+
+
+def test_the_page_needs_nothing_else(page):
+    found = Page(page)
+    assert not {"script", "link", "img", "iframe"} & set(found.tags)
+    assert found.tags.count("svg") >= 4
+    # Matplotlib names its namespaces so; nothing is fetched from there.
+    addresses = set(re.findall(r"https?://[\w./]+", page))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "@import" not in page and "url(http" not in page
+
+
+def test_the_page_says_what_came_of_it(page):
+    text = re.sub(r"<style.*?</style>|<svg.*?</svg>", "", page, flags=re.S)
+    text = re.sub(r"<[^>]+>", " ", text).replace("\N{NO-BREAK SPACE}", " ")
+    text = " ".join(text.split())
+    assert "24 of 144 recycled prompts (17 %) beat the baselines" in text
+    assert "tf-lstsq 50 % 60.0 60.0 to 60.0 60.0 60.0 48" in text
+    assert "jax-nn 0 % 50.0" in text
+    assert "tf-lstsq and linear-combination are the same map" in text
+    assert "6 pairs of source and target" in text
+
+
+def test_links_lead_to_prompts_and_their_provenance(page, content):
+    links = [link for link in Page(page).links if not link.startswith("#")]
+    assert len(links) == 2 * 144
+    for link in links:
+        assert pathlib.Path(content["root_dir"], link).is_file(), link
+
+
+def test_the_configuration_is_there_as_it_is(page, config):
+    with open(config) as file:
+        assert html.escape(file.read()) in page
+
+
+def test_the_same_bytes_every_time(page, config, content, run):
+    assert run(report.main, {"config": config}) == 0
+    path = pathlib.Path(content["root_dir"], "report-toy.html")
+    assert path.read_text() == page
+
+
+def test_names_are_no_html(content, write_config, run):
+    content["dataset"] = "a&b"
+    content["recycling_methods"] = {
+        "R&D": {"recycler": "v2v-lin"},
+    }
+    config = write_config(content)
+    assert run(recycle.main, {"config": config}) == 0
+    for path in pathlib.Path(content["root_dir"], "manifest-a&b").glob("*.json"):
+        for entry in manifest.read(path):
+            write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": 1.0})
+    assert run(report.main, {"config": config}) == 0
+    text = pathlib.Path(content["root_dir"], "report-a&b.html").read_text()
+    assert "R&D" not in text and "R&amp;D" in text
+    Page(text)
+
+
+def test_before_anything_was_evaluated(config, content, run, capsys):
+    assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
+    assert run(report.main, {"config": config}) == 0
+    page = pathlib.Path(content["root_dir"], "report-toy.html").read_text()
+    assert "No recycled prompt has been evaluated yet" in page
+    assert "results are missing" in page and "No such file" in page
+    Page(page)
+
+
+def test_without_baselines(evaluated, content, config, run):
+    for path in pathlib.Path(content["root_dir"], "baselines").rglob("*.jsonl"):
+        path.unlink()
+    assert run(report.main, {"config": config}) == 0
+    page = pathlib.Path(content["root_dir"], "report-toy.html").read_text()
+    assert "nothing can be said of success" in page
+
+
+def test_halfway(evaluated, content, config, run):
+    root = pathlib.Path(content["root_dir"])
+    for path in list(root.rglob("eval/*/*/*.jsonl"))[::2]:
+        path.unlink()
+    assert run(report.main, {"config": config}) == 0
+    page = (root / "report-toy.html").read_text()
+    assert "<strong>72 results are missing</strong>" in page
+    Page(page)
