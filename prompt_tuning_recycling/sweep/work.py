@@ -165,25 +165,24 @@ def _apply(pair: ModelPair, fit: Fit, work: PairWork, log: _Log) -> None:
                 with log.failing([tuned.item for tuned in batch]):
                     recycled = fitted.apply_all(np.stack([t.prompt for t in batch]))
                     written = [
-                        writers.submit(_write, pair, record, tuned, prompt)
+                        writers.submit(
+                            save_prompt,
+                            prompt,
+                            tuned.item.output,
+                            pair.prompt_report(
+                                record,
+                                tuned.read_from,
+                                tuned.name,
+                                tuned.prompt,
+                                prompt,
+                            ),
+                        )
                         for tuned, prompt in zip(batch, recycled, strict=True)
                     ]
                     for tuned, future in zip(batch, written, strict=True):
                         with log.failing([tuned.item]):
                             future.result()
                             log.recycled.append(tuned.item.output)
-
-
-def _write(
-    pair: ModelPair,
-    record: dict[str, Any],
-    tuned: _Tuned,
-    prompt: Float[np.ndarray, "length target_dim"],
-) -> None:
-    report = pair.prompt_report(
-        record, tuned.read_from, tuned.name, tuned.prompt, prompt
-    )
-    save_prompt(prompt, tuned.item.output, report)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

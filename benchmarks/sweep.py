@@ -1,0 +1,192 @@
+"""Times a sweep's two stages, each against the way it is done without this package.
+
+    python benchmarks/sweep.py recycle [--runs 3] [--methods jax-nn tf-lstsq ...]
+    python benchmarks/sweep.py evaluate [--prompts 40] [--jobs 3]
+
+`recycle`: 504 prompts, recycled between two models of T5 Base's size by three
+methods, by `python -m prompt_tuning_recycling.recycle` and by the script
+plain_sweep.py, in turn.
+
+`evaluate`: prompts on one of the demo's models, by one job of
+`standalone.evaluate_prompts` and by a job of `standalone.eval` for each. Run it from
+the top of the checkout.
+
+Whole processes are timed; what is reported is seconds per prompt, and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.run_recycle import LENGTH, WIDTH, write_checkpoint
+from prompt_tuning_recycling.sweep import manifest
+
+STEPS = (1_102_000, 1_105_000, 1_110_000, 1_120_000)
+INITS = ("rand-init", "class-init", "spot")
+RUNS = tuple(f"run {number}" for number in range(1, 8))
+METHODS = ("jax-nn", "tf-lstsq", "linear-combination")
+MODELS = ("one", "two")
+EXPORT = "numpy_checkpoints/checkpoint_{}/encoder.prompt.prompt.prompt"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    stages = parser.add_subparsers(dest="stage", required=True)
+    stage = stages.add_parser("recycle")
+    stage.add_argument("--runs", type=int, default=3)
+    stage.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    stage = stages.add_parser("evaluate")
+    stage.add_argument("--prompts", type=int, default=40)
+    stage.add_argument("--jobs", type=int, default=3)
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if flags.stage == "recycle":
+            recycle(pathlib.Path(folder), flags.methods, flags.runs)
+        else:
+            evaluate(pathlib.Path(folder), flags.prompts, flags.jobs)
+
+
+def recycle(folder: pathlib.Path, methods: list[str], runs: int) -> None:
+    config = write_sweep(folder, methods)
+    root = folder / "out"
+    count = 2 * len(methods) * len(INITS) * len(RUNS) * len(STEPS)
+    plain = pathlib.Path(__file__).with_name("plain_sweep.py")
+    commands = {
+        "recycle": ["-m", "prompt_tuning_recycling.recycle", f"--config={config}"],
+        "the loop": [str(plain), str(config)],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, command in commands.items():
+            shutil.rmtree(root, ignore_errors=True)
+            times[name].append(timed(command) / count)
+            prompts = [p for p in root.rglob("recycled_from_*") if p.suffix == ""]
+            assert len([p for p in prompts if p.is_file()]) == count
+    print(f"{count} prompts by {', '.join(methods)}")
+    summary(times, {"cpus": os.cpu_count(), "runs": runs})
+
+
+def write_sweep(folder: pathlib.Path, methods: list[str]) -> pathlib.Path:
+    """Two checkpoints, 84 prompts for each, and the configuration."""
+    rng = np.random.default_rng(0)
+    for model in MODELS:
+        write_checkpoint(rng, str(folder / model))
+    prompts = {
+        model: {
+            init: {run: f"{folder}/{model}-{init}-{run}" for run in RUNS}
+            for init in INITS
+        }
+        for model in MODELS
+    }
+    for inits in prompts.values():
+        for runs in inits.values():
+            for place in runs.values():
+                for step in STEPS:
+                    path = pathlib.Path(place, EXPORT.format(step))
+                    path.parent.mkdir(parents=True)
+                    with path.open("wb") as file:
+                        np.save(file, rng.normal(size=(LENGTH, WIDTH)).astype("f4"))
+    package = importlib.resources.files("prompt_tuning_recycling")
+    words = package.joinpath("data", "english_words_t5.json")
+    path = folder / "config.json"
+    content = {
+        "root_dir": str(folder / "out"),
+        "dataset": "benchmark",
+        "task_name": "none",
+        "steps": STEPS,
+        "load_embeddings": {
+            "default": {
+                "word_list_path": str(words),
+                "num_words": 4000,
+                "word_offset": 1000,
+            }
+        },
+        "recycling_methods": {name: {} for name in methods},
+        "pretrained": {model: str(folder / model) for model in MODELS},
+        "prompts": prompts,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def evaluate(folder: pathlib.Path, prompts: int, jobs: int) -> None:
+    settings = {
+        "INITIAL_CHECKPOINT_PATH": "examples/demo/models/target-1",
+        "MIXTURE_OR_TASK_NAME": "demo_sentiment",
+    }
+    gin = ["examples/demo/gin/tiny_prompt.gin"]
+    listed = [
+        manifest.Evaluation(str(folder / f"together/{number}"), random_prompt=number)
+        for number in range(prompts)
+    ]
+    manifest.write(folder / "manifest.json", listed)
+    one_job = program(
+        "evaluate_prompts",
+        [*gin, "examples/study/gin/evaluate_prompts.gin"],
+        {**settings, "PROMPT_MANIFEST": str(folder / "manifest.json")},
+    )
+    times = {"evaluate_prompts": [timed(one_job) / prompts], "one job each": []}
+    for number in range(jobs):
+        separate = program(
+            "eval",
+            [*gin, "examples/demo/gin/eval.gin", "examples/demo/gin/any_words.gin"],
+            {
+                **settings,
+                "EVAL_OUTPUT_DIR": str(folder / f"apart/{number}"),
+                "PROMPT_SEED": number,
+            },
+        )
+        times["one job each"].append(timed(separate))
+        name = "inference_eval/demo_sentiment-metrics.jsonl"
+        together, apart = (
+            (folder / way / str(number) / name).read_text()
+            for way in ("together", "apart")
+        )
+        assert together == apart
+    print(f"{prompts} prompts in one job, {jobs} in jobs of their own")
+    summary(times, {"cpus": os.cpu_count(), "prompts": prompts, "jobs": jobs})
+
+
+def program(name: str, files: list[str], settings: dict[str, object]) -> list[str]:
+    return [
+        "-m",
+        f"prompt_tuning_recycling.standalone.{name}",
+        *(f"--gin_file={file}" for file in files),
+        *(f"--gin.{key}={value!r}" for key, value in settings.items()),
+    ]
+
+
+def timed(command: list[str]) -> float:
+    """Wall seconds of a program, which must succeed."""
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{command} failed:\n{result.stderr}")
+    return time.monotonic() - started
+
+
+def summary(times: dict[str, list[float]], facts: dict[str, object]) -> None:
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, median in medians.items():
+        print(f"{name}: {median:.3f} seconds per prompt")
+    ours, other = medians.values()
+    print(f"ratio {ours / other:.3f}")
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()
