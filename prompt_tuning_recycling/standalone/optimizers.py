@@ -49,11 +49,12 @@ def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -
     from the initial checkpoint's; so does this. Others count from their own start.
     """
 
-    def counted(path: tuple[Any, ...], leaf: Any) -> jax.Array:
-        last = path[-1]
-        in_adafactor = getattr(last, "tuple_name", None) == optax.FactoredState.__name__
-        if in_adafactor and last.name == "count":
-            return jnp.asarray(step, jnp.int32)
+    def counted(leaf: Any) -> Any:
+        if isinstance(leaf, optax.FactoredState):
+            return leaf._replace(count=jnp.asarray(step, jnp.int32))
         return jnp.asarray(leaf)
 
-    return jax.tree_util.tree_map_with_path(counted, optimizer.init(parameters))
+    def is_adafactor(node: Any) -> bool:
+        return isinstance(node, optax.FactoredState)
+
+    return jax.tree.map(counted, optimizer.init(parameters), is_leaf=is_adafactor)
