@@ -1,0 +1,68 @@
+"""Work that process 0 does for all: its result, or its error, reaches every process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+
+def from_process_zero(
+    compute: Callable[[], Shaped[np.ndarray, "..."]],
+) -> Shaped[np.ndarray, "..."]:
+    """Returns what `compute` returns on process 0, the same bits on every process.
+
+    To be called on all processes, outside of any trace.
+
+    Args:
+      compute: called on process 0 alone.
+
+    Raises:
+      RecyclingError: `compute` failed. Every process raises it: one that waits for a
+        result that never comes would wait for ever.
+    """
+    if jax.process_count() == 1:
+        return compute()
+    error, payload = None, b""
+    if jax.process_index() == 0:
+        try:
+            payload = _as_bytes(compute())
+        except Exception as caught:
+            error = caught
+            payload = _message(caught).encode()
+    # First whether there is a result at all, and its length, which only process 0
+    # knows.
+    header = np.array([error is None, len(payload)], np.int32)
+    succeeded, length = multihost_utils.broadcast_one_to_all(header).tolist()
+    buffer = np.frombuffer(payload, np.uint8) if payload else np.zeros(length, np.uint8)
+    # As integers: a broadcast is a sum, which turns -0.0 into 0.0.
+    received = np.asarray(multihost_utils.broadcast_one_to_all(buffer)).astype(np.uint8)
+    multihost_utils.assert_equal(
+        received, "the processes have received different results from process 0"
+    )
+    if error is not None:
+        raise error
+    if not succeeded:
+        raise RecyclingError(received.tobytes().decode())
+    return np.load(io.BytesIO(received.tobytes()), allow_pickle=False)
+
+
+def _as_bytes(array: Shaped[np.ndarray, "..."]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, RecyclingError):
+        return str(error)
+    return f"process 0 failed with {type(error).__name__}: {error}"
