@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import filelock
 import gin
 import jax.numpy as jnp
 import seqio
@@ -19,7 +14,6 @@ from etils import epath
 
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote, sync
 from prompt_tuning_recycling.initial_prompts import (
     FromFile,
     InitialPrompt,
@@ -28,17 +22,10 @@ from prompt_tuning_recycling.initial_prompts import (
 from prompt_tuning_recycling.prompt_export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
-from prompt_tuning_recycling.standalone.evaluation import (
-    Evaluation,
-    metric_lines,
-    write_config,
-)
+from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
-from prompt_tuning_recycling.sweep import manifest as manifests
-
-logger = logging.getLogger(__name__)
-
-_FOLDER = "inference_eval"
+from prompt_tuning_recycling.sweep import manifest as manifest_entry
+from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
 
 
 @gin.configurable(module="prompt_tuning_recycling.standalone.prompt_evaluation")
@@ -73,15 +60,13 @@ def evaluate_prompts(
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
     """
-    listed = manifests.read(manifest)
     task = dataset.task_or_mixture()
     names = [part.name for part in seqio.get_subtasks(task) if part.metric_fns]
-    missing = [entry for entry in listed if not _is_done(entry.output_dir, names)]
-    print(f"{len(listed) - len(missing)} of {len(listed)} were evaluated before")
-    if not missing:
+    job = ManifestJob(manifest, names)
+    if not job.missing:
         return 0
     target = _Target(model, open_checkpoint(checkpoint_path), random_prompt)
-    loggers = _Loggers(logger_cls)
+    loggers = Loggers(logger_cls, write_config)
     evaluation = Evaluation(
         model,
         dataset,
@@ -89,24 +74,14 @@ def evaluate_prompts(
         functools.partial(evaluator_cls, logger_cls=[loggers.of_evaluator]),
         repeated=True,
     )
-    done, failed = 0, []
-    for entry in _shared_out(missing, os.fspath(manifest), names):
-        try:
-            with loggers.writing_to(entry.output_dir):
-                metrics = evaluation.run(*target.parameters(entry))
-        except RecyclingError as error:
-            logger.error("failed: %s: %s", entry.output_dir, error)
-            failed.append(entry)
-            continue
-        done += 1
-        for line in metric_lines(metrics):
-            print(f"{done} of {len(missing)}: {entry.output_dir}: {line}", flush=True)
-    if failed:
-        raise RecyclingError(
-            f"{len(failed)} of {len(listed)} evaluations failed, listed above; the "
-            "rest is done. Once they are mended, the same command does what is missing."
-        )
-    return done
+
+    def evaluate(entry: manifest_entry.Evaluation) -> dict[str, dict[str, Any]]:
+        # The prompt first: nothing is written for one that cannot be read.
+        loaded = target.parameters(entry)
+        with loggers.writing_to(entry.output_dir):
+            return evaluation.run(*loaded)
+
+    return job.run(evaluate)
 
 
 class _Target:
@@ -131,7 +106,7 @@ class _Target:
         self._step = parameters.step_of(checkpoint)
 
     def parameters(
-        self, entry: manifests.Evaluation
+        self, entry: manifest_entry.Evaluation
     ) -> tuple[parameters.Parameters, int, EncoderDecoder]:
         """Returns the parameters to evaluate, their step, and their network."""
         if entry.no_prompt:
@@ -156,73 +131,3 @@ def _without(model: EncoderDecoder) -> Any:
             "models/t5_1_1_base_prompt.gin."
         )
     return model.module.clone(config=dataclasses.replace(config, prompt_length=0))
-
-
-class _Loggers:
-    """Seqio's loggers, for one evaluation after the other into folders of their own."""
-
-    def __init__(self, classes: Sequence[Callable[..., seqio.Logger]]) -> None:
-        self._classes = classes
-        self._current: list[seqio.Logger] = []
-
-    def of_evaluator(self, output_dir: str) -> Callable[..., None]:
-        """Returns the one logger that the evaluator knows of."""
-        del output_dir
-
-        def log(**results: Any) -> None:
-            for current in self._current:
-                current(**results)
-
-        return log
-
-    @contextlib.contextmanager
-    def writing_to(self, output_dir: str) -> Iterator[None]:
-        """What is logged within is there, whole, when it ends without an error."""
-        final = as_path(output_dir) / _FOLDER
-        # An object store has no rename; its objects appear whole, one by one.
-        temporary = final if is_remote(final) else final.with_name(f"tmp.{_FOLDER}")
-        for left_behind in (temporary, final):
-            if left_behind.exists():
-                left_behind.rmtree()
-        temporary.mkdir(parents=True)
-        write_config(output_dir)
-        self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
-        yield
-        self._current = []
-        if temporary != final:
-            temporary.rename(final)
-            sync(final.parent)
-
-
-def _is_done(output_dir: str, tasks: Sequence[str]) -> bool:
-    folder = as_path(output_dir) / _FOLDER
-    return all((folder / f"{task}-metrics.jsonl").exists() for task in tasks)
-
-
-def _shared_out(
-    missing: Sequence[manifests.Evaluation], manifest: str, tasks: Sequence[str]
-) -> Iterator[manifests.Evaluation]:
-    """Yields those that no other job on this file system has done or is doing; the
-    system lets go of a job's locks when it ends, however it does.
-    """
-    if is_remote(manifest):
-        yield from missing
-        return
-    locks = as_path(f"{manifest}.locks")
-    locks.mkdir(exist_ok=True)
-    left = list(enumerate(missing))
-    # First what is free, then what another job may have been stopped at.
-    for wait in (False, True):
-        taken = []
-        for number, entry in left:
-            name = hashlib.sha256(entry.output_dir.encode()).hexdigest()
-            lock = filelock.FileLock(os.fspath(locks / name))
-            try:
-                held = lock.acquire(blocking=wait)
-            except filelock.Timeout:
-                taken.append((number, entry))
-                continue
-            with held:
-                if not _is_done(entry.output_dir, tasks):
-                    yield entry
-        left = taken

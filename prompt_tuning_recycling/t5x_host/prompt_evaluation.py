@@ -1,0 +1,230 @@
+"""Evaluation of many prompts on one model in T5X, which loads and compiles it once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax
+import gin
+import jax
+import numpy as np
+import seqio
+from etils import epath
+from flax import traverse_util
+from t5x import eval as t5x_eval
+from t5x import gin_utils, models, partitioning, utils
+
+from prompt_tuning_recycling.checkpoints import open_checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.initial_prompts import (
+    FromFile,
+    InitialPrompt,
+    SampledVocabulary,
+)
+from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.sweep import manifest as manifest_entry
+from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
+
+
+@gin.configurable(module="prompt_tuning_recycling.t5x_host.prompt_evaluation")
+def evaluate_prompts(
+    model: models.BaseTransformerModel,
+    dataset_cfg: utils.DatasetConfig,
+    restore_checkpoint_cfg: utils.RestoreCheckpointConfig,
+    partitioner: partitioning.BasePartitioner,
+    manifest: epath.PathLike,
+    random_prompt: Callable[..., InitialPrompt] = SampledVocabulary,
+    inference_evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+    logger_cls: Sequence[Callable[..., seqio.Logger]] = (
+        seqio.TensorBoardLogger,
+        seqio.JSONLogger,
+    ),
+    patterns: Sequence[str] = PROMPT_REGEX,
+) -> int:
+    """Evaluates what a manifest lists, as far as it has not been, and writes what a
+    separate `t5x.eval` would have written for each. Several such jobs on one manifest
+    share the work; one that fails is reported, and the rest done.
+
+    Args:
+      model: the network, with a prompt, and how it decodes.
+      dataset_cfg: the task or mixture.
+      restore_checkpoint_cfg: the model without a prompt.
+      partitioner: T5X's.
+      manifest: see `sweep.manifest`.
+      random_prompt: makes the random prompt of a `seed`.
+      inference_evaluator_cls: seqio's Evaluator.
+      logger_cls: seqio's loggers, which write the metrics.
+      patterns: regular expressions for the names of the parameters that are prompts.
+
+    Returns:
+      How many were evaluated now.
+
+    Raises:
+      RecyclingError: anything given cannot be used, or an evaluation failed.
+    """
+    if jax.process_count() > 1:
+        raise RecyclingError(
+            f"evaluate_prompts runs in one process, found {jax.process_count()}. Use "
+            "all devices of one host; several jobs on one manifest share the work."
+        )
+    if dataset_cfg.module:
+        utils.import_module(dataset_cfg.module)
+    task = seqio.get_mixture_or_task(dataset_cfg.mixture_or_task_name)
+    names = [part.name for part in seqio.get_subtasks(task) if part.metric_fns]
+    job = ManifestJob(manifest, names)
+    if not job.missing:
+        return 0
+    loggers = Loggers(logger_cls, _write_config)
+    evaluator_cls = functools.partial(
+        inference_evaluator_cls, logger_cls=[loggers.of_evaluator]
+    )
+    target = _Target(
+        model, dataset_cfg, restore_checkpoint_cfg, partitioner, evaluator_cls, patterns
+    )
+
+    def evaluate(entry: manifest_entry.Evaluation) -> Mapping[str, Mapping[str, Any]]:
+        # The prompt first: nothing is written for one that cannot be read.
+        prompts = target.prompts(entry, random_prompt)
+        with loggers.writing_to(entry.output_dir):
+            return target.evaluate(prompts)
+
+    return job.run(evaluate)
+
+
+def _write_config(output_dir: str) -> None:
+    gin_utils.summarize_gin_config(output_dir, None, 0)
+
+
+class _Target:
+    """The model, restored once, with whatever prompt and without any."""
+
+    def __init__(
+        self,
+        model: models.BaseTransformerModel,
+        dataset_cfg: utils.DatasetConfig,
+        restore_cfg: utils.RestoreCheckpointConfig,
+        partitioner: partitioning.BasePartitioner,
+        evaluator_cls: Callable[..., seqio.Evaluator],
+        patterns: Sequence[str],
+    ) -> None:
+        self._checkpoint = open_checkpoint(restore_cfg.path)
+        self._partitioner = partitioner
+        self._with = _Network(model, dataset_cfg, partitioner, evaluator_cls)
+        self._without = _Network(
+            _without_prompt(model), dataset_cfg, partitioner, evaluator_cls
+        )
+        shapes = traverse_util.flatten_dict(
+            flax.core.unfreeze(self._with.initializer.global_train_state_shape.params),
+            sep="/",
+        )
+        self._shapes = {
+            name: leaf.shape for name, leaf in shapes.items() if matches(name, patterns)
+        }
+        # The optimiser's state is left out.
+        restore_cfg.strict = False
+        restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
+            [restore_cfg]
+        )
+        self._state, _ = utils.create_checkpoint_manager_and_restore(
+            self._without.initializer,
+            partitioner,
+            restore_cfg,
+            paths[0],
+            None,
+            use_orbax=True,
+        )
+
+    def prompts(
+        self,
+        entry: manifest_entry.Evaluation,
+        random_prompt: Callable[..., InitialPrompt],
+    ) -> dict[str, np.ndarray]:
+        """Returns an evaluation's prompt by its parameter's name; none for none."""
+        if entry.no_prompt:
+            return {}
+        if entry.prompt is not None:
+            kind: InitialPrompt = FromFile(entry.prompt)
+        else:
+            kind = random_prompt(seed=entry.random_prompt)
+        return {
+            name: kind.make(self._checkpoint, shape[0])[0]
+            for name, shape in self._shapes.items()
+        }
+
+    def evaluate(
+        self, prompts: Mapping[str, np.ndarray]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Evaluates the model with a prompt, or without."""
+        if not prompts:
+            return self._without.evaluate(self._state)
+        params = traverse_util.flatten_dict(
+            flax.core.unfreeze(self._state.params), sep="/"
+        )
+        axes = traverse_util.flatten_dict(
+            flax.core.unfreeze(self._with.initializer.train_state_axes.params), sep="/"
+        )
+        for name, prompt in prompts.items():
+            sharding = jax.sharding.NamedSharding(self._partitioner.mesh, axes[name])
+            params[name] = jax.device_put(prompt, sharding)
+        nested = traverse_util.unflatten_dict(params, sep="/")
+        if isinstance(self._state.params, flax.core.FrozenDict):
+            nested = flax.core.freeze(nested)
+        return self._with.evaluate(self._state.replace(params=nested))
+
+
+class _Network:
+    """A network, and T5X's evaluator for it, which compiles it once."""
+
+    def __init__(
+        self,
+        model: models.BaseTransformerModel,
+        dataset_cfg: utils.DatasetConfig,
+        partitioner: partitioning.BasePartitioner,
+        evaluator_cls: Callable[..., seqio.Evaluator],
+    ) -> None:
+        self._evaluator = t5x_eval.InferenceEvaluator(
+            # The loggers have folders of their own; T5X needs some name here.
+            dataset_cfg,
+            evaluator_cls,
+            model,
+            partitioner,
+            log_dir="unused",
+        )
+        if not self._evaluator.eval_tasks:
+            raise RecyclingError(
+                f"{dataset_cfg.mixture_or_task_name} has no metrics, so there is "
+                "nothing to evaluate. Give its task a metric_fns."
+            )
+        shapes = {
+            name: (dataset_cfg.batch_size, *shape)
+            for name, shape in self._evaluator.model_feature_shapes.items()
+        }
+        self.initializer = utils.TrainStateInitializer(
+            optimizer_def=None,
+            init_fn=model.get_initial_variables,
+            input_shapes=shapes,
+            partitioner=partitioner,
+        )
+
+    def evaluate(self, state: Any) -> Mapping[str, Mapping[str, Any]]:
+        future = self._evaluator.evaluate(state, self.initializer.train_state_axes)
+        return {task: dict(metrics) for task, metrics in future.result().items()}
+
+
+def _without_prompt(model: models.BaseTransformerModel) -> models.BaseTransformerModel:
+    config: Any = getattr(model.module, "config", None)
+    if not getattr(config, "prompt_length", 0):
+        raise RecyclingError(
+            "the model has no prompt of this package's network, so there is no place "
+            "for those to be evaluated. Use a model file that ends in _prompt, such as "
+            "models/t5_1_1_base_prompt.gin."
+        )
+    promptless = copy.copy(model)
+    promptless.module = model.module.clone(
+        config=dataclasses.replace(config, prompt_length=0)
+    )
+    return promptless
