@@ -11,7 +11,9 @@ plain_sweep.py, in turn.
 `standalone.evaluate_prompts` and by a job of `standalone.eval` for each. Run it from
 the top of the checkout.
 
-Whole processes are timed; what is reported is seconds per prompt, and their ratio.
+Whole processes are timed; what is reported is seconds per prompt, of wall time and of
+all cores' time together, and the ratio. On a machine that is busy with other things,
+look at the latter, with OPENBLAS_NUM_THREADS=1: threads that wait for each other spin.
 """
 
 from __future__ import annotations
@@ -69,11 +71,11 @@ def recycle(folder: pathlib.Path, methods: list[str], runs: int) -> None:
         "recycle": ["-m", "prompt_tuning_recycling.recycle", f"--config={config}"],
         "the loop": [str(plain), str(config)],
     }
-    times: dict[str, list[float]] = {name: [] for name in commands}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             shutil.rmtree(root, ignore_errors=True)
-            times[name].append(timed(command) / count)
+            times[name].append(timed(command, count))
             prompts = [p for p in root.rglob("recycled_from_*") if p.suffix == ""]
             assert len([p for p in prompts if p.is_file()]) == count
     print(f"{count} prompts by {', '.join(methods)}")
@@ -139,7 +141,7 @@ def evaluate(folder: pathlib.Path, prompts: int, jobs: int) -> None:
         [*gin, "examples/study/gin/evaluate_prompts.gin"],
         {**settings, "PROMPT_MANIFEST": str(folder / "manifest.json")},
     )
-    times = {"evaluate_prompts": [timed(one_job) / prompts], "one job each": []}
+    times = {"evaluate_prompts": [timed(one_job, prompts)], "one job each": []}
     for number in range(jobs):
         separate = program(
             "eval",
@@ -170,21 +172,33 @@ def program(name: str, files: list[str], settings: dict[str, object]) -> list[st
     ]
 
 
-def timed(command: list[str]) -> float:
-    """Wall seconds of a program, which must succeed."""
+def timed(command: list[str], count: int = 1) -> tuple[float, float]:
+    """Wall and processor seconds of a program, which must succeed, by `count`."""
     started = time.monotonic()
-    result = subprocess.run([sys.executable, *command], capture_output=True, text=True)
-    if result.returncode:
-        sys.exit(f"{command} failed:\n{result.stderr}")
-    return time.monotonic() - started
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    message = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command} failed:\n{message.decode()}")
+    wall = time.monotonic() - started
+    return wall / count, (usage.ru_utime + usage.ru_stime) / count
 
 
-def summary(times: dict[str, list[float]], facts: dict[str, object]) -> None:
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, median in medians.items():
-        print(f"{name}: {median:.3f} seconds per prompt")
-    ours, other = medians.values()
-    print(f"ratio {ours / other:.3f}")
+def summary(
+    times: dict[str, list[tuple[float, float]]], facts: dict[str, object]
+) -> None:
+    for place, what in enumerate(("wall", "processor")):
+        ours, other = (
+            statistics.median(each[place] for each in values)
+            for values in times.values()
+        )
+        first, second = times
+        print(
+            f"{what}: {first} {ours:.3f} seconds per prompt, {second} {other:.3f}: "
+            f"ratio {ours / other:.3f}"
+        )
     print(json.dumps(facts))
 
 
