@@ -117,7 +117,13 @@ class Engine:
                 yield from _done(client, function, pieces)
             return
         meeting = as_path(self.folder) / ".sweep"
-        meeting.mkdir(parents=True, exist_ok=True)
+        try:
+            meeting.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecyclingError(
+                f"cannot write to the sweep's folder {self.folder}: "
+                f"{error.strerror or error}. Choose another root_dir."
+            ) from error
         # The system lets go of the lock when the process ends, however it does.
         lock = filelock.FileLock(os.fspath(meeting / "lock"))
         note = meeting / "scheduler.json"

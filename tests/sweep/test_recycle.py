@@ -258,6 +258,13 @@ def test_the_checkpoints_of_t5x(content, write_config, run, tmp_path, write_orba
     assert len(prompts(content)) == 144
 
 
+def test_a_folder_that_cannot_be_written_to(content, write_config, run, capsys):
+    blocked = pathlib.Path(content["root_dir"])
+    blocked.write_text("a file")
+    assert run(recycle.main, {"config": write_config(content)}) == 1
+    assert "cannot write to the sweep's folder" in capsys.readouterr().err
+
+
 def test_no_workers(config, run, capsys):
     assert run(recycle.main, {"config": config, "workers": "0"}) == 1
     assert "--workers" in capsys.readouterr().err
