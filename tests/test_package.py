@@ -51,8 +51,8 @@ def test_everything_public_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'recycle'"):
-        prompt_tuning_recycling.recycle  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'recycle_promt'"):
+        prompt_tuning_recycling.recycle_promt  # noqa: B018
 
 
 @pytest.mark.parametrize("file", ["py.typed", "data/english_words_t5.json"])
