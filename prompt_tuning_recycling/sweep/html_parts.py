@@ -16,9 +16,8 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; border-top: 1px solid #ddd;
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 44rem; }
 a { color: #0060a8; }
-.figures { display: grid; gap: 1.2rem 2rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 29rem), 1fr)); }
-figure { margin: 0; break-inside: avoid; }
+.figures { columns: 2 26rem; column-gap: 2rem; }
+figure { margin: 0 0 1.2rem; break-inside: avoid; }
 figure svg { width: 100%; max-width: 34rem; height: auto; display: block; }
 figcaption, .note { font-size: .875rem; color: #555; max-width: 44rem; }
 .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
@@ -43,7 +42,7 @@ pre { background: #f5f5f7; padding: .8rem; overflow-x: auto; font-size: .8rem; }
   table:not(.left):not(.heat) td:first-child { white-space: normal; min-width: 5.5rem;
     position: sticky; left: 0; background: #fff; } }
 @media print { body { font-size: 10pt; max-width: none; padding: 0; }
-  .figures { grid-template-columns: 1fr 1fr; gap: .6rem 1rem; }
+  .figures { columns: 2; column-gap: 1rem; }
   h2 { break-after: avoid; } .heats > div { break-inside: avoid; }
   .scroll { overflow: visible; } pre { white-space: pre-wrap; }
   a { color: inherit; text-decoration: none; } }

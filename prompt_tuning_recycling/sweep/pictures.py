@@ -176,7 +176,7 @@ def _legend_below(axes: Axes) -> None:
         fontsize=9.5,
         ncols=2,
         loc="upper left",
-        bbox_to_anchor=(-0.1, -0.3),
+        bbox_to_anchor=(-0.1, -0.37),
         borderaxespad=0,
     )
 
