@@ -274,3 +274,19 @@ def test_a_scheduler_that_is_not_there(config, run, capsys, tmp_path):
     nowhere = str(tmp_path / "scheduler.json")
     assert run(recycle.main, {"config": config, "scheduler": nowhere}) == 1
     assert "cannot reach a Dask scheduler" in capsys.readouterr().err
+
+
+def test_mistakes_are_all_printed_and_nothing_is_done(
+    content, write_config, run, capsys
+):
+    content["recycling_methods"]["tf-lstq"] = {}
+    content["step"] = [5]
+    assert run(recycle.main, {"config": write_config(content)}) == 1
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 3
+    assert "recycling_methods.tf-lstq" in error[0]
+    assert "Did you mean tf-lstsq" in error[0]
+    assert "step: there is no such setting. Did you mean steps?" in error[1]
+    assert error[2].startswith("error: ")
+    assert "has 2 mistakes, listed above; nothing was done" in error[2]
+    assert not pathlib.Path(content["root_dir"]).exists()
