@@ -172,9 +172,13 @@ def test_a_misspelt_macro(error_of):
     assert "RECYCLE_FROM" in error
 
 
-def test_a_missing_recycle_from(error_of):
-    error = error_of("eval", "recycle_init.gin")
-    assert "RECYCLE_FROM is not set, but has to be, as in --gin.RECYCLE_FROM=" in error
+def test_a_missing_recycle_from(evaluate, tiny, tmp_path):
+    result = evaluate(
+        tiny, "recycle_init.gin", fails=True, EVAL_OUTPUT_DIR=str(tmp_path / "eval")
+    )
+    assert "RECYCLE_FROM is not set" in result.error
+    assert "as in --gin.RECYCLE_FROM=" in result.error
+    assert "Traceback" not in result.error
 
 
 def test_a_missing_output_folder(start):
