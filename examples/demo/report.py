@@ -55,7 +55,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 <title>Prompt recycling on tiny models</title>
 <style>{_STYLE}</style>
 <h1>Prompt recycling on tiny models</h1>
-<p>Prompts of ten vectors were tuned on one tiny T5, then recycled to three others: two
+<p>Prompts of five vectors were tuned on one tiny T5, then recycled to three others: two
 of the same size with other seeds, and a wider one. These models know tasks by their
 instructions; in these trials they get none, only the text to be classified and the
 prompt.</p>
