@@ -28,11 +28,11 @@ def accuracy(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, fl
 def f1(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, float]:
     """Returns the F1 score of class 1 against class 0.
 
-    A prediction that is neither counts as the wrong one of the two, as in T5. Without
-    any true or predicted positive it is 0.
+    A prediction that is neither counts as the wrong one of the two, as in T5. Examples
+    without a label are left out. Without any true or predicted positive it is 0.
 
     Args:
-      targets: class numbers, 0 or 1.
+      targets: class numbers, 0 or 1, -1 for no label.
       predictions: class numbers.
     """
     counts = collections.Counter(

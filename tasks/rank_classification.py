@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.tasks import metrics
+from prompt_tuning_recycling.tasks import metrics, postprocessors
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -161,21 +161,24 @@ def f1(
 ) -> dict[str, float]:
     """Returns the F1 score of the second choice against the first, in per cent.
 
-    Args, and ties: as for `accuracy`.
+    Examples of which neither is right, since they have no label, are left out.
+    Arguments and ties are as for `accuracy`.
 
     Raises:
-      RecyclingError: choices are missing, or an example has not two of them, one right.
+      RecyclingError: choices are missing, or an example has other than two of them, or
+        two right ones.
     """
     labels, predictions = [], []
     for choices, best in _answered(targets, scores, by_length):
-        if len(choices) != 2 or choices[0].correct == choices[1].correct:
+        right = [choice.choice for choice in choices if choice.correct]
+        if len(choices) != 2 or len(right) > 1:
             raise RecyclingError(
                 "F1 of rank classification: expected two choices per example, one of "
-                f"them right, found {len(choices)} with "
-                f"{sum(choice.correct for choice in choices)} right. Use accuracy."
+                f"them right, found {len(choices)} with {len(right)} right. Use "
+                "accuracy."
             )
-        labels.append(int(choices[1].correct))
-        predictions.append(-1 if best is None else best)
+        labels.append(right[0] if right else postprocessors.UNKNOWN)
+        predictions.append(postprocessors.UNKNOWN if best is None else best)
     return {f"{prefix}f1": metrics.f1(labels, predictions)["f1"]}
 
 

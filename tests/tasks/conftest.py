@@ -102,7 +102,7 @@ RECORD_VALIDATION = [
         "idx": {"passage": 8, "query": 12},
     },
     {
-        "passage": "Is it?\n@highlight\nNo!\n@highlight\n\"Yes\"\n@highlight\nEnd",
+        "passage": 'Is it?\n@highlight\nNo!\n@highlight\n"Yes"\n@highlight\nEnd',
         "query": "Q @placeholder",
         "entities": ["A", "B"],
         "answers": [],
