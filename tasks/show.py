@@ -137,8 +137,8 @@ def _lines(task: seqio.Task, flags: argparse.Namespace) -> Iterator[str]:
     split = flags.split or next(iter(task.splits))
     lengths = None
     if flags.lengths:
+        pairs = _pairs("--lengths", flags.lengths)
         try:
-            pairs = _pairs("--lengths", flags.lengths)
             lengths = {name: int(length) for name, length in pairs.items()}
         except ValueError as error:
             raise RecyclingError(
