@@ -239,5 +239,5 @@ def _texts(
             f"{verbalizers!r}."
         )
     if not isinstance(verbalizers, Mapping):
-        verbalizers = dict(enumerate(verbalizers))  # type: ignore[arg-type]
+        verbalizers = dict(enumerate(verbalizers))
     return tuple((str(label), str(text)) for label, text in verbalizers.items())

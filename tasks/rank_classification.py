@@ -117,7 +117,7 @@ def keep_ranking(
     example: Mapping[str, Any] | None = None,
     is_target: bool = False,
 ) -> Any:
-    """The postprocessor for seqio: a target becomes its `Choice`."""
+    """Postprocesses for seqio: a target becomes its `Choice`."""
     if not is_target or example is None:
         return target_or_prediction
     key, choice, correct, choices = (int(part) for part in example["ranking"])
@@ -218,11 +218,8 @@ def _answered(
 
 
 def _values(scores: Scores) -> np.ndarray:
-    if isinstance(scores, tuple) and len(scores) == 2:
-        first, second = scores
-        if isinstance(second, Mapping):
-            scores = first
-    return np.asarray(scores, np.float64)
+    paired = len(scores) == 2 and isinstance(scores[1], Mapping)
+    return np.asarray(scores[0] if paired else scores, np.float64)
 
 
 def _examples(targets: Sequence[Choice]) -> list[list[int]]:
@@ -235,7 +232,7 @@ def _examples(targets: Sequence[Choice]) -> list[list[int]]:
             "rank classification: there are no examples. Expected at least one in the "
             "split that is evaluated."
         )
-    examples = []
+    examples: list[list[int]] = []
     last = targets[-1].example
     for key, choices in rows.items():
         count = targets[next(iter(choices.values()))[0]].choices

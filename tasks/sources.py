@@ -67,10 +67,11 @@ class TfdsSource(seqio.TfdsDataSource):
             # Network, disk, Apache Beam, checksums: a dozen libraries' exceptions.
             raise RecyclingError(
                 f"the dataset {name} is not in {place}, and cannot be downloaded: "
-                f"{_first_line(error)}. Run `tfds build {name} --data_dir=DIR` where "
-                "there is a network, bring DIR to this machine, and say where it is: "
-                "--tfds_data_dir=DIR, or the environment variable TFDS_DATA_DIR. See "
-                "docs/tasks.md."
+                f"{_first_line(error)}. Where there is a network, run: python -c "
+                f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', "
+                "data_dir='DIR').download_and_prepare()\". Then bring DIR here, and say "
+                "where it is: --tfds_data_dir=DIR, or the environment variable "
+                "TFDS_DATA_DIR. See docs/tasks.md."
             ) from error
 
 

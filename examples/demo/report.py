@@ -179,7 +179,10 @@ def _finish(axis: plt.Axes, task: str, xlabel: str) -> None:
 def _legend(figure: Figure) -> None:
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.legend(
-        [plt.Line2D([], [], color=c, marker="o", linestyle="") for c in _COLOURS.values()],
+        [
+            plt.Line2D([], [], color=c, marker="o", linestyle="")
+            for c in _COLOURS.values()
+        ],
         list(_COLOURS),
         loc="upper right",
         ncols=len(_COLOURS),

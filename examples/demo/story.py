@@ -99,7 +99,7 @@ def stages(output: pathlib.Path) -> list[Stage]:
             tuple(_further(output)),
         ),
         Stage(
-            "Recycle earlier steps of the source's prompt: how long should it be tuned?",
+            "Recycle earlier steps of the source's prompt: how long to tune it?",
             tuple(_by_step(output)),
         ),
     ]

@@ -49,11 +49,13 @@ def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -
     from the initial checkpoint's; so does this. Others count from their own start.
     """
 
-    def counted(path: tuple[Any, ...], leaf: Any) -> jax.Array:
-        last = path[-1]
-        in_adafactor = getattr(last, "tuple_name", None) == optax.FactoredState.__name__
-        if in_adafactor and last.name == "count":
-            return jnp.asarray(step, jnp.int32)
-        return jnp.asarray(leaf)
+    def is_adafactors(state: Any) -> bool:
+        return isinstance(state, optax.FactoredState)
 
-    return jax.tree_util.tree_map_with_path(counted, optimizer.init(parameters))
+    def counted(state: Any) -> Any:
+        if is_adafactors(state):
+            return state._replace(count=jnp.asarray(step, jnp.int32))
+        return state
+
+    state = jax.tree.map(counted, optimizer.init(parameters), is_leaf=is_adafactors)
+    return jax.tree.map(jnp.asarray, state)

@@ -50,7 +50,7 @@ def test_missing_data_without_a_network(empty_folder, no_network, name):
     message = str(error.value)
     assert f"the dataset {name} is not in {place}, and cannot be downloaded" in message
     assert "Name or service not known" in message
-    assert f"tfds build {name} --data_dir=DIR" in message
+    assert f"tfds.builder('{name}', data_dir='DIR').download_and_prepare()" in message
     assert "--tfds_data_dir=DIR" in message
 
 
@@ -67,7 +67,7 @@ def test_a_download_that_fails(empty_folder, monkeypatch):
     monkeypatch.setattr(sources, "_check_network", lambda urls: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
     source = sources.TfdsSource("glue/sst2:2.0.0", ["validation"])
-    with pytest.raises(RecyclingError, match="DownloadError: 404: not there. Run"):
+    with pytest.raises(RecyclingError, match="DownloadError: 404: not there. Where"):
         source.num_input_examples("validation")
 
 

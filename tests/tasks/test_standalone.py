@@ -299,4 +299,4 @@ def test_a_dataset_that_is_missing(tmp_path):
     (message,) = done.stderr.splitlines()
     assert message.startswith("error: the dataset glue/sst2:2.0.0 is not in")
     assert f"{tmp_path}/tfds/glue/sst2/2.0.0, and cannot be downloaded" in message
-    assert "tfds build glue/sst2:2.0.0 --data_dir=DIR" in message
+    assert "tfds.builder('glue/sst2:2.0.0', data_dir='DIR')" in message
