@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -217,7 +218,7 @@ def _paths(
         )
     paths = []
     for split, given in files.items():
-        several = [given] if isinstance(given, str) else list(given)  # type: ignore[arg-type]
+        several = [given] if isinstance(given, str | os.PathLike) else list(given)
         for path in several:
             if not as_path(path).is_file():
                 raise RecyclingError(
@@ -238,6 +239,6 @@ def _texts(
             "--gin.VERBALIZERS=\"('negative', 'positive')\", found "
             f"{verbalizers!r}."
         )
-    if not isinstance(verbalizers, Mapping):
-        verbalizers = dict(enumerate(verbalizers))
-    return tuple((str(label), str(text)) for label, text in verbalizers.items())
+    if isinstance(verbalizers, Mapping):
+        return tuple((str(label), str(text)) for label, text in verbalizers.items())
+    return tuple((str(label), str(text)) for label, text in enumerate(verbalizers))
