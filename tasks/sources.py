@@ -69,8 +69,8 @@ class TfdsSource(seqio.TfdsDataSource):
                 f"the dataset {name} is not in {place}, and cannot be downloaded: "
                 f"{_first_line(error)}. Where there is a network, run: python -c "
                 f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', "
-                "data_dir='DIR').download_and_prepare()\". Then bring DIR here and tell "
-                "where it is: --tfds_data_dir=DIR, or the environment variable "
+                "data_dir='DIR').download_and_prepare()\". Then bring DIR here, and "
+                "say where it is: --tfds_data_dir=DIR, or the environment variable "
                 "TFDS_DATA_DIR. docs/tasks.md has more."
             ) from error
 
