@@ -10,7 +10,6 @@ import argparse
 import importlib
 import itertools
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     flags = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        for module in flags.module:
+            with command_line.silent_unless_it_fails():
+                importlib.import_module(module)
+    except ImportError as error:
+        raise RecyclingError(f"--module: {error}.") from error
     import gin
     import seqio
 
-    try:
-        for module in flags.module:
-            importlib.import_module(module)
-    except ImportError as error:
-        raise RecyclingError(f"--module: {error}.") from error
     if flags.tfds_data_dir:
         seqio.set_tfds_data_dir_override(flags.tfds_data_dir)
     with gin.unlock_config():
