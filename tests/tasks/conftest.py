@@ -112,8 +112,8 @@ RECORD_VALIDATION = [
 
 
 @pytest.fixture(scope="session")
-def tfds_folder(tmp_path_factory) -> Iterator[pathlib.Path]:
-    """Small datasets of the real structure, where every task here looks for them."""
+def written_folder(tmp_path_factory) -> pathlib.Path:
+    """Small datasets of the real structure."""
     folder = tmp_path_factory.mktemp("tfds")
     write_dataset(
         folder,
@@ -159,8 +159,14 @@ def tfds_folder(tmp_path_factory) -> Iterator[pathlib.Path]:
             for split in ("train", "validation")
         },
     )
-    seqio.set_tfds_data_dir_override(str(folder))
-    yield folder
+    return folder
+
+
+@pytest.fixture
+def tfds_folder(written_folder) -> Iterator[pathlib.Path]:
+    """Where every task looks for its dataset, with small ones of the real structure."""
+    seqio.set_tfds_data_dir_override(str(written_folder))
+    yield written_folder
     seqio.set_tfds_data_dir_override(None)
 
 

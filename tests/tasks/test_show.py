@@ -21,7 +21,6 @@ def shown(run, capsys):
             code = run(lambda _: show.main(list(arguments)), {})
         finally:
             gin.clear_config()
-            seqio.set_tfds_data_dir_override(None)
         return code, *capsys.readouterr()
 
     return shown
@@ -29,11 +28,10 @@ def shown(run, capsys):
 
 @pytest.fixture
 def flags(tfds_folder, shared_data):
-    yield (
+    return (
         f"--tfds_data_dir={tfds_folder}",
         f"--vocabulary_file={shared_data / 't5_vocab.model'}",
     )
-    seqio.set_tfds_data_dir_override(str(tfds_folder))
 
 
 def test_text_and_pieces(shown, flags):
@@ -111,9 +109,8 @@ def test_what_cannot_be_shown(shown, flags, arguments, message):
     assert message in error
 
 
-def test_a_vocabulary_that_is_not_there(shown, tfds_folder):
+def test_a_vocabulary_that_is_not_there(shown):
     code, _, error = shown("pr:glue_sst2_v200_test", "--vocabulary_file=no.model")
-    seqio.set_tfds_data_dir_override(str(tfds_folder))
     assert code == 1
     assert "there is no vocabulary no.model" in error
 
