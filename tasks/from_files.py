@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gin
@@ -55,30 +55,37 @@ class _Files:
     def dataset(
         self, split: str, shuffle_files: bool, seed: int | None = None
     ) -> tf.data.Dataset:
-        import tensorflow as tf
+        return _dataset(self._examples(split))
 
-        examples = [
+    def ranked_dataset(
+        self, split: str, shuffle_files: bool, seed: int | None = None
+    ) -> tf.data.Dataset:
+        examples = self._examples(split)
+        for example in examples:
+            if not example.choices:
+                raise RecyclingError(
+                    f"{example.place}: there are no choices to rank, though other "
+                    "lines have them."
+                )
+        return _dataset(examples)
+
+    def evaluated_splits(self) -> list[str]:
+        """All but train, whose wrong choices are not to be learned."""
+        return [split for split, _ in self.paths if split != "train"]
+
+    def ranked(self) -> bool:
+        """Whether there are choices; if they are the lines' own, the first decides."""
+        splits = self.evaluated_splits()
+        if self.verbalizers or not splits:
+            return bool(splits)
+        return bool(read_examples(dict(self.paths)[splits[0]][0])[0].choices)
+
+    def _examples(self, split: str) -> list[Example]:
+        return [
             self._verbalized(example)
             for path in dict(self.paths)[split]
             for example in read_examples(path)
         ]
-        text, texts = tf.TensorSpec([], tf.string), tf.TensorSpec([None], tf.string)
-        return tf.data.Dataset.from_generator(
-            functools.partial(_records, examples),
-            output_signature={
-                "inputs": text,
-                "answers": texts,
-                "choices": texts,
-                "correct": tf.TensorSpec([None], tf.bool),
-                "number": tf.TensorSpec([], tf.int64),
-            },
-        )
-
-    def ranked(self) -> bool:
-        """Whether there are choices; if they are the lines' own, the first decides."""
-        if self.verbalizers:
-            return True
-        return read_examples(self.paths[0][1][0])[0].choices is not None
 
     def _verbalized(self, example: Example) -> Example:
         targets, choices = example.targets, example.choices
@@ -100,6 +107,22 @@ class _Files:
         return dataclasses.replace(example, targets=targets, choices=choices)
 
 
+def _dataset(examples: Sequence[Example]) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    text, texts = tf.TensorSpec([], tf.string), tf.TensorSpec([None], tf.string)
+    return tf.data.Dataset.from_generator(
+        functools.partial(_records, examples),
+        output_signature={
+            "inputs": text,
+            "answers": texts,
+            "choices": texts,
+            "correct": tf.TensorSpec([None], tf.bool),
+            "number": tf.TensorSpec([], tf.int64),
+        },
+    )
+
+
 def _records(examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
     for number, example in enumerate(examples):
         choices = example.choices or ()
@@ -115,8 +138,10 @@ def _records(examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
 class _Source(seqio.FunctionDataSource):
     """Files as a seqio source, which knows what it was made of."""
 
-    def __init__(self, files: _Files, splits: Sequence[str]) -> None:
-        super().__init__(files.dataset, splits=splits)
+    def __init__(
+        self, files: _Files, read: Callable[..., tf.data.Dataset], splits: Sequence[str]
+    ) -> None:
+        super().__init__(read, splits=splits)
         self.files = files
 
 
@@ -154,18 +179,18 @@ with gin.unlock_config():
                 f"TASK_EVALUATION: expected {GENERATION!r}, {RANKING!r} or None, found "
                 f"{evaluate_by!r}."
             )
-        if evaluate_by == RANKING and not source.ranked():
-            raise RecyclingError(
-                f"{name}: there are no choices to rank. Expected VERBALIZERS, or "
-                "choices in the files."
-            )
         if name in (*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()):
             _check_same(name, source)
             return name
+        ranked = source.ranked()
+        if evaluate_by == RANKING and not ranked:
+            raise RecyclingError(
+                f"{name}: there are no choices to rank. Expected VERBALIZERS, or "
+                "choices in the files, and a split other than train."
+            )
         tasks = [_add_generation(name, source, evaluate_by != RANKING)]
-        splits = [split for split, _ in source.paths if split != "train"]
-        if splits and evaluate_by != GENERATION and source.ranked():
-            tasks.append(_add_ranking(name, source, splits))
+        if ranked and evaluate_by != GENERATION:
+            tasks.append(_add_ranking(name, source))
         seqio.MixtureRegistry.add(name, tasks, default_rate=1)
         return name
 
@@ -174,7 +199,7 @@ def _add_generation(name: str, files: _Files, evaluated: bool) -> str:
     name = f"{name}_{GENERATION}"
     features.add_task(
         name,
-        source=_Source(files, [split for split, _ in files.paths]),
+        source=_Source(files, files.dataset, [split for split, _ in files.paths]),
         preprocessors=[preprocessors.one_per_answer, *classification.TOKENIZE],
         postprocess_fn=functools.partial(
             postprocessors.all_answers, number=("number",)
@@ -184,11 +209,11 @@ def _add_generation(name: str, files: _Files, evaluated: bool) -> str:
     return name
 
 
-def _add_ranking(name: str, files: _Files, splits: Sequence[str]) -> str:
+def _add_ranking(name: str, files: _Files) -> str:
     name = f"{name}_{RANKING}"
     features.add_task(
         name,
-        source=_Source(files, splits),
+        source=_Source(files, files.ranked_dataset, files.evaluated_splits()),
         preprocessors=[rank_classification.one_per_choice, *classification.TOKENIZE],
         postprocess_fn=rank_classification.keep_ranking,
         metric_fns=rank_classification.METRICS,

@@ -120,6 +120,8 @@ def _jsonl(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
                 )
         if not isinstance(record["inputs"], str):
             raise RecyclingError(f"{place}: inputs: expected a text.")
+        if record["targets"] == []:
+            raise RecyclingError(f"{place}: targets: expected at least one.")
         choices = record.get("choices")
         yield Example(
             record["inputs"],

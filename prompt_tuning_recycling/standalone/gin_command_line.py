@@ -24,6 +24,8 @@ _EXAMPLES = {
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
     "MIXTURE_OR_TASK_NAME": "'my_task'",
     "MIXTURE_OR_TASK_MODULE": "'my_package.my_tasks'",
+    "TASK_NAME": "'reviews'",
+    "TASK_FILES": "{'train': 'train.tsv', 'validation': 'dev.tsv'}",
     "TASK_FEATURE_LENGTHS": "{'inputs': 128, 'targets': 8}",
     "TRAIN_STEPS": "1_130_000",
     "PROMPT_FILE": "'/prompts/sst2.npy'",

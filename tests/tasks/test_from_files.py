@@ -93,6 +93,7 @@ def test_jsonl(write):
         ("a.jsonl", '{"inputs": 3, "targets": "b"}', "line 1: inputs: expected a text"),
         ("a.jsonl", '{"inputs": "a", "targets": 1.5}', "targets: .* found 1.5"),
         ("a.jsonl", '{"inputs": "a", "targets": true}', "targets: .* found true"),
+        ("a.jsonl", '{"inputs": "a", "targets": []}', "targets: expected at least one"),
         ("a.jsonl", '{"inputs": "a", "targets": null}', "targets: .* found null"),
     ],
 )
@@ -184,6 +185,22 @@ def test_without_choices_there_is_nothing_to_rank(write):
     assert "free_rank_classification" not in seqio.TaskRegistry.names()
     with pytest.raises(RecyclingError, match="there are no choices to rank"):
         from_files.mixture("free2", {"test": path}, evaluate_by="rank_classification")
+
+
+def test_training_data_need_no_choices(write):
+    train = write("train.tsv", "inputs\ttargets\nx\ta\n")
+    dev = write("dev.tsv", "inputs\ttargets\tchoices\nx\ta\ta|b\n")
+    from_files.mixture("partly", {"train": train, "validation": dev})
+    assert rows("partly_generation", "train") == [("x", "a")]
+    ranked = rows("partly_rank_classification", "validation")
+    assert ranked == [("x", "a"), ("x", "b")]
+
+
+def test_a_line_without_the_choices_that_others_have(write):
+    path = write("a.tsv", "inputs\ttargets\tchoices\nx\ta\ta|b\ny\ta\t\n")
+    from_files.mixture("gap", {"test": path})
+    with pytest.raises(RecyclingError, match="line 3: there are no choices to rank"):
+        examples("gap_rank_classification", "test")
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_a_task_of_the_paper(host, tfds_folder, tmp_path):
 @pytest.mark.parametrize(
     ("macros", "message"),
     [
-        ({"TASK_FILES": {"validation": "a.tsv"}}, "TASK_NAME is not set"),
+        ({"TASK_FILES": {"validation": "a.tsv"}}, "--gin.TASK_NAME=\"'reviews'\""),
         ({"TASK_NAME": "own"}, "TASK_FILES is not set"),
         (
             {"TASK_NAME": "own", "TASK_FILES": {"validation": "nowhere.tsv"}},
