@@ -56,6 +56,7 @@ def run(
         flags, overrides = _parse(program, doc, arguments)
         with command_line.silent_unless_it_fails():
             function = load()
+            _leave_accelerators_to_jax()
         try:
             configure(flags, overrides)
             if flags.dry_run:
@@ -79,6 +80,13 @@ def _quieten() -> None:
     logging.getLogger().addFilter(
         lambda record: not record.getMessage().startswith("Path not found: ")
     )
+
+
+def _leave_accelerators_to_jax() -> None:
+    """TensorFlow, which only reads data here, would take a GPU's whole memory."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
 
 
 def _parse(
