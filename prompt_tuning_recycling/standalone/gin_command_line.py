@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import gin
 
@@ -26,6 +24,8 @@ _EXAMPLES = {
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
     "MIXTURE_OR_TASK_NAME": "'my_task'",
     "MIXTURE_OR_TASK_MODULE": "'my_package.my_tasks'",
+    "TASK_NAME": "'reviews'",
+    "TASK_FILES": "{'train': 'train.tsv', 'validation': 'dev.tsv'}",
     "TASK_FEATURE_LENGTHS": "{'inputs': 128, 'targets': 8}",
     "TRAIN_STEPS": "1_130_000",
     "PROMPT_FILE": "'/prompts/sst2.npy'",
@@ -54,7 +54,7 @@ def run(
 
     def main(arguments: Sequence[str] | None) -> None:
         flags, overrides = _parse(program, doc, arguments)
-        with _silent_unless_it_fails():
+        with command_line.silent_unless_it_fails():
             function = load()
             _leave_accelerators_to_jax()
         try:
@@ -87,27 +87,6 @@ def _leave_accelerators_to_jax() -> None:
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
-
-
-@contextlib.contextmanager
-def _silent_unless_it_fails() -> Iterator[None]:
-    """Holds back what is written to the process's error stream: importing TensorFlow,
-    which seqio reads data with, writes ten lines there whatever it is told.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stream = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held_back.seek(0)
-            os.write(stream, held_back.read())
-            raise
-        finally:
-            os.dup2(stream, 2)
-            os.close(stream)
 
 
 def _parse(
