@@ -17,6 +17,11 @@ from prompt_tuning_recycling.gin_path import gin_path
 
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
+_RUNS = {
+    "train": "runs/standalone/prompt_finetune.gin",
+    "eval": "runs/standalone/eval.gin",
+    "infer": "runs/standalone/infer.gin",
+}
 _EXAMPLES = {
     "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
     "MODEL_DIR": "'/runs/sst2'",
@@ -67,6 +72,15 @@ def run(
             # Gin adds to a message through which of its functions it came.
             message = str(error).split("\n  In call to configurable")[0]
             raise RecyclingError(message) from error
+        except TypeError as error:
+            if "No values supplied by Gin" not in str(error):
+                raise
+            raise RecyclingError(
+                f"the gin files are not enough for {program}. Expected a model's file "
+                "and a run's, as in --gin_file=models/t5_1_1_base_prompt.gin "
+                f"--gin_file={_RUNS[program]}; found "
+                f"{', '.join(flags.gin_file) or 'none'}."
+            ) from error
         finally:
             gin.clear_config()
 

@@ -181,6 +181,16 @@ def test_a_missing_recycle_from(evaluate, tiny, tmp_path):
     assert "Traceback" not in result.error
 
 
+@pytest.mark.parametrize("program", RUNS)
+@pytest.mark.parametrize("files", [[], ["models/t5_1_1_tiny.gin"]])
+def test_a_missing_run_file(start, program, files):
+    result = start(program, files)
+    assert result.code == 1
+    assert f"--gin_file={RUNS[program]}" in result.error
+    assert f"found {', '.join(files) or 'none'}." in result.error
+    assert "Traceback" not in result.error
+
+
 def test_a_missing_output_folder(start):
     result = start("eval", ["models/t5_1_1_small.gin", RUNS["eval"]], **NEEDED)
     assert "EVAL_OUTPUT_DIR is not set" in result.error
