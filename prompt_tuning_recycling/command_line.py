@@ -5,10 +5,13 @@ on one line, and the console script `prompt-recycling` that offers them all.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
 
@@ -93,6 +96,27 @@ def run(
     finally:
         logger.removeHandler(log)
     return 0
+
+
+@contextlib.contextmanager
+def silent_unless_it_fails() -> Iterator[None]:
+    """Holds back what is written to the process's error stream: importing TensorFlow,
+    which seqio reads data with, writes ten lines there whatever it is told.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stream = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stream, held_back.read())
+            raise
+        finally:
+            os.dup2(stream, 2)
+            os.close(stream)
 
 
 def console_script() -> int:

@@ -1,7 +1,7 @@
 """Rank classification: an example's answer is the choice whose text the model finds
 likeliest.
 
-A task makes one example of each choice and scores them all; the metric puts them
+A task makes one example of each choice and scores them all; the metrics put them
 together again:
 
     seqio.TaskRegistry.add(
@@ -13,27 +13,51 @@ together again:
             seqio.preprocessors.append_eos,
         ],
         postprocess_fn=rank_classification.keep_ranking,
-        metric_fns=[rank_classification.accuracy],
+        metric_fns=rank_classification.METRICS,
         output_features=...,
     )
+
+Of equally likely choices the first one is the answer. An answer is right if it is one
+of the right choices, however many there are.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.tasks import metrics, postprocessors
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# A host may hand over what its model computed on the way, beside the scores.
+Scores = Sequence[float] | tuple[Sequence[float], Mapping[str, Any]]
+
 
 class Choice(NamedTuple):
-    """Which choice of which example a scored text is, and whether it is right."""
+    """Which choice of which example a scored text is, and whether it is right.
+
+    Attributes:
+      example: a number that the example's choices share, and only an example that is
+        the same in all can share too.
+      choice: from 0.
+      correct: whether it is a right one.
+      choices: how many the example has.
+      tokens: how many the choice's text has, EOS included.
+    """
 
     example: int
     choice: int
     correct: bool
+    choices: int
+    tokens: int
 
 
 def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -41,7 +65,7 @@ def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     Args:
       dataset: examples with `inputs` (text), `choices` (texts, [n]) and `correct`
-        (bool, [n]); n may differ from example to example.
+        (bool, [n]); n may differ from example to example, and is at least 1.
 
     Returns:
       Examples with `inputs`, `targets` (the choice), and what `keep_ranking` needs.
@@ -49,16 +73,35 @@ def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
     import tensorflow as tf
 
     def split(number: tf.Tensor, example: Mapping[str, tf.Tensor]) -> tf.data.Dataset:
-        count = tf.size(example["choices"], out_type=tf.int64)
+        inputs, choices = example["inputs"], example["choices"]
+        correct = tf.cast(example["correct"], tf.int64)
+        count = tf.size(choices, out_type=tf.int64)
+        tf.debugging.assert_positive(count, "rank classification: no choices")
+        # Hosts that each preprocess a shard count from 0 each, so the number alone
+        # would not do; nor would the texts, which a dataset may repeat.
+        text = tf.strings.reduce_join(
+            tf.concat(
+                [
+                    tf.strings.as_string(number)[None],
+                    inputs[None],
+                    choices,
+                    tf.strings.as_string(correct),
+                ],
+                axis=0,
+            ),
+            separator="\n",
+        )
+        key = tf.strings.to_hash_bucket_fast(text, 2**63 - 1)
         return tf.data.Dataset.from_tensor_slices(
             {
-                "inputs": tf.repeat(example["inputs"], count),
-                "targets": example["choices"],
+                "inputs": tf.repeat(inputs, count),
+                "targets": choices,
                 "ranking": tf.stack(
                     [
-                        tf.repeat(number, count),
+                        tf.repeat(key, count),
                         tf.range(count),
-                        tf.cast(example["correct"], tf.int64),
+                        correct,
+                        tf.repeat(count, count),
                     ],
                     axis=1,
                 ),
@@ -77,21 +120,136 @@ def keep_ranking(
     """Postprocesses for seqio: a target becomes its `Choice`."""
     if not is_target or example is None:
         return target_or_prediction
-    number, choice, correct = (int(part) for part in example["ranking"])
-    return Choice(number, choice, bool(correct))
+    key, choice, correct, choices = (int(part) for part in example["ranking"])
+    return Choice(key, choice, bool(correct), choices, len(example["targets"]))
 
 
-def accuracy(targets: Sequence[Choice], scores: Sequence[float]) -> dict[str, float]:
+def accuracy(
+    targets: Sequence[Choice],
+    scores: Scores,
+    *,
+    by_length: bool = False,
+    prefix: str = "",
+) -> dict[str, float]:
     """Returns the percentage of examples whose likeliest choice is a right one.
 
-    Of equally likely choices the first one counts.
+    Of equally likely choices the first one counts. An example with a score that is not
+    a number counts as wrong.
 
     Args:
       targets: what each score is the score of.
       scores: log-likelihoods, in nats.
+      by_length: whether to divide them by the number of the choice's tokens.
+      prefix: of the metric's name.
+
+    Raises:
+      RecyclingError: choices are missing.
     """
-    ranked: dict[int, list[tuple[float, int, bool]]] = defaultdict(list)
-    for target, score in zip(targets, scores, strict=True):
-        ranked[target.example].append((-score, target.choice, target.correct))
-    right = sum(min(choices)[2] for choices in ranked.values())
-    return {"accuracy": 100.0 * right / len(ranked)}
+    answers = [
+        best is not None and choices[best].correct
+        for choices, best in _answered(targets, scores, by_length)
+    ]
+    return {f"{prefix}accuracy": 100.0 * sum(answers) / len(answers)}
+
+
+def f1(
+    targets: Sequence[Choice],
+    scores: Scores,
+    *,
+    by_length: bool = False,
+    prefix: str = "",
+) -> dict[str, float]:
+    """Returns the F1 score of the second choice against the first, in per cent.
+
+    Examples of which neither is right, since they have no label, are left out.
+    Arguments and ties are as for `accuracy`.
+
+    Raises:
+      RecyclingError: choices are missing, or an example has other than two of them, or
+        two right ones.
+    """
+    labels, predictions = [], []
+    for choices, best in _answered(targets, scores, by_length):
+        right = [choice.choice for choice in choices if choice.correct]
+        if len(choices) != 2 or len(right) > 1:
+            raise RecyclingError(
+                "F1 of rank classification: expected two choices per example, one of "
+                f"them right, found {len(choices)} with {len(right)} right. Use "
+                "accuracy."
+            )
+        labels.append(right[0] if right else postprocessors.UNKNOWN)
+        predictions.append(postprocessors.UNKNOWN if best is None else best)
+    return {f"{prefix}f1": metrics.f1(labels, predictions)["f1"]}
+
+
+# What a task reports, all of it from one inference pass.
+METRICS = (accuracy, functools.partial(accuracy, by_length=True, prefix="normed_"))
+F1_METRICS = (f1, functools.partial(f1, by_length=True, prefix="normed_"))
+
+
+def _answered(
+    targets: Sequence[Choice], scores: Scores, by_length: bool
+) -> list[tuple[list[Choice], int | None]]:
+    """Returns each example's choices, in order, and the number of the likeliest; None
+    if one of the scores is not a number.
+    """
+    values = _values(scores)
+    if len(values) != len(targets):
+        raise RecyclingError(
+            f"rank classification: expected a score for each of {len(targets)} choices,"
+            f" found {len(values)}."
+        )
+    if by_length:
+        values = values / np.array([target.tokens for target in targets])
+    answered = []
+    for rows in _examples(targets):
+        likelihoods = values[rows]
+        best = None if np.isnan(likelihoods).any() else int(likelihoods.argmax())
+        answered.append(([targets[row] for row in rows], best))
+    invalid = sum(best is None for _, best in answered)
+    if invalid:
+        logging.getLogger(__name__).warning(
+            "rank classification: %d of %d examples have a score that is not a number, "
+            "and count as wrong.",
+            invalid,
+            len(answered),
+        )
+    return answered
+
+
+def _values(scores: Scores) -> np.ndarray:
+    paired = len(scores) == 2 and isinstance(scores[1], Mapping)
+    return np.asarray(scores[0] if paired else scores, np.float64)
+
+
+def _examples(targets: Sequence[Choice]) -> list[list[int]]:
+    """Returns the rows of each example's choices, in the order of the choices."""
+    rows: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row, target in enumerate(targets):
+        rows[target.example][target.choice].append(row)
+    if not rows:
+        raise RecyclingError(
+            "rank classification: there are no examples. Expected at least one in the "
+            "split that is evaluated."
+        )
+    examples: list[list[int]] = []
+    last = targets[-1].example
+    for key, choices in rows.items():
+        count = targets[next(iter(choices.values()))[0]].choices
+        repeated = {len(found) for found in choices.values()}
+        if set(choices) == set(range(count)) and len(repeated) == 1:
+            # More than once: examples that are the same in all, from several hosts.
+            ordered = [choices[number] for number in range(count)]
+            examples.extend(list(found) for found in zip(*ordered, strict=True))
+        elif key != last or sorted(choices) != list(range(len(choices))):
+            raise RecyclingError(
+                f"rank classification: of an example with {count} choices the scores "
+                f"of {sorted(choices)} were found. Expected all of them. Are examples "
+                "shuffled and cut off (EVALUATOR_NUM_EXAMPLES)?"
+            )
+    if not examples:
+        raise RecyclingError(
+            f"rank classification: found {len(targets)} scores, but the first example "
+            f"alone has {targets[0].choices} choices. Raise EVALUATOR_NUM_EXAMPLES."
+        )
+    return examples

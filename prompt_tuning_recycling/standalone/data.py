@@ -74,7 +74,9 @@ class DatasetConfig:
             raise RecyclingError(
                 f"there is no task or mixture {name!r}."
                 + did_you_mean(name, known)
-                + " Is the module that registers it set, MIXTURE_OR_TASK_MODULE?"
+                + " Is the module that registers it set, MIXTURE_OR_TASK_MODULE? The "
+                "paper's tasks are in prompt_tuning_recycling.tasks.paper, and "
+                "tasks/from_files.gin makes one of your own files."
             )
         found = seqio.get_mixture_or_task(name)
         if self.split not in found.splits:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import gin
 
@@ -19,6 +17,11 @@ from prompt_tuning_recycling.gin_path import gin_path
 
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
+_RUNS = {
+    "train": "runs/standalone/prompt_finetune.gin",
+    "eval": "runs/standalone/eval.gin",
+    "infer": "runs/standalone/infer.gin",
+}
 _EXAMPLES = {
     "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
     "MODEL_DIR": "'/runs/sst2'",
@@ -26,6 +29,8 @@ _EXAMPLES = {
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
     "MIXTURE_OR_TASK_NAME": "'my_task'",
     "MIXTURE_OR_TASK_MODULE": "'my_package.my_tasks'",
+    "TASK_NAME": "'reviews'",
+    "TASK_FILES": "{'train': 'train.tsv', 'validation': 'dev.tsv'}",
     "TASK_FEATURE_LENGTHS": "{'inputs': 128, 'targets': 8}",
     "TRAIN_STEPS": "1_130_000",
     "PROMPT_FILE": "'/prompts/sst2.npy'",
@@ -54,7 +59,7 @@ def run(
 
     def main(arguments: Sequence[str] | None) -> None:
         flags, overrides = _parse(program, doc, arguments)
-        with _silent_unless_it_fails():
+        with command_line.silent_unless_it_fails():
             function = load()
             _leave_accelerators_to_jax()
         try:
@@ -67,6 +72,15 @@ def run(
             # Gin adds to a message through which of its functions it came.
             message = str(error).split("\n  In call to configurable")[0]
             raise RecyclingError(message) from error
+        except TypeError as error:
+            if "No values supplied by Gin" not in str(error):
+                raise
+            raise RecyclingError(
+                f"the gin files are not enough for {program}. Expected a model's file "
+                "and a run's, as in --gin_file=models/t5_1_1_base_prompt.gin "
+                f"--gin_file={_RUNS[program]}; found "
+                f"{', '.join(flags.gin_file) or 'none'}."
+            ) from error
         finally:
             gin.clear_config()
 
@@ -87,27 +101,6 @@ def _leave_accelerators_to_jax() -> None:
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
-
-
-@contextlib.contextmanager
-def _silent_unless_it_fails() -> Iterator[None]:
-    """Holds back what is written to the process's error stream: importing TensorFlow,
-    which seqio reads data with, writes ten lines there whatever it is told.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stream = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held_back.seek(0)
-            os.write(stream, held_back.read())
-            raise
-        finally:
-            os.dup2(stream, 2)
-            os.close(stream)
 
 
 def _parse(

@@ -172,9 +172,23 @@ def test_a_misspelt_macro(error_of):
     assert "RECYCLE_FROM" in error
 
 
-def test_a_missing_recycle_from(error_of):
-    error = error_of("eval", "recycle_init.gin")
-    assert "RECYCLE_FROM is not set, but has to be, as in --gin.RECYCLE_FROM=" in error
+def test_a_missing_recycle_from(evaluate, tiny, tmp_path):
+    result = evaluate(
+        tiny, "recycle_init.gin", fails=True, EVAL_OUTPUT_DIR=str(tmp_path / "eval")
+    )
+    assert "RECYCLE_FROM is not set" in result.error
+    assert "as in --gin.RECYCLE_FROM=" in result.error
+    assert "Traceback" not in result.error
+
+
+@pytest.mark.parametrize("program", RUNS)
+@pytest.mark.parametrize("files", [[], ["models/t5_1_1_tiny.gin"]])
+def test_a_missing_run_file(start, program, files):
+    result = start(program, files)
+    assert result.code == 1
+    assert f"--gin_file={RUNS[program]}" in result.error
+    assert f"found {', '.join(files) or 'none'}." in result.error
+    assert "Traceback" not in result.error
 
 
 def test_a_missing_output_folder(start):

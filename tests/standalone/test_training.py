@@ -47,7 +47,7 @@ def test_tuning_leaves_what_t5x_leaves(tune, folder, metrics, steps):
     result = tune(folder, RUN_EVAL_BEFORE_TRAINING=True)
     assert steps(folder) == [FIRST + 6]
     assert [step for step, _ in metrics(folder)] == [FIRST, FIRST + 3, FIRST + 6]
-    assert f"MODEL_DIR = '{folder}'" in (folder / "config.gin").read_text()
+    assert f"'{folder}'" in (folder / "config.gin").read_text()
     exports = {path.name for path in (folder / "numpy_checkpoints").iterdir()}
     assert exports == {f"checkpoint_{FIRST + done}" for done in (0, 2, 4, 6)}
     for events in ("train", "inference_eval/tiny_ranked"):

@@ -1,0 +1,73 @@
+"""Registers tasks whose answer is one of a few classes: by generating the class's text,
+or by ranking the texts of all classes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import seqio
+
+from prompt_tuning_recycling.tasks import (
+    features,
+    metrics,
+    postprocessors,
+    preprocessors,
+    rank_classification,
+)
+
+# The end of sequence is kept where a text is cut at the task's feature length.
+TOKENIZE = (seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim)
+
+
+def add_generation(
+    name: str,
+    source: seqio.DataSource,
+    text: Sequence[Callable[..., Any]],
+    verbalizers: Sequence[str],
+    metric_fns: Sequence[Callable[..., Any]] = (metrics.accuracy,),
+) -> None:
+    """Registers a task that generates the class's text.
+
+    Args:
+      name: of the task.
+      source: of its examples.
+      text: preprocessors that make `inputs` and `targets` of them.
+      verbalizers: the text of each class.
+      metric_fns: of class numbers.
+    """
+    features.add_task(
+        name,
+        source=source,
+        preprocessors=[*text, *TOKENIZE],
+        postprocess_fn=functools.partial(
+            postprocessors.class_number, verbalizers=verbalizers
+        ),
+        metric_fns=metric_fns,
+    )
+
+
+def add_ranking(
+    name: str,
+    source: seqio.DataSource,
+    text: Sequence[Callable[..., Any]],
+    verbalizers: Sequence[str],
+    metric_fns: Sequence[Callable[..., Any]] = rank_classification.METRICS,
+) -> None:
+    """Registers a task that ranks the texts of all classes; arguments as above."""
+    features.add_task(
+        name,
+        source=source,
+        preprocessors=[
+            *text,
+            functools.partial(
+                preprocessors.choices_from_verbalizers, verbalizers=verbalizers
+            ),
+            rank_classification.one_per_choice,
+            *TOKENIZE,
+        ],
+        postprocess_fn=rank_classification.keep_ranking,
+        metric_fns=metric_fns,
+    )

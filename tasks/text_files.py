@@ -1,0 +1,148 @@
+"""Examples in a file: one a line, TSV or JSONL."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_path
+
+# Between the choices of a TSV file's example.
+SEPARATOR = "|"
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A line of a file.
+
+    Attributes:
+      inputs: a text.
+      targets: the right answers, texts or labels.
+      choices: what to rank, of which the targets are a part; None if the line has none.
+      place: the file and the line, for messages.
+    """
+
+    inputs: str
+    targets: tuple[str, ...]
+    choices: tuple[str, ...] | None
+    place: str
+
+
+def read_examples(path: epath.PathLike) -> list[Example]:
+    """Reads a file; how is told by its ending.
+
+    `.tsv`: UTF-8, the first line names the columns: `inputs`, `targets`, perhaps
+    `choices` (separated by `|`); others are left alone. There are no quotes: a tab
+    always ends a field. `.jsonl`: an object a line, with `inputs`, `targets` (one text,
+    or a list where several are right), perhaps `choices` (a list). Blank lines are left
+    out.
+
+    Raises:
+      RecyclingError: there is no such file, or a line is not an example.
+    """
+    file = as_path(path)
+    parse = _FORMATS.get(file.suffix)
+    if parse is None:
+        raise RecyclingError(
+            f"cannot read {path}: expected a file that ends in "
+            f"{' or '.join(_FORMATS)}, found {file.suffix or 'no ending'}."
+        )
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise RecyclingError(
+            f"cannot read {path}: {error.strerror or 'there is no such file'}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecyclingError(
+            f"cannot read {path}: expected UTF-8, found another byte at {error.start}."
+        ) from error
+    # Not splitlines: it also ends lines at characters that texts may hold.
+    lines = text.replace("\r\n", "\n").split("\n")
+    numbered = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
+    examples = list(parse(numbered, str(path)))
+    if not examples:
+        raise RecyclingError(f"there are no examples in {path}.")
+    return examples
+
+
+def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
+    if not lines:
+        return
+    columns = lines[0][1].split("\t")
+    for column in ("inputs", "targets"):
+        if column not in columns:
+            raise RecyclingError(
+                f"{path}: expected the first line to name the columns inputs and "
+                f"targets, and perhaps choices, separated by tabs; found "
+                f"{', '.join(column[:40] for column in columns[:10])}."
+            )
+    for number, line in lines[1:]:
+        fields = line.split("\t")
+        place = f"{path}, line {number}"
+        if len(fields) != len(columns):
+            raise RecyclingError(
+                f"{place}: expected {len(columns)} fields separated by tabs, found "
+                f"{len(fields)}."
+            )
+        record = dict(zip(columns, fields, strict=True))
+        choices = record.get("choices")
+        yield Example(
+            record["inputs"],
+            (record["targets"],),
+            tuple(choices.split(SEPARATOR)) if choices else None,
+            place,
+        )
+
+
+def _jsonl(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
+    for number, line in lines:
+        place = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise RecyclingError(f"{place}: not JSON: {error}.") from error
+        if not isinstance(record, Mapping):
+            raise RecyclingError(
+                f"{place}: expected an object such as "
+                '{"inputs": "...", "targets": "..."}, '
+                f"found {line[:40]}."
+            )
+        for key in ("inputs", "targets"):
+            if key not in record:
+                raise RecyclingError(
+                    f"{place}: there is no {key!r}." + did_you_mean(key, record)
+                )
+        if not isinstance(record["inputs"], str):
+            raise RecyclingError(f"{place}: inputs: expected a text.")
+        if record["targets"] == []:
+            raise RecyclingError(f"{place}: targets: expected at least one.")
+        choices = record.get("choices")
+        yield Example(
+            record["inputs"],
+            _texts(record["targets"], f"{place}: targets"),
+            None if choices is None else _texts(choices, f"{place}: choices"),
+            place,
+        )
+
+
+def _texts(value: Any, what: str) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise RecyclingError(
+                f"{what}: expected a text, a whole number or a list of them, found "
+                f"{json.dumps(value)[:80]}."
+            )
+    return tuple(map(str, values))
+
+
+_FORMATS: dict[str, Callable[[Sequence[tuple[int, str]], str], Iterator[Example]]] = {
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+}
