@@ -9,10 +9,13 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo study test lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
+
+study: $(VENV)/done
+	$(BIN)/python -m examples.study build/study
 
 # Tests what users get: the wheel, in an environment of its own, from a folder in which
 # the checkout cannot be imported.
@@ -33,6 +36,9 @@ format: $(VENV)/done
 
 benchmark: $(VENV)/done
 	$(BIN)/python benchmarks/run_recycle.py
+	PYTHONPATH=. $(BIN)/python benchmarks/standalone.py
+	$(BIN)/python -m benchmarks.sweep recycle
+	$(BIN)/python -m benchmarks.sweep evaluate
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache
