@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_VENV := build/test-venv
 # Also for the environments in which pip builds packages.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -11,11 +12,11 @@ export PIP_QUIET := 1
 .PHONY: demo test lint format benchmark clean
 
 demo: $(VENV)/done
-	$(BIN)/python examples/demo.py build/demo
+	$(BIN)/python -m examples.demo build/demo
 
 # Tests what users get: the wheel, in an environment of its own, from a folder in which
 # the checkout cannot be imported.
-test: build/test-venv/done
+test: $(TEST_VENV)/done
 	mkdir -p build/elsewhere
 	cd build/elsewhere && TESTING_WHEEL=1 ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 -q \
@@ -36,22 +37,26 @@ benchmark: $(VENV)/done
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache
 
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON, as in: make test PYTHON=python3.12")'
 SOURCES := setup.cfg pyproject.toml README.md LICENSE \
     $(shell find prompt_tuning_recycling gin tasks -type f -not -name '*.pyc' 2>/dev/null)
 
 $(VENV)/done: setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON, as in: make test PYTHON=python3.12")'
+	$(CHECK_PYTHON)
+	@echo "Setting up $(VENV); this takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --upgrade pip
-	$(BIN)/pip install --editable '.[dev]'
+	# Setuptools warns that folders may share a package's name; here they are the package.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --editable '.[dev]'
 	touch $@
 
-build/test-venv/done: $(VENV)/done $(SOURCES)
+$(TEST_VENV)/done: constraints.txt $(SOURCES)
+	$(CHECK_PYTHON)
+	@echo "Building the package and setting up $(TEST_VENV) to test it."
 	rm -rf build/wheel build/lib build/bdist*
-	mkdir -p build
-	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel.log || (cat build/wheel.log; exit 1)
-	test -x build/test-venv/bin/python || $(PYTHON) -m venv build/test-venv
-	build/test-venv/bin/pip install --upgrade pip
-	build/test-venv/bin/pip uninstall --yes prompt_tuning_recycling
-	build/test-venv/bin/pip install "$$(ls build/wheel/*.whl)[test]"
+	test -x $(TEST_VENV)/bin/python || $(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/pip install --upgrade pip
+	$(TEST_VENV)/bin/pip wheel --no-deps --wheel-dir build/wheel .
+	$(TEST_VENV)/bin/pip uninstall --yes prompt_tuning_recycling
+	$(TEST_VENV)/bin/pip install "$$(ls build/wheel/*.whl)[test]"
 	touch $@

@@ -41,7 +41,9 @@ def make_vocabulary(path: pathlib.Path) -> None:
     sentencepiece.SentencePieceTrainer.train(
         # The earlier words are made to seem more frequent, which gives their order.
         sentence_iterator=iter(
-            word for rank, word in enumerate(words) for _ in range(2 * len(words) - rank)
+            word
+            for rank, word in enumerate(words)
+            for _ in range(2 * len(words) - rank)
         ),
         model_prefix=str(path.with_suffix("")),
         model_type="word",

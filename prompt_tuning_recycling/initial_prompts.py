@@ -155,7 +155,9 @@ class Recycled(InitialPrompt):
             for name, value in fields.items()
         }
 
-    def make(self, target, length, embedding=EMBEDDING):
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         if self.source_checkpoint is None:
             raise RecyclingError(
                 "there is nothing to recycle: RECYCLE_FROM is not set. Expected the "
@@ -195,7 +197,9 @@ class FromFile(InitialPrompt):
 
     path: epath.PathLike
 
-    def make(self, target, length, embedding=EMBEDDING):
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         prompt = load_prompt(self.path).astype(np.float32)
         _check_length(len(prompt), length, f"the prompt {self.path}")
         width = target.shape(embedding)[1]
@@ -221,7 +225,9 @@ class RandomUniform(InitialPrompt):
     scale: float = 0.5
     seed: int = 0
 
-    def make(self, target, length, embedding=EMBEDDING):
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         shape = (length, target.shape(embedding)[1])
         drawn = np.random.default_rng(self.seed).uniform(-self.scale, self.scale, shape)
         return drawn.astype(np.float32), dataclasses.asdict(self)
@@ -245,7 +251,9 @@ class SampledVocabulary(InitialPrompt):
     exclude: Sequence[int] = ()
     seed: int = 0
 
-    def make(self, target, length, embedding=EMBEDDING):
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         size = target.shape(embedding)[0]
         end = min(self.first + self.population_size, size)
         population = np.setdiff1d(np.arange(self.first, end), self.exclude)
@@ -278,7 +286,9 @@ class FromText(InitialPrompt):
     vocabulary: epath.PathLike
     seed: int = 0
 
-    def make(self, target, length, embedding=EMBEDDING):
+    def make(
+        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+    ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         pieces = load_vocabulary(self.vocabulary)
         rows = [pieces.encode(text) for text in self.texts[:length]]
         if not rows or not all(rows):

@@ -219,7 +219,7 @@ class Transformer(nn.Module):
                 & targets_visible[:, None, None, :]
             )
         cross_mask = targets_visible[:, None, :, None] & inputs_visible
-        if encoder_segment_ids is not None:
+        if encoder_segment_ids is not None and mask is not None:
             mask &= _same_segment(decoder_segment_ids, decoder_segment_ids)
             cross_mask &= _same_segment(decoder_segment_ids, encoder_segment_ids)
         hidden = self.decoder(
@@ -245,8 +245,13 @@ class Transformer(nn.Module):
 
 
 def _same_segment(
-    queries: Int[Array, "batch queries"] | None, keys: Int[Array, "batch keys"]
+    queries: Int[Array, "batch queries"] | None,
+    keys: Int[Array, "batch keys"] | None,
 ) -> Bool[Array, "batch 1 queries keys"]:
+    if queries is None or keys is None:
+        raise ValueError(
+            "packed examples need encoder_segment_ids and decoder_segment_ids."
+        )
     return queries[:, None, :, None] == keys[:, None, None, :]
 
 
@@ -358,8 +363,8 @@ class _Decoder(nn.Module):
         max_decode_length: int | None,
     ) -> Float[Array, "batch targets emb_dim"]:
         x = self.dropout(embedded, deterministic).astype(self.config.dtype)
-        cached = decode and max_decode_length
-        bias = self.relpos_bias(max_decode_length if cached else x.shape[1])
+        length = max_decode_length if decode and max_decode_length else x.shape[1]
+        bias = self.relpos_bias(length)
         for layer in self.layers:
             x = layer(x, encoded, bias, mask, cross_mask, deterministic, decode)
         return self.dropout(self.decoder_norm(x), deterministic)
@@ -439,20 +444,16 @@ class _Attention(nn.Module):
         config = self.config
         width = config.num_heads * config.head_dim
 
-        def heads(name: str, x: jax.Array, scale: float = 1.0) -> jax.Array:
+        def heads(
+            name: str, x: jax.Array, init: Initializer = _attention_fan_in
+        ) -> jax.Array:
             """[batch, length, emb_dim] -> [batch, heads, length, head_dim]."""
-            x = _Linear(
-                width,
-                ("embed", "joined_kv"),
-                config.dtype,
-                _scaled(_attention_fan_in, scale),
-                name=name,
-            )(x)
+            x = _Linear(width, ("embed", "joined_kv"), config.dtype, init, name=name)(x)
             x = x.reshape(*x.shape[:2], config.num_heads, config.head_dim)
             x = with_sharding_constraint(x, ("batch", "length", "heads", "kv"))
             return x.swapaxes(1, 2)
 
-        query = heads("query", queries_from, 1 / math.sqrt(config.head_dim))
+        query = heads("query", queries_from, _query_init(config.head_dim))
         key = heads("key", keys_from)
         value = heads("value", keys_from)
         if decode:
@@ -608,13 +609,13 @@ class _Linear(nn.Module):
     features: int
     axes: tuple[str, str]
     dtype: Any
-    init: Initializer = _fan_in
+    kernel_init: Initializer = _fan_in
 
     @nn.compact
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... features"]:
         kernel = param_with_axes(
             "kernel",
-            self.init,
+            self.kernel_init,
             (x.shape[-1], self.features),
             jnp.float32,
             axes=self.axes,
@@ -623,11 +624,9 @@ class _Linear(nn.Module):
 
 
 @functools.cache
-def _scaled(init: Initializer, scale: float) -> Initializer:
+def _query_init(head_dim: int) -> Initializer:
     """Cached, so that equal modules compare equal and nothing is compiled twice."""
-    if scale == 1.0:
-        return init
-    return lambda *args: init(*args) * scale
+    return lambda *args: _attention_fan_in(*args) / math.sqrt(head_dim)
 
 
 def _dropout(config: T5Config, broadcast_dims: Sequence[int] = (-2,)) -> nn.Dropout:

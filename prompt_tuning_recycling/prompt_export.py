@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,9 +54,11 @@ def export_prompts(
     final = folder / f"checkpoint_{step}"
     # An object store has no rename; its objects appear whole, one by one.
     temporary = final if is_remote(final) else folder / f"tmp.checkpoint_{step}"
-    if temporary.exists():
-        temporary.rmtree()
-    temporary.mkdir(parents=True)
+    replaced = folder / f"old.checkpoint_{step}"
+    for left in {temporary, replaced} - {final}:
+        if left.exists():
+            left.rmtree()
+    temporary.mkdir(parents=True, exist_ok=True)
     for name, array in parameters.items():
         data = io.BytesIO()
         np.save(data, np.asarray(array, np.float32), allow_pickle=False)
@@ -66,8 +66,12 @@ def export_prompts(
         path.write_bytes(data.getvalue())
         sync(path)
     if temporary != final:
+        sync(temporary)
+        # A folder cannot take the place of one that is not empty.
         if final.exists():
-            shutil.rmtree(os.fspath(final))
+            final.rename(replaced)
         temporary.rename(final)
         sync(folder)
+        if replaced.exists():
+            replaced.rmtree()
     return final

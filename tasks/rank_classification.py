@@ -74,7 +74,7 @@ def keep_ranking(
     example: Mapping[str, Any] | None = None,
     is_target: bool = False,
 ) -> Any:
-    """seqio's postprocessor: a target becomes its `Choice`."""
+    """Postprocesses for seqio: a target becomes its `Choice`."""
     if not is_target or example is None:
         return target_or_prediction
     number, choice, correct = (int(part) for part in example["ranking"])

@@ -107,7 +107,7 @@ def test_a_checkpoint_of_2022(models):
     assert checkpoint.read("state/step") == 3
     assert np.isfinite(checkpoint.read(inlined)).all()
     assert checkpoint.read(external).shape[1] == 4
-    for name in checkpoint.keys():  # noqa: SIM118
+    for name in checkpoint.keys():
         assert checkpoint.read(name).shape == checkpoint.shape(name)
 
 

@@ -2,8 +2,9 @@
 
 Prompts are tuned on one model and carried over to three others, two of other seeds and
 one of another width; then evaluated, and compared with baselines. Run it from the top
-of the checkout. It writes `report.html`, the commands it ran (`commands.sh`), their
-figures (`results.json`), and a folder for each run.
+of the checkout. It writes `report.html`, the README's picture (`accuracies.svg`), the
+commands it ran (`commands.sh`), their figures (`results.json`), and a folder for each
+run.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def _write(outcomes: list[results.Outcome], output: pathlib.Path) -> None:
     ]
     (output / "results.json").write_text(json.dumps(lines, indent=1) + "\n")
     (output / "report.html").write_text(report.page(outcomes))
+    report.save_svg(report.accuracies(outcomes), output / "accuracies.svg")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,9 @@ FILLERS = _words(
     "read consider think look simply just kindly quickly briefly then next well first "
     "also so again"
 )
-_NEUTRAL_SUBJECTS = _words("someone everyone they people somebody anyone friends guests")
+_NEUTRAL_SUBJECTS = _words(
+    "someone everyone they people somebody anyone friends guests"
+)
 _NEUTRAL_VERBS = _words("about regarding concerning considering with without for of")
 _NEUTRAL_NOUNS = _words("thing item stuff object piece part rest bit")
 _INTENSIFIERS = _words("so very really quite truly rather indeed simply")

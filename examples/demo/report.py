@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import io
+import pathlib
 import random
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 from matplotlib import pyplot as plt
@@ -29,12 +30,13 @@ plt.rcParams.update(
 
 # Of Okabe and Ito's palette, which the colour-blind can tell apart.
 _COLOURS = {"target-1": "#0072B2", "target-2": "#E69F00", "wide": "#009E73"}
+_SOURCE_COLOUR = "#888888"
 _CHANCE = {"sentiment": 50, "topic": 25}
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto;
   padding: 0 1rem; color: #222; }
 svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { padding: .15rem .8rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody { border-top: 1px solid #999; }
@@ -49,6 +51,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Prompt recycling on tiny models</title>
 <style>{_STYLE}</style>
 <h1>Prompt recycling on tiny models</h1>
@@ -64,7 +67,9 @@ the dotted line chance. All prompts start from words that tell nothing of the ta
 their labels and the words that ask for them were left out. Only the random prompts may
 contain them, and a lucky draw is an instruction.</p>
 {_table(outcomes)}
-<p>Spread is the standard deviation over the trials. Each evaluates 256 texts, so a
+<p>Spread is the standard deviation over the trials; “beat all” counts the recycled
+prompts that are better than every baseline of their task, model and seed (of the random
+prompts, than their mean). Each evaluates 256 texts, so a
 figure near 90&nbsp;% is known to about two points.</p>
 <p>v2v-lin and lin-comb are the same map, computed in two ways.</p>
 <h2>How each was run</h2>
@@ -72,8 +77,8 @@ figure near 90&nbsp;% is known to about two points.</p>
 <pre>{html.escape(str(example))}</pre>
 <h2>How long should the source's prompt be tuned?</h2>
 {_svg(by_step(outcomes))}
-<p>Accuracy on the targets after recycling the prompt from different steps of its tuning
-on the source, by v2v-lin.</p>
+<p>One prompt was taken at different steps of its tuning on the source (dashed: how good
+it is there) and recycled by v2v-lin.</p>
 <h2>A recycled prompt is a head start</h2>
 {_svg(further(outcomes))}
 <p>Tuning on the target reaches {results.ENOUGH:.0f}&nbsp;% after
@@ -125,16 +130,23 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def by_step(outcomes: Sequence[Outcome]) -> Figure:
-    """Draws the targets' accuracy by the step at which the prompt was recycled."""
+    """Draws the accuracy, on the source and on the targets, by the step of the source's
+    tuning.
+    """
     figure, axes = plt.subplots(1, len(story.TASKS), figsize=(9, 2.8), sharey=True)
     for axis, task in zip(axes, story.TASKS, strict=True):
+        on_source = _cell(outcomes, story.ON_SOURCE, task, story.SOURCE)[0]
+        steps, values = on_source.by_relative_step()
+        axis.plot(steps, values, "o--", color=_SOURCE_COLOUR, markersize=4)
         for model, colour in _COLOURS.items():
-            found = _cell(results.of(outcomes, story.BY_STEP), task, model)
-            steps = [outcome.trial.step for outcome in found]
-            axis.plot(steps, [o.accuracy for o in found], "o-", color=colour)
+            found = _cell(outcomes, story.BY_STEP, task, model)
+            last = _cell(outcomes, story.RECYCLERS[0], task, model)[0]
+            curve = [(o.trial.step, o.accuracy) for o in found]
+            curve.append((steps[-1], last.accuracy))
+            axis.plot(*zip(*curve, strict=True), "o-", color=colour)
         _finish(axis, task, "steps of tuning on the source")
     axes[0].set_ylabel("accuracy, percent")
-    _legend(figure)
+    _legend(figure, {"source": _SOURCE_COLOUR, **_COLOURS})
     return figure
 
 
@@ -145,11 +157,8 @@ def further(outcomes: Sequence[Outcome]) -> Figure:
     for axis, task in zip(axes, story.TASKS, strict=True):
         for model, colour in _COLOURS.items():
             for method, style in styles.items():
-                (outcome,) = _cell(results.of(outcomes, method), task, model)
-                start = outcome.curve[0][0]
-                steps = [step - start for step, _ in outcome.curve]
-                values = [accuracy for _, accuracy in outcome.curve]
-                axis.plot(steps, values, style, color=colour)
+                (outcome,) = _cell(outcomes, method, task, model)
+                axis.plot(*outcome.by_relative_step(), style, color=colour)
         _finish(axis, task, "steps of tuning on the target")
     axes[0].set_ylabel("accuracy, percent")
     names = {"-": "from a recycled prompt", "--": "from random words"}
@@ -159,14 +168,16 @@ def further(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def save_svg(figure: Figure, path: str) -> None:
+def save_svg(figure: Figure, path: pathlib.Path) -> None:
     """Writes a picture to a file."""
-    with open(path, "w") as file:
-        file.write(_svg(figure))
+    path.write_text(_svg(figure))
 
 
-def _cell(outcomes: Iterable[Outcome], task: str, model: str) -> list[Outcome]:
-    return [o for o in outcomes if (o.trial.task, o.trial.model) == (task, model)]
+def _cell(
+    outcomes: Iterable[Outcome], method: str, task: str, model: str
+) -> list[Outcome]:
+    found = results.of(outcomes, method)
+    return [o for o in found if (o.trial.task, o.trial.model) == (task, model)]
 
 
 def _finish(axis: plt.Axes, task: str, xlabel: str) -> None:
@@ -176,13 +187,16 @@ def _finish(axis: plt.Axes, task: str, xlabel: str) -> None:
     axis.set_ylim(0, 103)
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, colours: Mapping[str, str] = _COLOURS) -> None:
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.legend(
-        [plt.Line2D([], [], color=c, marker="o", linestyle="") for c in _COLOURS.values()],
-        list(_COLOURS),
+        [
+            plt.Line2D([], [], color=c, marker="o", linestyle="")
+            for c in colours.values()
+        ],
+        list(colours),
         loc="upper right",
-        ncols=len(_COLOURS),
+        ncols=len(colours),
         frameon=False,
     )
 

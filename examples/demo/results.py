@@ -25,13 +25,22 @@ class Outcome:
         """The last one."""
         return self.curve[-1][1]
 
+    def by_relative_step(self) -> tuple[list[int], list[float]]:
+        """Steps, counted from the run's first, and the accuracies after them."""
+        first = self.curve[0][0]
+        steps, accuracies = zip(*self.curve, strict=True)
+        return [step - first for step in steps], list(accuracies)
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Accuracies of a method, in percent."""
+    """Accuracies of a method, in percent; of a recycler also how many of its prompts
+    beat every baseline.
+    """
 
     method: str
     accuracies: tuple[float, ...]
+    successes: int | None = None
 
     def summary(self) -> tuple[float, float, float, float]:
         """Mean, standard deviation, worst and best."""
@@ -42,10 +51,11 @@ class Row:
     def cells(self) -> list[str]:
         """As text, in the order of `COLUMNS`."""
         values = [f"{value:.1f}" for value in self.summary()]
-        return [self.method, *values, str(len(self.accuracies))]
+        successes = "" if self.successes is None else str(self.successes)
+        return [self.method, *values, str(len(self.accuracies)), successes]
 
 
-COLUMNS = ("accuracy, percent", "mean", "spread", "worst", "best", "trials")
+COLUMNS = ("accuracy, percent", "mean", "spread", "worst", "best", "trials", "beat all")
 
 
 def of(outcomes: Iterable[Outcome], method: str) -> list[Outcome]:
@@ -59,6 +69,10 @@ def rows(outcomes: Sequence[Outcome]) -> list[list[Row]]:
     def row(method: str) -> Row:
         return Row(method, tuple(o.accuracy for o in of(outcomes, method)))
 
+    def recycler(method: str) -> Row:
+        successes = sum(beats_baselines(o, outcomes) for o in of(outcomes, method))
+        return dataclasses.replace(row(method), successes=successes)
+
     by_cell: dict[tuple[str, str], list[float]] = {}
     for outcome in of(outcomes, story.RANDOM):
         cell = (outcome.trial.task, outcome.trial.model)
@@ -66,7 +80,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[list[Row]]:
     best = Row(BEST_RANDOM, tuple(map(max, by_cell.values())))
     return [
         [*map(row, story.BASELINES), best],
-        list(map(row, story.RECYCLERS)),
+        list(map(recycler, story.RECYCLERS)),
         [*map(row, story.REFERENCES), row(story.ON_SOURCE)],
     ]
 
@@ -132,4 +146,4 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"{cells[0]:30}" + "".join(f"{cell:>8}" for cell in cells[1:])
+    return f"{cells[0]:30}" + "".join(f"{cell:>9}" for cell in cells[1:])

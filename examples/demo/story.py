@@ -14,9 +14,11 @@ SOURCE = "source"
 TARGETS = ("target-1", "target-2", "wide")
 RECYCLERS = ("v2v-lin", "lin-comb", "v2v-nn")
 RANDOM_PROMPTS = 10
-TUNING_STEPS = 100
-# At which the prompt is recycled to see what tuning it longer brings.
-SOURCE_STEPS = (0, 20, 40, 60, 80, 100)
+# Steps of its tuning at which a prompt is recycled to see what tuning it longer brings;
+# the last step's is recycled anyway.
+SOURCE_STEPS = (0, 10, 20, 50)
+# On a target, where accuracy is looked at after each.
+TARGET_TUNING_STEPS = 25
 # Steps of the models before any prompt is tuned.
 PRETRAINING_STEPS = 1600
 
@@ -99,7 +101,7 @@ def stages(output: pathlib.Path) -> list[Stage]:
             tuple(_further(output)),
         ),
         Stage(
-            "Recycle earlier steps of the source's prompt: how long should it be tuned?",
+            "Recycle earlier steps of the source's prompt: how long to tune it?",
             tuple(_by_step(output)),
         ),
     ]
@@ -119,7 +121,6 @@ def _source_prompts(output: pathlib.Path) -> Iterator[Trial]:
                 _WORDS,
                 PROMPT_SEED=seed,
                 RANDOM_SEED=seed,
-                EVAL_PERIOD=TUNING_STEPS,
             )
             yield Trial(ON_SOURCE, task, SOURCE, command, seed)
 
@@ -178,14 +179,14 @@ def _references(output: pathlib.Path) -> Iterator[Trial]:
             folder = output / "references" / f"{task}-{target}"
             command = evaluate(target, f"{task}_instructed", folder / "instructed")
             yield Trial(INSTRUCTION, task, target, command)
-            command = tune(target, task, folder / "tuned", _WORDS)
+            command = _tune_on_target(target, task, folder / "tuned", _WORDS)
             yield Trial(TUNED, task, target, command)
 
 
 def _further(output: pathlib.Path) -> Iterator[Trial]:
     for task in TASKS:
         for target in TARGETS:
-            command = tune(
+            command = _tune_on_target(
                 target,
                 task,
                 output / "further" / f"{task}-{target}",
@@ -210,3 +211,17 @@ def _by_step(output: pathlib.Path) -> Iterator[Trial]:
                     SOURCE_PROMPT=str(export / "encoder.prompt.prompt.prompt"),
                 )
                 yield Trial(BY_STEP, task, target, command, step=step)
+
+
+def _tune_on_target(
+    target: str, task: str, output: pathlib.Path, start: str, **settings: object
+) -> Command:
+    return tune(
+        target,
+        task,
+        output,
+        start,
+        TRAIN_STEPS_RELATIVE=TARGET_TUNING_STEPS,
+        EVAL_PERIOD=1,
+        **settings,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gin
 import numpy as np
@@ -15,6 +15,9 @@ from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+NumberedBatch: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray]]
+"""The examples' numbers, and their features."""
 
 
 @gin.register(module="prompt_tuning_recycling.standalone.data")
@@ -119,7 +122,7 @@ def training_batches(
 
 def enumerated_batches(
     dataset: tf.data.Dataset, batch_size: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+) -> Iterator[NumberedBatch]:
     """Yields the examples' numbers and features in batches of one size; the last one
     is filled up with its first example, and its numbers are fewer.
     """

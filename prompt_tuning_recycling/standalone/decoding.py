@@ -59,8 +59,10 @@ class Greedy(Decoder):
     def num_decodes(self) -> int:  # type: ignore[override]
         return 1
 
-    def decode(self, next_logits, cache, batch, length, eos_id):
-        def step(carry, _):
+    def decode(
+        self, next_logits: NextLogits, cache: Any, batch: int, length: int, eos_id: int
+    ) -> tuple[Int[Array, "batch length"], Float[Array, " batch"]]:
+        def step(carry: tuple[Any, ...], _: None) -> tuple[Any, jax.Array]:
             token, done, score, cache = carry
             logits, cache = next_logits(token[:, None], cache)
             log_probabilities = jax.nn.log_softmax(logits)
@@ -93,7 +95,9 @@ class BeamSearch(Decoder):
     num_decodes: int = 1
     alpha: float = 0.6
 
-    def decode(self, next_logits, cache, batch, length, eos_id):
+    def decode(
+        self, next_logits: NextLogits, cache: Any, batch: int, length: int, eos_id: int
+    ) -> tuple[Int[Array, "batch length"], Float[Array, " batch"]]:
         beams = self.num_decodes
         start = (
             # Sequences being extended, in [batch, beams]; at first one per example.
@@ -106,13 +110,13 @@ class BeamSearch(Decoder):
             jnp.zeros((), jnp.int32),
         )
 
-        def unfinished(state):
+        def unfinished(state: tuple[Any, ...]) -> jax.Array:
             _, live_scores, _, ended_scores, _, index = state
             # The penalty grows with the length: nothing alive can end up better.
             reachable = live_scores.max(axis=1) / self._penalty(length)
             return (index < length) & ~jnp.all(ended_scores.min(axis=1) > reachable)
 
-        def step(state):
+        def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
             live, live_scores, ended, ended_scores, cache, index = state
             before = jnp.where(index == 0, 0, live[:, :, index - 1])
             logits, cache = next_logits(before.reshape(-1, 1), cache)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gin
@@ -15,7 +15,11 @@ from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.standalone import parameters
-from prompt_tuning_recycling.standalone.data import DatasetConfig, enumerated_batches
+from prompt_tuning_recycling.standalone.data import (
+    DatasetConfig,
+    NumberedBatch,
+    enumerated_batches,
+)
 from prompt_tuning_recycling.standalone.model import Batch, EncoderDecoder
 
 if TYPE_CHECKING:
@@ -47,9 +51,11 @@ def evaluate(
     Raises:
       RecyclingError: anything given cannot be used.
     """
+    # What is quick to check comes first.
+    dataset.task_or_mixture()
     checkpoint = open_checkpoint(checkpoint_path)
-    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
     loaded = parameters.load(checkpoint, model.module, output_dir)
+    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
     write_config(output_dir)
     metrics = evaluation.run(loaded, parameters.step_of(checkpoint))
     for line in metric_lines(metrics):
@@ -66,10 +72,25 @@ class Evaluation:
         dataset: DatasetConfig,
         output_dir: epath.PathLike,
         evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+        repeated: bool = False,
     ) -> None:
+        """Reads the task.
+
+        Args:
+          model: the network and how it decodes.
+          dataset: the task or mixture.
+          output_dir: for the metrics, in `inference_eval/`.
+          evaluator_cls: seqio's Evaluator, its loggers bound.
+          repeated: whether there will be several evaluations: the examples are then
+            prepared once and kept in memory.
+
+        Raises:
+          RecyclingError: no such task, or one without metrics.
+        """
         dataset.task_or_mixture()
         self._model = model
         self._batch_size = dataset.batch_size
+        self._kept: dict[int, list[NumberedBatch]] | None = {} if repeated else None
         self._evaluator = evaluator_cls(
             mixture_or_task_name=dataset.mixture_or_task_name,
             feature_converter=seqio.EncDecFeatureConverter(pack=False),
@@ -93,37 +114,43 @@ class Evaluation:
         future, _ = self._evaluator.evaluate(
             compute_metrics=True,
             step=step,
-            predict_fn=lambda dataset: list(self._predicted(nested, dataset)),
+            predict_fn=lambda dataset: [
+                (number, tokens)
+                for number, tokens, _ in self._predicted(nested, dataset)
+            ],
             predict_with_aux_fn=lambda dataset: predicted_with_scores(
-                self._predictions(nested, dataset)
+                self._predicted(nested, dataset)
             ),
             score_fn=lambda dataset: list(
-                scored(self._model, nested, dataset, self._batch_size)
+                scored(self._model, nested, self._batches(dataset))
             ),
         )
         return {task: dict(metrics) for task, metrics in future.result().items()}
 
-    def _predictions(
-        self, nested: Any, dataset: tf.data.Dataset
-    ) -> Iterator[tuple[int, np.ndarray, float]]:
-        return predicted(self._model, nested, dataset, self._batch_size)
-
     def _predicted(
         self, nested: Any, dataset: tf.data.Dataset
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        for number, tokens, _ in self._predictions(nested, dataset):
-            yield number, tokens
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
+        return predicted(self._model, nested, self._batches(dataset))
+
+    def _batches(self, dataset: tf.data.Dataset) -> Iterable[NumberedBatch]:
+        batches = enumerated_batches(dataset, self._batch_size)
+        if self._kept is None:
+            return batches
+        # The evaluator hands over the same datasets every time.
+        if id(dataset) not in self._kept:
+            self._kept[id(dataset)] = list(batches)
+        return self._kept[id(dataset)]
 
 
 def predicted(
-    model: EncoderDecoder, nested: Any, dataset: tf.data.Dataset, batch_size: int
+    model: EncoderDecoder, nested: Any, batches: Iterable[NumberedBatch]
 ) -> Iterator[tuple[int, np.ndarray, float]]:
     """Yields each example's number, predicted tokens [targets] and their score."""
 
     def run(batch: Batch) -> tuple[Any, Any]:
         return model.predict(nested, batch)
 
-    for numbers, (tokens, scores) in _each(run, dataset, batch_size):
+    for numbers, (tokens, scores) in _each(run, batches):
         yield from zip(numbers, tokens, scores, strict=False)
 
 
@@ -137,23 +164,23 @@ def predicted_with_scores(
 
 
 def scored(
-    model: EncoderDecoder, nested: Any, dataset: tf.data.Dataset, batch_size: int
+    model: EncoderDecoder, nested: Any, batches: Iterable[NumberedBatch]
 ) -> Iterator[tuple[int, float]]:
     """Yields each example's number and its targets' log-likelihood."""
 
     def run(batch: Batch) -> tuple[Any]:
         return (model.score(nested, batch),)
 
-    for numbers, (scores,) in _each(run, dataset, batch_size):
+    for numbers, (scores,) in _each(run, batches):
         yield from zip(numbers, scores, strict=False)
 
 
 def _each(
-    run: Callable[[Batch], tuple[Any, ...]], dataset: tf.data.Dataset, batch_size: int
+    run: Callable[[Batch], tuple[Any, ...]], batches: Iterable[NumberedBatch]
 ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
     """The results of one batch are fetched while the device works on the next."""
     pending = None
-    for numbers, batch in enumerated_batches(dataset, batch_size):
+    for numbers, batch in batches:
         results = run(batch)
         if pending is not None:
             yield pending[0], tuple(map(np.asarray, pending[1]))

@@ -21,7 +21,6 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
 _EXAMPLES = {
     "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
-    "RECYCLE_FROM": "'/models/source/checkpoint_1100000'",
     "MODEL_DIR": "'/runs/sst2'",
     "EVAL_OUTPUT_DIR": "'/runs/sst2-eval'",
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
@@ -57,12 +56,13 @@ def run(
         flags, overrides = _parse(program, doc, arguments)
         with _silent_unless_it_fails():
             function = load()
-        configure(flags, overrides)
-        if flags.dry_run:
-            print(gin.config_str())
-            return
+            _leave_accelerators_to_jax()
         try:
-            function()
+            configure(flags, overrides)
+            if flags.dry_run:
+                print(gin.config_str())
+            else:
+                function()
         except RecyclingError as error:
             # Gin adds to a message through which of its functions it came.
             message = str(error).split("\n  In call to configurable")[0]
@@ -80,6 +80,13 @@ def _quieten() -> None:
     logging.getLogger().addFilter(
         lambda record: not record.getMessage().startswith("Path not found: ")
     )
+
+
+def _leave_accelerators_to_jax() -> None:
+    """TensorFlow, which only reads data here, would take a GPU's whole memory."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
 
 
 @contextlib.contextmanager
@@ -173,13 +180,17 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
             raise RecyclingError(_no_such_file(name, error)) from error
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(f"cannot use the gin file {name}: {error}") from error
+    declared = set(re.findall(r"^([A-Z][A-Z0-9_]*) = ", gin.config_str(), re.MULTILINE))
     for line in overrides:
         try:
             gin.parse_config(line)
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(_bad_override(line, error)) from error
-    _check_macros(overrides)
-    gin.finalize()
+    _check_macros(overrides, declared)
+    try:
+        gin.finalize()
+    except ValueError as error:
+        raise RecyclingError(f"the gin files leave something open: {error}") from error
 
 
 def _no_such_file(name: str, error: OSError) -> str:
@@ -204,15 +215,18 @@ def _bad_override(line: str, error: Exception) -> str:
     return f"cannot use {line!r}: {error}"
 
 
-def _check_macros(overrides: Sequence[str]) -> None:
+def _check_macros(overrides: Sequence[str], declared: set[str]) -> None:
     # What gin prints is the one public way to learn what the files refer to.
     text = gin.config_str()
     used = set(re.findall(r"%([A-Z][A-Z0-9_]*)", text))
     for line in overrides:
         name = line.partition("=")[0].strip()
-        if _MACRO.fullmatch(name) and name not in used:
+        # One that the files declare may be unused, as RECYCLE_FROM is where both
+        # SOURCE_CHECKPOINT and SOURCE_PROMPT are set.
+        if _MACRO.fullmatch(name) and name not in used | declared:
             raise RecyclingError(
-                f"nothing in these gin files uses {name}." + did_you_mean(name, used)
+                f"nothing in these gin files uses {name}."
+                + did_you_mean(name, used | declared)
             )
     for name in sorted(used):
         if re.search(rf"^{name} = %gin.REQUIRED$", text, re.MULTILINE):

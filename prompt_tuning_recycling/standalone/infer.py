@@ -2,6 +2,8 @@
 
   python -m prompt_tuning_recycling.standalone.infer \\
     --gin_file=...
+
+Flags, gin files and macros as T5X's.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.standalone import evaluation, parameters
-from prompt_tuning_recycling.standalone.data import DatasetConfig
+from prompt_tuning_recycling.standalone.data import DatasetConfig, enumerated_batches
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 MODES = ("predict", "score", "predict_with_aux")
@@ -47,7 +47,9 @@ def infer(
       RecyclingError: anything given cannot be used.
     """
     if mode not in MODES:
-        raise RecyclingError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}.")
+        raise RecyclingError(
+            f"mode: expected one of {', '.join(MODES)}, found {mode!r}."
+        )
     if dataset.task_feature_lengths is None:
         raise RecyclingError(
             "TASK_FEATURE_LENGTHS is not set. Expected tokens per feature, as in "
@@ -84,12 +86,12 @@ def _lines(
     )
     converter = seqio.EncDecFeatureConverter(pack=False)
     features = converter(examples, dataset.task_feature_lengths).enumerate()
+    batches = enumerated_batches(features, dataset.batch_size)
+    outputs: Iterator[dict[str, Any]]
     if mode == "score":
         outputs = (
             {"score": float(score)}
-            for _, score in evaluation.scored(
-                model, nested, features, dataset.batch_size
-            )
+            for _, score in evaluation.scored(model, nested, batches)
         )
     else:
         outputs = (
@@ -97,9 +99,7 @@ def _lines(
                 "prediction": model.vocabulary.decode(tokens.tolist()),
                 **({"aux": {"scores": float(score)}} if mode != "predict" else {}),
             }
-            for _, tokens, score in evaluation.predicted(
-                model, nested, features, dataset.batch_size
-            )
+            for _, tokens, score in evaluation.predicted(model, nested, batches)
         )
     for example, output in zip(examples.as_numpy_iterator(), outputs, strict=True):
         inputs = {

@@ -14,6 +14,7 @@ import optax
 from flax import linen as nn
 from flax import traverse_util
 
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.standalone.decoding import BeamSearch, Decoder
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class EncoderDecoder:
       vocabulary: of inputs and outputs, a seqio vocabulary.
       decoder: how predictions are decoded.
       z_loss: weight of log(Z)², which keeps the softmax's normaliser near 1.
-      label_smoothing: share of probability that the loss wants on other tokens.
+      label_smoothing: share of probability that the loss wants on the other tokens;
+        as in T5X, the least loss that can be had with it is 0.
       loss_normalizing_factor: what the summed loss is divided by: a number, None for
         1, or NUM_REAL_TARGET_TOKENS for the mean over the tokens of a batch.
     """
@@ -48,6 +50,14 @@ class EncoderDecoder:
     z_loss: float = 1e-4
     label_smoothing: float = 0.0
     loss_normalizing_factor: float | str | None = PER_TOKEN
+
+    def __post_init__(self) -> None:
+        factor = self.loss_normalizing_factor
+        if isinstance(factor, str) and factor != PER_TOKEN:
+            raise RecyclingError(
+                f"LOSS_NORMALIZING_FACTOR: expected a number, None or {PER_TOKEN!r}, "
+                f"found {factor!r}."
+            )
 
     def gradients(
         self,
@@ -111,16 +121,19 @@ def _loss(
     likelihood = _log_likelihood(logits, targets)
     cross_entropy = -likelihood
     if label_smoothing:
-        labels = jax.nn.one_hot(targets, logits.shape[-1])
-        labels = optax.smooth_labels(labels, label_smoothing)
-        cross_entropy = optax.softmax_cross_entropy(logits, labels)
+        vocabulary = logits.shape[-1]
+        # optax shares it among all tokens, the right one included.
+        share = label_smoothing * vocabulary / (vocabulary - 1)
+        wanted = optax.smooth_labels(jax.nn.one_hot(targets, vocabulary), share)
+        least = jnp.sum(jax.scipy.special.entr(wanted), axis=-1)
+        cross_entropy = optax.softmax_cross_entropy(logits, wanted) - least
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     loss = jnp.sum((cross_entropy + z_loss * normalizer**2) * weights)
     tokens = weights.sum()
     if normalizing_factor == PER_TOKEN:
         loss /= tokens
     elif normalizing_factor is not None:
-        loss /= normalizing_factor
+        loss /= float(normalizing_factor)
     return loss, {
         "loss": loss,
         "cross_entropy": -jnp.sum(likelihood * weights),
@@ -130,9 +143,7 @@ def _loss(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _score(
-    module: nn.Module, params: Any, batch: Batch
-) -> Float[Array, " batch"]:
+def _score(module: nn.Module, params: Any, batch: Batch) -> Float[Array, " batch"]:
     targets, weights = _targets(batch)
     log_likelihood = _log_likelihood(_logits(module, params, batch, None), targets)
     return jnp.sum(log_likelihood * weights, axis=-1)
@@ -145,7 +156,9 @@ def _predict(
     variables = {"params": params}
     beams = decoder.num_decodes
     inputs = batch["encoder_input_tokens"]
-    encoded = module.apply(variables, inputs, enable_dropout=False, method="encode")
+    encoded: Any = module.apply(
+        variables, inputs, enable_dropout=False, method="encode"
+    )
     encoded = jnp.repeat(encoded, beams, axis=0)
     inputs = jnp.repeat(inputs, beams, axis=0)
     count, length = batch["decoder_target_tokens"].shape
@@ -178,7 +191,7 @@ def _predict(
 def _logits(
     module: nn.Module, params: Any, batch: Batch, dropout_key: jax.Array | None
 ) -> Float[Array, "batch targets vocab"]:
-    return module.apply(
+    logits: Any = module.apply(
         {"params": params},
         batch["encoder_input_tokens"],
         batch["decoder_input_tokens"],
@@ -186,6 +199,7 @@ def _logits(
         enable_dropout=dropout_key is not None,
         rngs=None if dropout_key is None else {"dropout": dropout_key},
     )
+    return logits
 
 
 def _targets(

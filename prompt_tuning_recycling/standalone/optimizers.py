@@ -49,12 +49,13 @@ def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -
     from the initial checkpoint's; so does this. Others count from their own start.
     """
 
-    def counted(leaf: Any) -> Any:
-        if isinstance(leaf, optax.FactoredState):
-            return leaf._replace(count=jnp.asarray(step, jnp.int32))
-        return jnp.asarray(leaf)
+    def is_adafactors(state: Any) -> bool:
+        return isinstance(state, optax.FactoredState)
 
-    def is_adafactor(node: Any) -> bool:
-        return isinstance(node, optax.FactoredState)
+    def counted(state: Any) -> Any:
+        if is_adafactors(state):
+            return state._replace(count=jnp.asarray(step, jnp.int32))
+        return state
 
-    return jax.tree.map(counted, optimizer.init(parameters), is_leaf=is_adafactor)
+    state = jax.tree.map(counted, optimizer.init(parameters), is_leaf=is_adafactors)
+    return jax.tree.map(jnp.asarray, state)

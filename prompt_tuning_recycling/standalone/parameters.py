@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompt_export import matches
 
-Parameters: TypeAlias = dict[str, "jax.Array | np.ndarray"]
+Parameters: TypeAlias = dict[str, jax.Array]
 
 TARGET = "target/"
 STEP = "state/step"
@@ -92,23 +92,22 @@ def load(
             "that ends in _prompt, such as models/t5_1_1_base_prompt.gin."
         )
     kind = kind or default_prompt
-    if made and kind is None:
-        raise RecyclingError(
-            f"the model has a prompt, but {checkpoint.path} holds none. Say where it "
-            "comes from: recycle_init.gin recycles one, prompts/from_file.gin takes "
-            "one as it is; or give a checkpoint that was tuned."
-        )
     # The prompt first: it fails sooner, and reads little.
-    parameters: Parameters = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, (length, _) in made.items():
-        parameters[name] = initial_prompts.make_or_keep(
+        if kind is None:
+            raise RecyclingError(
+                f"the model has a prompt, but {checkpoint.path} holds none. Say where "
+                "it comes from: recycle_init.gin recycles one, prompts/from_file.gin "
+                "takes one as it is; or give a checkpoint that was tuned."
+            )
+        arrays[name] = initial_prompts.make_or_keep(
             kind, checkpoint, length, output_dir
         )
     for name in expected:
-        if name not in parameters:
-            array = checkpoint.read(TARGET + name)
-            parameters[name] = np.asarray(array, np.float32)
-    return {name: jnp.asarray(parameters[name]) for name in expected}
+        if name not in arrays:
+            arrays[name] = checkpoint.read(TARGET + name)
+    return {name: jnp.asarray(arrays[name], jnp.float32) for name in expected}
 
 
 def check_shapes(
@@ -151,11 +150,11 @@ def step_of(checkpoint: Checkpoint) -> int:
     return int(checkpoint.read(STEP)) if STEP in checkpoint.keys() else 0
 
 
-def nested(parameters: Mapping[str, jax.Array | np.ndarray]) -> dict[str, dict]:
+def nested(parameters: Mapping[str, jax.Array]) -> dict[str, dict]:
     """Returns the parameters as Flax wants them."""
     return traverse_util.unflatten_dict(dict(parameters), sep="/")
 
 
-def _init(module: nn.Module, key: jax.Array) -> dict[str, dict]:
+def _init(module: nn.Module, key: jax.Array) -> Mapping[str, Any]:
     tokens = jnp.ones((1, 1), jnp.int32)
     return module.init(key, tokens, tokens, tokens, enable_dropout=False)

@@ -39,7 +39,9 @@ class Saver:
         """
         self._dtype = dtype
         self._manager = ocp.CheckpointManager(
-            os.path.abspath(model_dir) if "://" not in os.fspath(model_dir) else model_dir,
+            os.path.abspath(model_dir)
+            if "://" not in os.fspath(model_dir)
+            else model_dir,
             options=ocp.CheckpointManagerOptions(
                 step_prefix="checkpoint",
                 max_to_keep=keep,
@@ -113,4 +115,7 @@ def _named_leaves(optimizer_state: Any) -> dict[str, Any]:
     `0/mu/encoder/prompt/prompt/prompt`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(optimizer_state)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+    }

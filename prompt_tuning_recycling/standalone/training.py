@@ -116,8 +116,11 @@ def train(
     else:
         step = first = 0
         loaded = parameters.new(model.module, seed)
-    resumed_at = step
     last = _last_step(step, first, total_steps, relative_steps)
+
+    def due(period: int) -> bool:
+        """Counted from the start of the run, like its length."""
+        return (step - first) % period == 0 or step == last
 
     trained = {name: loaded[name] for name in trained_names}
     frozen = {name: loaded[name] for name in names if name not in trained}
@@ -129,7 +132,9 @@ def train(
         state = saving.restore_optimizer(latest, state)
     evaluation = None
     if infer_eval_dataset is not None:
-        evaluation = Evaluation(model, infer_eval_dataset, model_dir, evaluator_cls)
+        evaluation = Evaluation(
+            model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
+        )
     batches = training_batches(train_dataset, first=step - first)
     update = _updater(optimizer)
     saver = saving.Saver(model_dir, keep, save_dtype)
@@ -139,12 +144,15 @@ def train(
     write_config(model_dir)
     if latest is None:
         _write_first_step(model_dir, first)
-        export_prompts(model_dir, first, _prompts(loaded))
+        _export(model_dir, first, loaded)
 
     metrics: dict[str, dict[str, Any]] = {}
     recent: list[dict[str, jax.Array]] = []
     key = jax.random.key(seed)
-    if evaluation and run_eval_before_training and latest is None:
+    # A run that goes on may have been stopped after a step's checkpoint and before its
+    # evaluation.
+    before = run_eval_before_training if latest is None else due(eval_period)
+    if evaluation and before:
         metrics = evaluation.run(loaded, step)
     started = time.monotonic()
     # Shown on a terminal only.
@@ -156,26 +164,22 @@ def train(
         step += 1
         recent.append(sums)
         progress.update()
-        if step % log_period == 0 or step == last:
+        if due(log_period):
             report = _report(recent, step)
             report["steps_per_second"] = len(recent) / (time.monotonic() - started)
             writer.write_scalars(step, report)
             progress.set_postfix(loss=f"{report['loss']:.4f}")
             recent, started = [], time.monotonic()
-        # Counted from the start of the run, like its length.
-        done = step - first
-        if done % save_period == 0 or step == last:
-            export_prompts(model_dir, step, _prompts(trained))
+        if due(save_period):
+            _check_finite(trained, step)
+            _export(model_dir, step, trained)
             saver.save(step, {**frozen, **trained}, state)
-        if evaluation and (done % eval_period == 0 or step == last):
+        if evaluation and due(eval_period):
             metrics = evaluation.run({**frozen, **trained}, step)
             started = time.monotonic()
     progress.close()
     saver.close()
     writer.close()
-    if evaluation and step == resumed_at:
-        # The earlier run was stopped between its last step and the evaluation.
-        metrics = evaluation.run({**frozen, **trained}, step)
     for line in metric_lines(metrics):
         print(f"step {step}: {line}")
     print(f"wrote {os.path.join(model_dir, f'checkpoint_{step}')}", flush=True)
@@ -242,8 +246,12 @@ def _write_first_step(model_dir: epath.PathLike, first: int) -> None:
     write_atomically(_first_step_path(model_dir), f"{first}\n".encode())
 
 
-def _prompts(named: parameters.Parameters) -> dict[str, np.ndarray]:
-    return {name: np.asarray(array) for name, array in named.items() if matches(name)}
+def _export(model_dir: epath.PathLike, step: int, named: parameters.Parameters) -> None:
+    prompts = {
+        name: np.asarray(array) for name, array in named.items() if matches(name)
+    }
+    if prompts:
+        export_prompts(model_dir, step, prompts)
 
 
 def _updater(
@@ -262,12 +270,23 @@ def _report(recent: Sequence[dict[str, jax.Array]], step: int) -> dict[str, floa
     total = {name: sum(float(sums[name]) for sums in recent) for name in recent[0]}
     loss = total["loss"] / len(recent)
     if not math.isfinite(loss):
-        raise RecyclingError(
-            f"the loss is no longer finite at step {step}: the training has diverged. "
-            "Lower the learning rate and start from the last checkpoint or anew."
-        )
+        raise _diverged("the loss is", step)
     return {
         "loss": loss,
         "cross_entropy_per_token": total["cross_entropy"] / total["tokens"],
         "accuracy_per_token": total["correct"] / total["tokens"],
     }
+
+
+def _check_finite(trained: parameters.Parameters, step: int) -> None:
+    """Before they take the place of the last checkpoint's."""
+    for name, array in trained.items():
+        if not jnp.isfinite(array).all():
+            raise _diverged(f"numbers of {name} are", step)
+
+
+def _diverged(what: str, step: int) -> RecyclingError:
+    return RecyclingError(
+        f"{what} no longer finite at step {step}: the training has diverged. Lower the "
+        "learning rate and start from the last checkpoint or anew."
+    )

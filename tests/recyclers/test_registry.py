@@ -2,9 +2,9 @@
 
 import dataclasses
 
+import gin
 import pytest
 
-import gin
 from prompt_tuning_recycling import RecyclingError, recyclers
 from prompt_tuning_recycling.gin_path import gin_path
 

@@ -1,0 +1,205 @@
+"""Fixtures: command lines of the standalone host, on the demo's models."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODELS = HERE.parents[1] / "examples/demo/models"
+GIN = """\
+# A tiny model of the demo's language, with a prompt.
+from __gin__ import dynamic_registration
+
+import seqio
+from prompt_tuning_recycling import network
+
+include 'models/t5_1_1_tiny{prompt}.gin'
+
+VOCABULARY_FILE = '{vocabulary}'
+seqio.SentencePieceVocabulary.extra_ids = 0
+network.T5Config.vocab_size = 640
+"""
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The tests' tasks, where a user's would be: in the folder one works in."""
+    monkeypatch.syspath_prepend(HERE / "importable")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A model file with a prompt of 5."""
+    return write_gin(tmp_path / "tiny_prompt.gin", "_prompt", "PROMPT_LENGTH = 5\n")
+
+
+@pytest.fixture
+def tiny_without(tmp_path):
+    """A model file without a prompt."""
+    return write_gin(tmp_path / "tiny.gin", "", "")
+
+
+def write_gin(path, prompt, last):
+    text = GIN.format(prompt=prompt, vocabulary=MODELS / "vocabulary.model")
+    path.write_text(text + last)
+    return path
+
+
+@pytest.fixture
+def models():
+    """The demo's models: source, target-1, target-2, wide."""
+    return MODELS
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the source model, to be changed or deleted."""
+    return pathlib.Path(shutil.copytree(MODELS / "source", tmp_path / "source"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a command line ended."""
+
+    code: int
+    out: str
+    error: str
+
+
+@pytest.fixture
+def start(capfd):
+    """Runs a program in this process, as from the shell."""
+
+    def start(program, files, *others, **macros) -> Result:
+        from prompt_tuning_recycling.standalone import eval as evaluate
+        from prompt_tuning_recycling.standalone import infer, train
+
+        main = {"train": train, "eval": evaluate, "infer": infer}[program].main
+        arguments = flags(files, *others, **macros)
+        capfd.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as stop:  # argparse, on a flag that it cannot parse.
+            code = int(stop.code or 0)
+        written = capfd.readouterr()
+        return Result(code, written.out, written.err)
+
+    return start
+
+
+def flags(files, *others, **macros):
+    return [
+        *(f"--gin_file={file}" for file in files),
+        *others,
+        *(f"--gin.{name}={value!r}" for name, value in macros.items()),
+    ]
+
+
+LENGTHS = {"inputs": 6, "targets": 2}
+TASK = {
+    "MIXTURE_OR_TASK_MODULE": "tiny_tasks",
+    "TASK_FEATURE_LENGTHS": LENGTHS,
+}
+
+
+@pytest.fixture
+def tune(start, tiny, models):
+    """Tunes a prompt; it must work unless a failure is expected."""
+
+    def tune(model_dir, *files, fails=False, model=tiny, **macros) -> Result:
+        result = start(
+            "train",
+            [model, "runs/standalone/prompt_finetune.gin", *files],
+            **{
+                **TASK,
+                "MIXTURE_OR_TASK_NAME": "tiny_train",
+                "EVAL_MIXTURE_OR_TASK_NAME": "tiny_ranked",
+                "INITIAL_CHECKPOINT_PATH": str(models / "source"),
+                "MODEL_DIR": str(model_dir),
+                "TRAIN_STEPS_RELATIVE": 6,
+                "BATCH_SIZE": 16,
+                "CHECKPOINT_PERIOD": 2,
+                "EVAL_PERIOD": 3,
+                "LOG_PERIOD": 1,
+                **macros,
+            },
+        )
+        assert (result.code != 0) == fails, result.error
+        return result
+
+    return tune
+
+
+@pytest.fixture
+def evaluate(start, models):
+    """Evaluates; it must work unless a failure is expected."""
+
+    def evaluate(model, *files, fails=False, **macros) -> Result:
+        result = start(
+            "eval",
+            [model, "runs/standalone/eval.gin", *files],
+            **{
+                **TASK,
+                "MIXTURE_OR_TASK_NAME": "tiny_ranked",
+                "INITIAL_CHECKPOINT_PATH": str(models / "target-1"),
+                **macros,
+            },
+        )
+        assert (result.code != 0) == fails, result.error
+        return result
+
+    return evaluate
+
+
+@pytest.fixture
+def recycling(models):
+    """Macros of recycle_init.gin."""
+    return {
+        "WORD_LIST": str(models / "words.json"),
+        "NUM_WORDS": 300,
+        "WORD_OFFSET": 20,
+    }
+
+
+@pytest.fixture
+def metrics():
+    """Reads what a run has measured: [(step, {name: value})]."""
+
+    def metrics(folder, task="tiny_ranked"):
+        path = pathlib.Path(folder) / f"inference_eval/{task}-metrics.jsonl"
+        lines = map(json.loads, path.read_text().splitlines())
+        return [(line.pop("step"), line) for line in lines]
+
+    return metrics
+
+
+@pytest.fixture
+def exported():
+    """Reads a run's prompt of a step: float32 [length, width]."""
+
+    def exported(model_dir, step):
+        folder = pathlib.Path(model_dir) / f"numpy_checkpoints/checkpoint_{step}"
+        with (folder / "encoder.prompt.prompt.prompt").open("rb") as file:
+            return np.load(file)
+
+    return exported
+
+
+@pytest.fixture
+def steps():
+    """The steps of a run whose checkpoints are there."""
+
+    def steps(model_dir):
+        folders = pathlib.Path(model_dir).glob("checkpoint_*")
+        return sorted(
+            int(folder.name.removeprefix("checkpoint_")) for folder in folders
+        )
+
+    return steps

@@ -1,0 +1,83 @@
+"""Tasks for tests: two-word reviews in the language of examples/demo/models.
+
+| task | inputs | targets |
+|---|---|---|
+| `tiny_train` | a review | good or bad; no metrics |
+| `tiny_ranked` | a review | likewise, by rank classification |
+| `tiny_generated` | a review | likewise, by exact match of what is decoded |
+| `tiny_both` | | the mixture of the latter two |
+
+A module of its own, as a user's is: MIXTURE_OR_TASK_MODULE = 'tiny_tasks'.
+"""
+
+import functools
+import itertools
+import pathlib
+
+import seqio
+import tensorflow as tf
+
+from prompt_tuning_recycling.tasks import rank_classification
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+VOCABULARY_FILE = CHECKOUT / "examples/demo/models/vocabulary.model"
+LABELS = ("good", "bad")
+ADJECTIVES = (
+    ("lovely", "great", "superb", "splendid", "wonderful", "charming", "brilliant"),
+    ("awful", "terrible", "horrible", "dreadful", "nasty", "poor", "boring"),
+)
+NOUNS = ("soup", "bread", "cheese", "pasta", "salad", "cake", "pizza", "stew", "rice")
+
+
+def reviews(split):
+    """Texts and labels; a noun is in one split only."""
+    nouns = NOUNS[:6] if split == "train" else NOUNS[6:]
+    pairs = [
+        (f"{noun} {adjective}", label)
+        for label, adjectives in zip(LABELS, ADJECTIVES, strict=True)
+        for noun, adjective in itertools.product(nouns, adjectives)
+    ]
+    inputs, targets = zip(*pairs, strict=True)
+    return list(inputs), list(targets)
+
+
+def dataset(split, shuffle_files, seed=None):
+    inputs, targets = reviews(split)
+    return tf.data.Dataset.from_tensor_slices({"inputs": inputs, "targets": targets})
+
+
+def with_choices(examples):
+    return examples.map(
+        lambda example: {
+            "inputs": example["inputs"],
+            "choices": tf.constant(LABELS),
+            "correct": tf.constant(LABELS) == example["targets"],
+        }
+    )
+
+
+def exact_match(targets, predictions):
+    return {
+        "accuracy": 100.0 * sum(map(str.__eq__, targets, predictions)) / len(targets)
+    }
+
+
+VOCABULARY = seqio.SentencePieceVocabulary(str(VOCABULARY_FILE), extra_ids=0)
+TOKENIZE = [seqio.preprocessors.tokenize, seqio.preprocessors.append_eos]
+add = functools.partial(
+    seqio.TaskRegistry.add,
+    source=seqio.FunctionDataSource(dataset, splits=("train", "validation", "test")),
+    output_features={
+        "inputs": seqio.Feature(VOCABULARY),
+        "targets": seqio.Feature(VOCABULARY),
+    },
+)
+add("tiny_train", preprocessors=TOKENIZE)
+add("tiny_generated", preprocessors=TOKENIZE, metric_fns=[exact_match])
+add(
+    "tiny_ranked",
+    preprocessors=[with_choices, rank_classification.one_per_choice, *TOKENIZE],
+    postprocess_fn=rank_classification.keep_ranking,
+    metric_fns=[rank_classification.accuracy],
+)
+seqio.MixtureRegistry.add("tiny_both", ["tiny_generated", "tiny_ranked"], 1.0)

@@ -1,0 +1,127 @@
+"""A run's checkpoints: T5X's layout, which are kept, and what is never read."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from prompt_tuning_recycling import RecyclingError, load_prompt, open_checkpoint
+from prompt_tuning_recycling.standalone import optimizers, saving
+
+PROMPT = "encoder/prompt/prompt/prompt"
+KERNEL = "decoder/logits_dense/kernel"
+
+
+@pytest.fixture
+def named(rng):
+    return {
+        PROMPT: jnp.asarray(rng.normal(size=(5, 12)), jnp.float32),
+        KERNEL: jnp.asarray(rng.normal(size=(12, 40)), jnp.float32),
+    }
+
+
+@pytest.fixture
+def state(named, rng):
+    optimizer = optimizers.adafactor()
+    trained = {PROMPT: named[PROMPT]}
+    state = optimizers.start(optimizer, trained, 1600)
+    gradients = {PROMPT: jnp.asarray(rng.normal(size=(5, 12)), jnp.float32)}
+    return optimizer.update(gradients, state, trained)[1]
+
+
+@pytest.fixture
+def fresh(named):
+    return optimizers.start(optimizers.adafactor(), {PROMPT: named[PROMPT]}, 0)
+
+
+def save(model_dir, named, state, *steps, keep=None, dtype="float32"):
+    saver = saving.Saver(model_dir, keep, dtype)
+    for step in steps:
+        saver.save(step, named, state)
+    saver.close()
+
+
+def test_a_step_has_the_layout_of_t5x(tmp_path, named, state):
+    save(tmp_path, named, state, 1610)
+    step = tmp_path / "checkpoint_1610"
+    assert (step / "state/manifest.ocdbt").is_file()
+    checkpoint = open_checkpoint(step)
+    names = set(checkpoint.keys())
+    assert {f"target/{PROMPT}", f"target/{KERNEL}", "state/step"} <= names
+    assert f"state/param_states/0/v/{PROMPT}" in names
+    # The prompt has an optimiser's state, and nothing else.
+    assert not [name for name in names if "param_states" in name and KERNEL in name]
+    assert checkpoint.read("state/step") == 1610
+    np.testing.assert_array_equal(load_prompt(step), named[PROMPT])
+    np.testing.assert_array_equal(checkpoint.read(f"target/{KERNEL}"), named[KERNEL])
+
+
+def test_the_optimisers_state_comes_back_to_the_bit(tmp_path, named, state, fresh):
+    save(tmp_path, named, state, 1610)
+    restored = saving.restore_optimizer(saving.latest(tmp_path), fresh)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
+def test_only_parameters_are_saved_narrower(tmp_path, named, state, fresh):
+    save(tmp_path, named, state, 1610, dtype="bfloat16")
+    checkpoint = saving.latest(tmp_path)
+    assert checkpoint.read(f"target/{PROMPT}").dtype.name == "bfloat16"
+    restored = saving.restore_optimizer(checkpoint, fresh)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [3]), (2, [2, 3]), (None, [1, 2, 3])])
+def test_the_newest_are_kept(tmp_path, named, state, keep, left):
+    save(tmp_path, named, state, 1, 2, 3, keep=keep)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"checkpoint_{step}" for step in left
+    ]
+
+
+def test_a_step_that_exists_stays_as_it_is(tmp_path, named, state):
+    save(tmp_path, named, state, 1)
+    before = (tmp_path / "checkpoint_1/_CHECKPOINT_METADATA").read_bytes()
+    save(tmp_path, {**named, PROMPT: 2 * named[PROMPT]}, state, 1)
+    assert (tmp_path / "checkpoint_1/_CHECKPOINT_METADATA").read_bytes() == before
+    np.testing.assert_array_equal(load_prompt(tmp_path), named[PROMPT])
+
+
+def test_before_the_first_step_there_is_none(tmp_path):
+    assert saving.latest(tmp_path) is None
+    assert saving.latest(tmp_path / "nowhere") is None
+
+
+def test_a_step_that_is_being_written_is_never_read(tmp_path, named, state):
+    save(tmp_path, named, state, 1)
+    half = tmp_path / "checkpoint_2.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "state").mkdir()
+    assert saving.latest(tmp_path).path.name == "checkpoint_1"
+    # And is cleaned away by the run that goes on.
+    save(tmp_path, named, state, 3)
+    assert not half.exists()
+    assert saving.latest(tmp_path).path.name == "checkpoint_3"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        optax.adam(0.1),
+        optax.chain(optax.clip(1.0), optimizers.adafactor()),
+    ],
+    ids=["another optimiser", "with clipping"],
+)
+def test_the_state_of_another_optimiser_is_reported(tmp_path, named, state, other):
+    save(tmp_path, named, state, 1)
+    fresh = other.init({PROMPT: named[PROMPT]})
+    with pytest.raises(RecyclingError, match="written by a run with another optimiser"):
+        saving.restore_optimizer(saving.latest(tmp_path), fresh)
+
+
+def test_the_state_for_a_prompt_of_another_shape_is_reported(tmp_path, named, state):
+    save(tmp_path, named, state, 1)
+    fresh = optimizers.adafactor().init({PROMPT: jnp.zeros((6, 12))})
+    with pytest.raises(RecyclingError, match="first difference: a shape"):
+        saving.restore_optimizer(saving.latest(tmp_path), fresh)
