@@ -106,15 +106,14 @@ def start(programs, shared_data, t5x_written, tmp_path_factory):
         files=("target_prompt.gin", "recycle_init.gin"),
         environment=None,
         through=(),
+        host="t5x",
         run_file=None,
+        last=None,
         **macros,
     ) -> Run:
         folder = folder or tmp_path_factory.mktemp(program) / "run"
-        run_file = run_file or {
-            "train": "runs/t5x/prompt_finetune.gin",
-            "eval": "runs/t5x/prompt_eval.gin",
-            "infer": "runs/t5x/prompt_infer.gin",
-        }[program]
+        if run_file is None:
+            run_file = RUN_FILES[host][program]
         output = {
             "train": "MODEL_DIR",
             "eval": "EVAL_OUTPUT_DIR",
@@ -132,11 +131,12 @@ def start(programs, shared_data, t5x_written, tmp_path_factory):
         if "recycle_init.gin" in files:
             source = str(t5x_written / "prompt_orbax/checkpoint_50")
             macros = {"RECYCLE_FROM": source, **macros}
-        module = through[0] if through else f"t5x.{program}"
+        packages = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
+        module = through[0] if through else f"{packages[host]}.{program}"
         given = [
             *through[1:],
-            search,
-            *(f"--gin_file={file}" for file in (*files, run_file)),
+            *([search] if host == "t5x" else []),
+            *(f"--gin_file={file}" for file in (*files, run_file, last) if file),
             *arguments,
             *(
                 f"--gin.{name}={value!r}"
@@ -155,6 +155,18 @@ def start(programs, shared_data, t5x_written, tmp_path_factory):
     return start
 
 
+RUN_FILES = {
+    "t5x": {
+        "train": "runs/t5x/prompt_finetune.gin",
+        "eval": "runs/t5x/prompt_eval.gin",
+        "infer": "runs/t5x/prompt_infer.gin",
+    },
+    "standalone": {
+        "train": "runs/standalone/prompt_finetune.gin",
+        "eval": "runs/standalone/eval.gin",
+        "infer": "runs/standalone/infer.gin",
+    },
+}
 TRAINING = {
     "CHECKPOINT_PERIOD": 1,
     "EVAL_PERIOD": 2,

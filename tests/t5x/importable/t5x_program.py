@@ -17,6 +17,10 @@ def run(program, arguments, log, environment):
     sys.argv = [program, *arguments]
     code = 1
     try:
+        if "WITNESS" in environment:
+            import witness
+
+            witness.observe_restoring()
         runpy.run_module(program, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as stop:

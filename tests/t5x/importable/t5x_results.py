@@ -30,3 +30,12 @@ def metrics(folder) -> dict[str, float]:
     line = json.loads(path.read_text().splitlines()[-1])
     line.pop("step")
     return line
+
+
+def witnessed(folder) -> dict[str, dict[str, np.ndarray]]:
+    """What witness.py has noted: what -> process, device and dtype -> prompt."""
+    found = {}
+    for path in sorted(folder.glob("*.npy")):
+        what, where = path.name.removesuffix(".npy").split("-", 1)
+        found.setdefault(what, {})[where] = np.load(path)
+    return found
