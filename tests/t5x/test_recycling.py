@@ -2,10 +2,11 @@
 
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from t5x_results import exported_prompt, kept_prompt, metrics, stored_prompt
+from t5x_results import exported_prompt, kept_prompt, metrics, stored_prompt, witnessed
 
 FIRST = 40
 PAIRS = {
@@ -40,21 +41,59 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("network", ["ours", "flaxformer"])
 @pytest.mark.parametrize("program, source, target, recycler, way", CASES)
-def test_our_network(
-    start, t5x_written, recycle, program, source, target, recycler, way
+def test_from_a_recycled_prompt(
+    start, t5x_written, recycle, network, program, source, target, recycler, way
 ):
+    """With our network, and with prompt-tuning's model file."""
     files, flags = chosen(recycler, way)
+    model = "target_prompt.gin" if network == "ours" else "flaxformer_target_prompt.gin"
     run = start(
         program,
         *flags,
-        files=["target_prompt.gin", "recycle_init.gin", *files],
+        files=[model, "recycle_init.gin", *files],
         RECYCLE_FROM=str(t5x_written / source),
         INITIAL_CHECKPOINT_PATH=str(t5x_written / target / "checkpoint_40"),
     ).must_work()
     expected = recycle(source, target, recycler)
     np.testing.assert_array_equal(kept_prompt(run.folder), expected)
     check(program, run.folder, expected)
+
+
+@pytest.mark.parametrize("program", ["eval", "infer"])
+def test_as_an_initializer_of_prompt_tunings_prompt(
+    start, t5x_written, recycle, tmp_path, program
+):
+    """With prompt-tuning's own run file, which reads the checkpoint but its prompt, and
+    fills that in from scratch. (For train, see test_resuming.py.)"""
+    run = start(
+        program,
+        files=[
+            "flaxformer_target_prompt.gin",
+            f"prompt_tuning/configs/runs/prompt_{program}.gin",
+            "recycle_init.gin",
+            "recycle_as_initializer.gin",
+            "counted.gin",
+        ],
+        run_file="",
+        environment={"WITNESS": str(tmp_path / "w"), "FITS": str(tmp_path / "fits")},
+        RECYCLER="counted",
+        PROMPT_FILE="unused",
+        CHECKPOINT_PATH=str(t5x_written / "target_orbax/checkpoint_40"),
+        BATCH_SIZE=...,
+    ).must_work()
+    (prompt,) = witnessed(tmp_path / "w")["restored"].values()
+    np.testing.assert_array_equal(prompt, restored(recycle(), program))
+    assert (tmp_path / "fits").read_text().count("\n") == 1
+    check(program, run.folder, recycle())
+
+
+def restored(prompt, program):
+    """T5X's own infer.gin, on which prompt-tuning's builds, reads in bfloat16."""
+    if program == "infer":
+        return prompt.astype(ml_dtypes.bfloat16).astype(np.float32)
+    return prompt
 
 
 def check(program, folder, expected):

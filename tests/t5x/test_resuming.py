@@ -23,6 +23,11 @@ INITIALIZER = {
     ],
     "run_file": "runs/t5x/train_prompt_only.gin",
     "USE_CACHED_TASKS": False,
+    # Prompt-tuning's run file has no macros for these.
+    "flags": [
+        "--gin.utils.SaveCheckpointConfig.period=1",
+        "--gin.utils.SaveCheckpointConfig.keep=None",
+    ],
 }
 
 
@@ -33,15 +38,15 @@ def test_killed_after_a_save_it_goes_on_without_the_source(
     source = tmp_path / "source"
     shutil.copytree(t5x_written / "prompt_orbax/checkpoint_50", source / "checkpoint_50")
     fits = tmp_path / "fits"
+    flags = [*way.get("flags", ()), "--gin.RECYCLER=@recyclers.CountedLinear()"]
     common = {
-        **way,
+        **{name: value for name, value in way.items() if name != "flags"},
         "RECYCLE_FROM": str(source),
         "folder": tmp_path / "run",
         "environment": {"FITS": str(fits)},
         "EVAL_PERIOD": 100,
     }
-    counted = "--gin.RECYCLER=@recyclers.CountedLinear()"
-    killed = start("train", counted, **common, TRAIN_STEPS=FIRST + 1000)
+    killed = start("train", *flags, **common, TRAIN_STEPS=FIRST + 1000)
     wait_for(killed, killed.folder / f"checkpoint_{FIRST + 2}")
     killed.process.kill()
     killed.process.join()
@@ -53,7 +58,7 @@ def test_killed_after_a_save_it_goes_on_without_the_source(
     last = newest(killed.folder)
     before = stored_prompt(killed.folder, last)
     end = last + 3
-    resumed = start("train", counted, **common, TRAIN_STEPS=end).must_work()
+    resumed = start("train", *flags, **common, TRAIN_STEPS=end).must_work()
     assert fits.read_text().count("\n") == 1
     assert not (resumed.folder / "recycled_prompt").exists()
     np.testing.assert_array_equal(stored_prompt(resumed.folder, last), before)
