@@ -59,9 +59,7 @@ class Checkpointer(checkpoints.Checkpointer):
         if not any(exported):
             export = ExportPrompts(self.checkpoints_dir, self._save_paths)
             state_transformation_fns = (*state_transformation_fns, export)
-        super().save(
-            train_state, state_transformation_fns, concurrent_gb=concurrent_gb
-        )
+        super().save(train_state, state_transformation_fns, concurrent_gb=concurrent_gb)
 
 
 def _replace() -> None:

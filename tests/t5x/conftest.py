@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "importable"))
 
 import t5x_program  # noqa: E402
+
 TASK = {
     "MIXTURE_OR_TASK_MODULE": "t5x_test_tasks",
     "MIXTURE_OR_TASK_NAME": "even_or_odd",

@@ -5,7 +5,6 @@ import itertools
 import ml_dtypes
 import numpy as np
 import pytest
-
 from t5x_results import exported_prompt, kept_prompt, metrics, stored_prompt, witnessed
 
 FIRST = 40
@@ -36,7 +35,7 @@ WAYS = itertools.cycle(itertools.product(FILES, ("file", "name", "reference")))
 CASES = [
     pytest.param(program, *PAIRS[pair], *way, id=f"{program}-{pair}-{'-'.join(way)}")
     for (program, pair), way in zip(
-        itertools.product(("train", "eval", "infer"), PAIRS), WAYS
+        itertools.product(("train", "eval", "infer"), PAIRS), WAYS, strict=False
     )
 ]
 

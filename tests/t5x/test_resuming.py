@@ -36,7 +36,8 @@ def test_killed_after_a_save_it_goes_on_without_the_source(
     start, recycle, t5x_written, tmp_path, way
 ):
     source = tmp_path / "source"
-    shutil.copytree(t5x_written / "prompt_orbax/checkpoint_50", source / "checkpoint_50")
+    kept = t5x_written / "prompt_orbax/checkpoint_50"
+    shutil.copytree(kept, source / "checkpoint_50")
     fits = tmp_path / "fits"
     flags = [*way.get("flags", ()), "--gin.RECYCLER=@recyclers.CountedLinear()"]
     common = {

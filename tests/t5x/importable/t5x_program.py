@@ -1,5 +1,5 @@
-"""T5X's own programs, as `python -m t5x.train` and so on, for processes that were forked
-from one which has imported what is slow to import.
+"""T5X's own programs, as `python -m t5x.train` and so on, for processes forked from one
+that has imported what is slow to import.
 """
 
 import os

@@ -1,7 +1,6 @@
 """What a run of T5X has left in its folder."""
 
 import json
-import pathlib
 
 import numpy as np
 
