@@ -136,7 +136,7 @@ def start(programs, shared_data, t5x_written, tmp_path_factory):
         module = through[0] if through else f"{packages[host]}.{program}"
         given = [
             *through[1:],
-            *([search] if host == "t5x" else []),
+            search,
             *(f"--gin_file={file}" for file in (*files, run_file, last) if file),
             *arguments,
             *(

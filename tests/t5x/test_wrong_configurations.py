@@ -20,6 +20,7 @@ def refused(start):
         assert code not in (0, None), run.output[-3000:]
         found = re.findall(r"RecyclingError: (.*)", run.output)
         assert found, run.output[-3000:]
+        print(found[-1])  # Shown by pytest -rP.
         return found[-1]
 
     return refused
