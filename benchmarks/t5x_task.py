@@ -1,5 +1,6 @@
-"""A task of one example, which benchmarks/t5x_startup.py has T5X score. Imported by T5X,
-for which VOCABULARY names a SentencePiece file."""
+"""A task of one example, which benchmarks/t5x_startup.py has T5X score. T5X imports it;
+VOCABULARY names a SentencePiece file.
+"""
 
 import os
 

@@ -22,6 +22,8 @@ sys.path.insert(0, str(HERE / "importable"))
 
 import t5x_program  # noqa: E402
 
+from prompt_tuning_recycling import gin_path, run_recycle  # noqa: E402
+
 TASK = {
     "MIXTURE_OR_TASK_MODULE": "t5x_test_tasks",
     "MIXTURE_OR_TASK_NAME": "even_or_odd",
@@ -30,10 +32,38 @@ TASK = {
 }
 FIRST = 40  # The target checkpoint's step.
 
+PACKAGES = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
+OUTPUTS = {
+    "train": "MODEL_DIR",
+    "eval": "EVAL_OUTPUT_DIR",
+    "infer": "INFER_OUTPUT_DIR",
+}
+RUN_FILES = {
+    "t5x": {
+        "train": "runs/t5x/prompt_finetune.gin",
+        "eval": "runs/t5x/prompt_eval.gin",
+        "infer": "runs/t5x/prompt_infer.gin",
+    },
+    "standalone": {
+        "train": "runs/standalone/prompt_finetune.gin",
+        "eval": "runs/standalone/eval.gin",
+        "infer": "runs/standalone/infer.gin",
+    },
+}
+TRAINING = {
+    "CHECKPOINT_PERIOD": 1,
+    "EVAL_PERIOD": 2,
+    "EVAL_STEPS": 1,
+    "KEEP_CHECKPOINTS": None,
+}
+
 
 def pytest_collection_modifyitems(items):
-    if importlib.util.find_spec("t5x"):
-        return
+    try:
+        if importlib.util.find_spec("t5x.train"):
+            return
+    except ImportError:
+        pass
     reason = "T5X cannot be imported here; docs/t5x.md says how to install it"
     for item in items:
         if HERE in item.path.parents:
@@ -94,61 +124,60 @@ def programs(shared_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def start(programs, shared_data, t5x_written, tmp_path_factory):
-    """Starts a program of T5X's on the target, with a prompt recycled for it."""
-    from prompt_tuning_recycling import gin_path
-
+def command(shared_data, t5x_written, tmp_path_factory):
+    """What follows `python -m`, to run a program of T5X's on the target with a prompt
+    recycled for it; and the output folder."""
     search = f"--gin_search_paths={gin_path.gin_path()},{HERE / 'gin'}"
 
-    def start(
+    def command(
         program,
-        *arguments,
+        *flags,
         folder=None,
         files=("target_prompt.gin", "recycle_init.gin"),
-        environment=None,
+        last=None,
         through=(),
         host="t5x",
         run_file=None,
-        last=None,
         **macros,
-    ) -> Run:
+    ) -> tuple[list[str], pathlib.Path]:
         folder = folder or tmp_path_factory.mktemp(program) / "run"
-        if run_file is None:
-            run_file = RUN_FILES[host][program]
-        output = {
-            "train": "MODEL_DIR",
-            "eval": "EVAL_OUTPUT_DIR",
-            "infer": "INFER_OUTPUT_DIR",
-        }
-        target = str(t5x_written / "target_orbax/checkpoint_40")
-        macros = {
+        run_file = RUN_FILES[host][program] if run_file is None else run_file
+        given = {
             **TASK,
-            output[program]: str(folder),
-            "INITIAL_CHECKPOINT_PATH": target,
+            OUTPUTS[program]: str(folder),
+            "INITIAL_CHECKPOINT_PATH": str(t5x_written / "target_orbax/checkpoint_40"),
             "VOCABULARY_FILE": str(shared_data / "t5_vocab.model"),
-            **({"TRAIN_STEPS": FIRST + 2, **TRAINING} if program == "train" else {}),
-            **macros,
         }
+        if program == "train":
+            given |= {"TRAIN_STEPS": FIRST + 2, **TRAINING}
         if "recycle_init.gin" in files:
-            source = str(t5x_written / "prompt_orbax/checkpoint_50")
-            macros = {"RECYCLE_FROM": source, **macros}
-        packages = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
-        module = through[0] if through else f"{packages[host]}.{program}"
-        given = [
-            *through[1:],
+            given["RECYCLE_FROM"] = str(t5x_written / "prompt_orbax/checkpoint_50")
+        given |= macros
+        return [
+            *(through or [f"{PACKAGES[host]}.{program}"]),
             search,
             *(f"--gin_file={file}" for file in (*files, run_file, last) if file),
-            *arguments,
+            *flags,
             *(
                 f"--gin.{name}={value!r}"
-                for name, value in macros.items()
-                if value is not ...
+                for name, value in given.items()
+                if value is not ...  # Takes back what is given by default.
             ),
-        ]
+        ], folder
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def start(programs, shared_data, command):
+    """Starts what `command` says."""
+
+    def start(program, *flags, environment=None, **rest) -> Run:
+        (module, *arguments), folder = command(program, *flags, **rest)
         environment = {"PROMPT_RECYCLING_DATA": str(shared_data), **(environment or {})}
         log = folder.parent / f"log-{time.monotonic_ns()}"
         process = programs.Process(
-            target=t5x_program.run, args=(module, given, str(log), environment)
+            target=t5x_program.run, args=(module, arguments, str(log), environment)
         )
         process.start()
         return Run(process, log, folder)
@@ -156,31 +185,9 @@ def start(programs, shared_data, t5x_written, tmp_path_factory):
     return start
 
 
-RUN_FILES = {
-    "t5x": {
-        "train": "runs/t5x/prompt_finetune.gin",
-        "eval": "runs/t5x/prompt_eval.gin",
-        "infer": "runs/t5x/prompt_infer.gin",
-    },
-    "standalone": {
-        "train": "runs/standalone/prompt_finetune.gin",
-        "eval": "runs/standalone/eval.gin",
-        "infer": "runs/standalone/infer.gin",
-    },
-}
-TRAINING = {
-    "CHECKPOINT_PERIOD": 1,
-    "EVAL_PERIOD": 2,
-    "EVAL_STEPS": 1,
-    "KEEP_CHECKPOINTS": None,
-}
-
-
 @pytest.fixture(scope="session")
 def recycle(t5x_written, tmp_path_factory):
     """What `run_recycle` writes: float32 [length, width]."""
-    from prompt_tuning_recycling import run_recycle
-
     made = {}
 
     def recycle(source="prompt_orbax", target="target_orbax", recycler="v2v-lin"):

@@ -1,8 +1,15 @@
 """T5X and the standalone host: the same prompts, metrics and checkpoints."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from t5x_results import kept_prompt, metrics, stored_prompt
+
+IMPORTABLE = pathlib.Path(__file__).resolve().parent / "importable"
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +40,21 @@ def measured(start):
         return run.folder, metrics(run.folder)
 
     return measured
+
+
+def test_the_command_as_it_is_typed(command, measured):
+    """`python -m t5x.eval`, not forked from a process that has imported T5X."""
+    arguments, folder = command("eval")
+    paths = os.pathsep.join([str(IMPORTABLE), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths.strip(os.pathsep)}
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert metrics(folder) == pytest.approx(measured("t5x")[1], rel=1e-6)
 
 
 def test_commands_that_differ_in_program_and_run_file_alone(measured, recycle):
