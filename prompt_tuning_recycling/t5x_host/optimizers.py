@@ -85,7 +85,7 @@ class TrainOnly(optimizers.OptimizerDef):
         derived = self._inner.derive_logical_axes(
             inner, self._trained(param_logical_axes)
         )
-        axes = serialization.to_state_dict(core.unfreeze(param_logical_axes))
+        axes = serialization.to_state_dict(core.unfreeze(dict(param_logical_axes)))
         target = serialization.from_state_dict(optimizer.target, axes)
         return optimizer.replace(target=target, state=derived.state)
 
@@ -115,7 +115,7 @@ def logical_factor_rules() -> Mapping[str, adafactor.FactorDim]:
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.flatten_dict(core.unfreeze(tree), sep="/")
+    return traverse_util.flatten_dict(core.unfreeze(dict(tree)), sep="/")
 
 
 def _like(tree: Tree, flat: Mapping[str, Any]) -> Any:

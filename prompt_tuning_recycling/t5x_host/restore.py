@@ -7,7 +7,7 @@ runs once, outside of any trace, and only where a run begins.
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,8 +22,6 @@ from prompt_tuning_recycling.checkpoints import EMBEDDING, Checkpoint, open_chec
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
-
-logger = logging.getLogger(__name__)
 
 _TARGET = "target/"
 _OPTIMIZER = "state/param_states/"
@@ -80,12 +78,8 @@ class InitialPrompt:
         kind = initial_prompts.initial_prompt()
         self._check(kind, stored, prompts, made)
         for name in made:
-            shape = tuple(expected[name].shape)
-            stored[name] = from_process_zero(
-                lambda name=name, shape=shape: self._make(
-                    kind or self.default, name, shape, expected
-                )
-            )
+            make = functools.partial(self._make, kind or self.default, name, expected)
+            stored[name] = from_process_zero(make)
         for name, leaf in expected.items():
             if name.startswith(_OPTIMIZER) and name not in stored:
                 stored[name] = np.zeros(leaf.shape, leaf.dtype)
@@ -129,11 +123,12 @@ class InitialPrompt:
 
     def _make(
         self,
-        kind: initial_prompts.InitialPrompt,
+        kind: initial_prompts.InitialPrompt | None,
         name: str,
-        shape: tuple[int, ...],
         expected: Mapping[str, Any],
     ) -> np.ndarray:
+        assert kind is not None  # noqa: S101 - _check has seen to it.
+        shape = tuple(expected[name].shape)
         checkpoint = open_checkpoint(self.checkpoint_path)
         if name in checkpoint.keys():
             # An assignment_map has hidden it from the transformation.

@@ -1,0 +1,102 @@
+"""Resumed runs: nothing is recycled again, and the source may be gone."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+from t5x_results import exported_prompt, stored_prompt
+
+from prompt_tuning_recycling import open_checkpoint
+
+FIRST = 40
+OURS = {"files": ["target_prompt.gin", "recycle_init.gin", "counted.gin"]}
+# Prompt-tuning's model and run file, its own way of putting a prompt in, and an
+# optimiser that resumes.
+INITIALIZER = {
+    "files": [
+        "flaxformer_target_prompt.gin",
+        "recycle_init.gin",
+        "recycle_as_initializer.gin",
+        "counted.gin",
+        "prompt_tuning/configs/runs/prompt_finetune.gin",
+    ],
+    "run_file": "runs/t5x/train_prompt_only.gin",
+    "USE_CACHED_TASKS": False,
+    # Prompt-tuning's run file has no macros for these.
+    "flags": [
+        "--gin.utils.SaveCheckpointConfig.period=1",
+        "--gin.utils.SaveCheckpointConfig.keep=None",
+    ],
+}
+
+
+@pytest.mark.parametrize("way", [OURS, INITIALIZER], ids=["restore", "initializer"])
+def test_killed_after_a_save_it_goes_on_without_the_source(
+    start, recycle, t5x_written, tmp_path, way
+):
+    source = tmp_path / "source"
+    kept = t5x_written / "prompt_orbax/checkpoint_50"
+    shutil.copytree(kept, source / "checkpoint_50")
+    fits = tmp_path / "fits"
+    flags = [*way.get("flags", ()), "--gin.RECYCLER=@recyclers.CountedLinear()"]
+    common = {
+        **{name: value for name, value in way.items() if name != "flags"},
+        "RECYCLE_FROM": str(source),
+        "folder": tmp_path / "run",
+        "environment": {"FITS": str(fits)},
+        "EVAL_PERIOD": 100,
+    }
+    killed = start("train", *flags, **common, TRAIN_STEPS=FIRST + 1000)
+    wait_for(killed, killed.folder / f"checkpoint_{FIRST + 2}")
+    killed.process.kill()
+    killed.process.join()
+    assert fits.read_text().count("\n") == 1
+    np.testing.assert_array_equal(stored_prompt(killed.folder, FIRST), recycle())
+
+    shutil.rmtree(source)
+    shutil.rmtree(killed.folder / "recycled_prompt", ignore_errors=True)
+    last = newest(killed.folder)
+    before = stored_prompt(killed.folder, last)
+    end = last + 3
+    resumed = start("train", *flags, **common, TRAIN_STEPS=end).must_work()
+    assert fits.read_text().count("\n") == 1
+    assert not (resumed.folder / "recycled_prompt").exists()
+    np.testing.assert_array_equal(stored_prompt(resumed.folder, last), before)
+    checkpoint = open_checkpoint(resumed.folder / f"checkpoint_{end}")
+    assert int(checkpoint.read("state/step")) == end
+    # The optimiser has states of the prompt alone, and they go on.
+    states = [name for name in checkpoint.keys() if "param_states" in name]
+    assert states
+    assert all("/encoder/prompt/prompt/prompt/" in name for name in states)
+    assert any(np.abs(checkpoint.read(name)).max() > 0 for name in states)
+    after = stored_prompt(resumed.folder, end)
+    assert np.abs(after - before).max() > 0
+    np.testing.assert_array_equal(exported_prompt(resumed.folder, end), after)
+
+
+def test_legacy_checkpoints_are_exported_and_resumed(start, recycle):
+    first = start("train", last="legacy.gin", PROMPT_REGEX=[".*/prompt/.*"])
+    folder = first.must_work().folder
+    start("train", last="legacy.gin", folder=folder, TRAIN_STEPS=44).must_work()
+    for step in range(FIRST, 45):
+        assert (folder / f"checkpoint_{step}/checkpoint").is_file()
+        prompt = stored_prompt(folder, step)
+        np.testing.assert_array_equal(exported_prompt(folder, step), prompt)
+    np.testing.assert_array_equal(stored_prompt(folder, FIRST), recycle())
+
+
+def wait_for(run, folder):
+    started = time.monotonic()
+    while not folder.exists():
+        assert run.process.is_alive(), run.output[-6000:]
+        assert time.monotonic() - started < 300, run.output[-6000:]
+        time.sleep(0.05)
+
+
+def newest(folder):
+    return max(
+        int(path.name.removeprefix("checkpoint_"))
+        for path in folder.glob("checkpoint_*")
+        if "." not in path.name
+    )

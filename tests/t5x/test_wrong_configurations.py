@@ -1,0 +1,124 @@
+"""What people will write that cannot work: each stops before the model is built, with
+one message that says what to do."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+LIST = "((r'^.*prompt.*$', None),)"
+
+
+@pytest.fixture
+def refused(start):
+    """The message with which a run stops."""
+
+    def refused(*flags, **macros):
+        run = start("infer", *flags, **macros)
+        code = run.wait()
+        assert code not in (0, None), run.output[-3000:]
+        found = re.findall(r"RecyclingError: (.*)", run.output)
+        assert found, run.output[-3000:]
+        print(found[-1])  # Shown by pytest -rP.
+        return found[-1]
+
+    return refused
+
+
+def test_no_recycle_from(refused):
+    message = refused(RECYCLE_FROM=None)
+    assert "RECYCLE_FROM is not set" in message
+
+
+def test_a_source_that_is_not_there(refused):
+    message = refused(RECYCLE_FROM="/nowhere/checkpoint_50")
+    assert "/nowhere/checkpoint_50 does not exist" in message
+
+
+def test_a_prompt_of_another_length(refused):
+    message = refused(PROMPT_LENGTH=10)
+    assert "has 8 vectors, but the model expects 10" in message
+    assert "--gin.PROMPT_LENGTH=8" in message
+
+
+def test_a_model_file_of_another_width(refused):
+    files = ["models/t5_1_1_tiny_prompt.gin", "recycle_init.gin"]
+    message = refused(files=files, PROMPT_LENGTH=8)
+    assert "[32128, 24]" in message
+    assert "[32128, 64]" in message
+    assert "--gin_file=models/" in message
+
+
+def test_a_source_without_a_prompt(refused, t5x_written):
+    message = refused(RECYCLE_FROM=str(t5x_written / "target_legacy"))
+    assert "target_legacy" in message
+    assert "prompt" in message
+
+
+def test_models_of_different_vocabularies(refused, tmp_path):
+    """T5's words are rows of another model's table that mean something else."""
+    np.save(tmp_path / "table.npy", np.ones((4000, 16), np.float32))
+    np.save(tmp_path / "prompt.npy", np.ones((8, 16), np.float32))
+    message = refused(
+        SOURCE_CHECKPOINT=str(tmp_path / "table.npy"),
+        SOURCE_PROMPT=str(tmp_path / "prompt.npy"),
+    )
+    assert "vocabular" in message
+    assert "4000" in message
+
+
+@pytest.mark.parametrize("left_on", [False, True], ids=["", "assignment-map-left-on"])
+def test_a_target_that_holds_a_prompt(refused, t5x_written, tmp_path, left_on):
+    """Also where prompt-tuning's assignment_map hides it from us."""
+    flag = f"--gin.utils.RestoreCheckpointConfig.assignment_map={LIST}"
+    message = refused(
+        *([flag] if left_on else []),
+        files=["source_prompt.gin", "recycle_init.gin"],
+        INITIAL_CHECKPOINT_PATH=str(t5x_written / "prompt_orbax/checkpoint_50"),
+    )
+    assert "already holds a prompt" in message
+    assert "leave recycle_init.gin" in message
+    assert "INITIAL_CHECKPOINT_PATH" in message
+
+
+def test_a_model_file_without_a_prompt(refused):
+    message = refused(files=["target.gin", "recycle_init.gin"])
+    assert "the model has none" in message
+    assert "_prompt" in message
+
+
+def test_a_tuned_checkpoint_and_a_model_file_without_a_prompt(refused, t5x_written):
+    message = refused(
+        files=["source.gin"],
+        INITIAL_CHECKPOINT_PATH=str(t5x_written / "prompt_legacy/checkpoint_50"),
+    )
+    assert "holds a prompt" in message
+    assert "_prompt" in message
+
+
+def test_no_prompt_anywhere(refused):
+    message = refused(files=["target_prompt.gin"])
+    assert "Say where it comes from: recycle_init.gin" in message
+
+
+def test_an_unknown_recycler(refused):
+    message = refused(RECYCLER="v2v-lim")
+    assert "v2v-lin" in message
+
+
+def test_a_word_list_that_is_not_there(refused):
+    assert "/nowhere/words.json" in refused(WORD_LIST="/nowhere/words.json")
+
+
+def test_another_source_in_the_same_folder(start, refused, t5x_written, tmp_path):
+    start("infer", folder=tmp_path / "run").must_work()
+    for done in (tmp_path / "run").glob("*.jsonl*"):
+        done.unlink()
+    shutil.rmtree(tmp_path / "run" / "tmp", ignore_errors=True)
+    message = refused(
+        folder=tmp_path / "run",
+        RECYCLE_FROM=str(t5x_written / "prompt_legacy/checkpoint_50"),
+    )
+    assert "source_checkpoint" in message
+    assert "Choose another output folder" in message
