@@ -14,8 +14,6 @@ from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.sweep.manifest import Evaluation
 
-pytest.importorskip("t5x")
-
 HERE = pathlib.Path(__file__).resolve().parent
 LENGTH, WIDTH = 8, 24
 
@@ -51,7 +49,7 @@ def run(tmp_path, shared_data):
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(
-                    [str(HERE), os.environ.get("PYTHONPATH", "")]
+                    [str(HERE / "importable"), os.environ.get("PYTHONPATH", "")]
                 ),
                 "PROMPT_RECYCLING_DATA": str(shared_data),
                 "JAX_PLATFORMS": "cpu",
