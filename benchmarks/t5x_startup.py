@@ -40,12 +40,6 @@ SIZES = {
     "large": (1024, 2816, 16, 24),
     "xl": (2048, 5120, 32, 24),
 }
-SCRATCH = [
-    "--gin.utils.RestoreCheckpointConfig.assignment_map=((r'^.*prompt.*$', None),)",
-    "--gin.utils.RestoreCheckpointConfig.fallback_to_scratch=True",
-    "--gin.utils.RestoreCheckpointConfig.state_transformation_fns=[]",
-    "--gin.infer_script.infer.fallback_init_rng=0",
-]
 
 
 def main() -> None:
@@ -146,10 +140,9 @@ def command(way: str, size: str, folder: pathlib.Path, number: int) -> list[str]
         sys.executable,
         "-m",
         "t5x.infer",
-        f"--gin_search_paths={gin_path.gin_path()}",
+        f"--gin_search_paths={gin_path.gin_path()},{HERE}",
         *(f"--gin_file={file}" for file in files),
         *start[1:],
-        *(SCRATCH if way == "scratch" else []),
         f"--gin.INITIAL_CHECKPOINT_PATH='{folder}/target/checkpoint_1'",
         f"--gin.INFER_OUTPUT_DIR='{folder}/{way}-{number}'",
         f"--gin.VOCABULARY_FILE='{VOCABULARY}'",

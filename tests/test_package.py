@@ -1,5 +1,6 @@
 """The package as it is installed: all its files, and nothing loaded too early."""
 
+import ast
 import importlib.metadata
 import importlib.resources
 import os
@@ -70,6 +71,38 @@ def test_the_core_does_not_require_tensorflow():
     core = [requirement for requirement in requires if "extra ==" not in requirement]
     assert core
     assert not [r for r in core if r.startswith(("tensorflow", "seqio", "t5x"))]
+
+
+def imported_by(folder):
+    """What the modules of a folder of the package import, wherever in them."""
+    package = pathlib.Path(prompt_tuning_recycling.__file__).parent
+    names = set()
+    for path in (package / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {(path, alias.name) for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                names |= {(path, f"{node.module}.{a.name}") for a in node.names}
+    return names
+
+
+def test_only_the_t5x_host_knows_t5x():
+    others = [
+        (path.name, name)
+        for path, name in imported_by(".")
+        if name.split(".")[0] in ("t5x", "prompt_tuning", "flaxformer")
+        and "t5x_host" not in path.parts
+    ]
+    assert not others
+
+
+@pytest.mark.parametrize(
+    "host, other", [("t5x_host", "standalone"), ("standalone", "t5x_host")]
+)
+def test_the_hosts_do_not_know_each_other(host, other):
+    names = {name for _, name in imported_by(host)}
+    assert names
+    assert not [name for name in names if f".{other}" in name]
 
 
 def test_the_version_is_the_installed_one():

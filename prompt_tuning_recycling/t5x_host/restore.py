@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gin
 import numpy as np
@@ -77,8 +77,10 @@ class InitialPrompt:
         made = [name for name in prompts if name not in stored]
         kind = initial_prompts.initial_prompt()
         self._check(kind, stored, prompts, made)
+        # One of the two is there if a prompt is made: _check has seen to that.
+        start = cast(initial_prompts.InitialPrompt, kind or self.default)
         for name in made:
-            make = functools.partial(self._make, kind or self.default, name, expected)
+            make = functools.partial(self._make, start, name, expected)
             stored[name] = from_process_zero(make)
         for name, leaf in expected.items():
             if name.startswith(_OPTIMIZER) and name not in stored:
@@ -123,11 +125,10 @@ class InitialPrompt:
 
     def _make(
         self,
-        kind: initial_prompts.InitialPrompt | None,
+        kind: initial_prompts.InitialPrompt,
         name: str,
         expected: Mapping[str, Any],
     ) -> np.ndarray:
-        assert kind is not None  # noqa: S101 - _check has seen to it.
         shape = tuple(expected[name].shape)
         checkpoint = open_checkpoint(self.checkpoint_path)
         if name in checkpoint.keys():
