@@ -135,6 +135,7 @@ def command(way: str, size: str, folder: pathlib.Path, number: int) -> list[str]
         f"models/t5_1_1_{size}_prompt.gin",
         *start[:1],
         "runs/t5x/prompt_infer.gin",
+        *(["t5x_scratch.gin"] if way == "scratch" else []),
     ]
     return [
         sys.executable,

@@ -277,7 +277,8 @@ def test_a_dataset_that_is_missing(tmp_path):
     )
     done = subprocess.run(
         [
-            *(sys.executable, "-c", program),
+            # Run from the checkout, for the demo's gin files, but not with its modules.
+            *(sys.executable, "-P", "-c", program),
             *arguments(
                 tmp_path / "out",
                 RUN[:2],
