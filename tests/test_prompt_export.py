@@ -1,8 +1,8 @@
 """A run's prompts as numpy files, where prompt-tuning puts them."""
 
-import os
 import random
-import signal
+import subprocess
+import sys
 import time
 
 import ml_dtypes
@@ -80,28 +80,36 @@ def test_regular_expressions_match_the_whole_name():
     assert not prompt_export.matches("encoder/x", ["encoder"])
 
 
+WRITER = """
+import sys
+import numpy as np
+from prompt_tuning_recycling import prompt_export
+
+folder, name, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for number in range(first, first + 1000):
+    array = np.full((500, 1000), number, np.float32)
+    prompt_export.export_prompts(folder, 7, {name: array, "b": array})
+    print("written", flush=True)
+"""
+
+
 def test_killed_at_random_moments_an_export_is_whole_or_not_there(tmp_path):
     rng = random.Random(0)
-    shape = (500, 1000)
-    started = time.monotonic()
-    prompt_export.export_prompts(tmp_path, 7, {NAME: np.ones(shape)})
-    seconds = time.monotonic() - started
     seen = set()
     for kill in range(KILLS):
-        child = os.fork()
-        if child == 0:
-            for number in range(1000 * kill, 1000 * (kill + 1)):
-                array = np.full(shape, number, np.float32)
-                prompt_export.export_prompts(tmp_path, 7, {NAME: array, "b": array})
-            os._exit(0)
-        time.sleep(rng.uniform(seconds, 4 * seconds))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        command = [sys.executable, "-c", WRITER, tmp_path, NAME, str(1000 * kill)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout.readline()
+            started = time.monotonic()
+            assert writer.stdout.readline()
+            seconds = time.monotonic() - started
+            time.sleep(rng.uniform(0, 3 * seconds))
+            writer.kill()
         folder = tmp_path / "numpy_checkpoints/checkpoint_7"
         if folder.exists():
             both = [np.load(file.open("rb")) for file in folder.iterdir()]
-            assert all(array.shape == shape for array in both)
-            numbers = {float(number) for array in both for number in np.unique(array)}
-            assert len(numbers) == 1
-            seen |= numbers
+            assert [array.shape for array in both] == [(500, 1000)] * 2
+            (number,) = {float(n) for array in both for n in np.unique(array)}
+            assert 1000 * kill <= number < 1000 * (kill + 1)
+            seen.add(number)
     assert len(seen) > KILLS // 4
