@@ -7,9 +7,16 @@ Prompts", https://arxiv.org/abs/2208.05577.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Installed, gin/ and tasks/ lie inside the package. In a checkout they lie beside it;
+# a program started there finds the checkout's package, whatever is installed.
+_folder = os.path.dirname(os.path.abspath(__file__))
+if not os.path.isdir(os.path.join(_folder, "tasks")):
+    __path__.append(os.path.dirname(_folder))
 
 # Loaded on first use: importing the package must cost nothing, in a notebook as
 # in a T5X job that only looks for its gin configurables.

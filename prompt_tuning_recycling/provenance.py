@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prompt_tuning_recycling import __version__
 from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.files import is_remote
 
@@ -96,9 +97,12 @@ class NearestPieces:
 
 def versions() -> dict[str, str]:
     """Versions of what took part in the computation."""
-    packages = ("prompt_tuning_recycling", "numpy", "tensorstore", "jax", "jaxlib")
-    found = {"python": platform.python_version()}
-    for package in packages:
+    found = {
+        "python": platform.python_version(),
+        # Not what is installed, which may not be what runs.
+        "prompt_tuning_recycling": __version__,
+    }
+    for package in ("numpy", "tensorstore", "jax", "jaxlib"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
