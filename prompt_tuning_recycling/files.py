@@ -99,6 +99,14 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
+def canonical(path: epath.PathLike) -> str:
+    """The one spelling of a path: absolute, without links, `~`, `./` and slashes at the
+    end.
+    """
+    path = os.fspath(as_path(path))
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
+
+
 def sync(path: epath.PathLike) -> None:
     """Waits until a local file, or a folder's list of names, is on the disk."""
     if is_remote(path):

@@ -2,31 +2,32 @@
 
 `recycle_init.gin` and `prompts/*.gin` bind one of these classes to
 `initial_prompts.initial_prompt.kind`; the host asks for it with `initial_prompt()`
-and makes the prompt once, outside of any trace.
+and makes the prompt once, outside of any trace (`run_folder.make_prompts`).
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
-import logging
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gin
 import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling import recyclers
-from prompt_tuning_recycling.checkpoints import EMBEDDING, Checkpoint, open_checkpoint
-from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.prompts import (
-    find_prompt,
-    load_prompt,
-    load_provenance,
-    save_prompt,
+from prompt_tuning_recycling.checkpoints import (
+    EMBEDDING,
+    ArrayInMemory,
+    Checkpoint,
+    open_checkpoint,
 )
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import canonical
+from prompt_tuning_recycling.prompts import find_prompt, load_prompt
 from prompt_tuning_recycling.recycled_prompt import recycle_prompt
 from prompt_tuning_recycling.words import (
     NUM_WORDS,
@@ -38,8 +39,6 @@ from prompt_tuning_recycling.words import (
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-logger = logging.getLogger(__name__)
-
 _MODULE = "prompt_tuning_recycling.initial_prompts"
 
 # Upstream's recyclers and samples leave the padded tail of the table alone; pieces
@@ -47,26 +46,53 @@ _MODULE = "prompt_tuning_recycling.initial_prompts"
 _POPULATION = 5000
 
 
+@dataclasses.dataclass(frozen=True)
 class InitialPrompt(abc.ABC):
     """Where a prompt's first values come from. Subclasses are frozen dataclasses;
     their fields are their gin parameters.
     """
 
+    # Fields that are paths: of checkpoints and prompts, and of other files.
+    _places: ClassVar[tuple[str, ...]] = ()
+    _files: ClassVar[tuple[str, ...]] = ()
+
     @abc.abstractmethod
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         """Returns a prompt for the target model, float32, and how it came about.
 
         Args:
           target: the model that the prompt is for.
           length: how many vectors the model expects, `PROMPT_LENGTH`.
+          site: the prompt's parameter (`encoder/prompt/prompt/prompt`) in a model that
+            has several prompts, each of which is made by itself; None for the only one.
           embedding: the embedding table's name in the checkpoint.
 
         Raises:
           RecyclingError: it cannot be made, or has another shape than the model
             expects.
         """
+
+    def declared(self) -> dict[str, Any]:
+        """What was asked for, JSON-compatible: equal for runs that want the same,
+        however their paths are spelled.
+        """
+        fields = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        for names, plain in ((self._places, place), (self._files, canonical)):
+            for name in names:
+                if fields[name] is not None:
+                    fields[name] = plain(fields[name])
+        for name, value in fields.items():
+            if isinstance(value, (list, tuple)):
+                fields[name] = list(value)
+        return {"kind": type(self).__name__, **fields}
 
 
 @gin.configurable(module=_MODULE)
@@ -80,40 +106,15 @@ def initial_prompt(kind: InitialPrompt | None = None) -> InitialPrompt | None:
     return kind
 
 
-def make_or_keep(
-    kind: InitialPrompt,
-    target: Checkpoint,
-    length: int,
-    output_dir: epath.PathLike,
-) -> Float[np.ndarray, "length width"]:
-    """Returns the run's initial prompt. A recycled one is written, with its
-    provenance, to `output_dir/recycled_prompt/`, and taken from there when the run is
-    started again: the source may be gone by then.
-
-    Raises:
-      RecyclingError: as `InitialPrompt.make`; or what is kept there was recycled from
-        or with something else than is asked for now.
+def place(path: epath.PathLike) -> dict[str, str]:
+    """A checkpoint's or a prompt's path, and the step that is meant where it is a
+    `MODEL_DIR`: two paths are to the same if they have one of the two in common.
     """
-    if not isinstance(kind, Recycled):
-        return kind.make(target, length)[0]
-    kept = as_path(output_dir) / "recycled_prompt" / "prompt.npy"
-    if not kept.exists():
-        prompt, report = kind.make(target, length)
-        save_prompt(prompt, kept, report)
-        return prompt
-    then, now = load_provenance(kept).get("declared", {}), kind.declared()
-    changed = [name for name in now if then.get(name) != now[name]]
-    if changed:
-        name = changed[0]
-        raise RecyclingError(
-            f"{kept.parent} holds a prompt that this run has recycled before, with "
-            f"{name} {then.get(name)!r}, but now {name} is {now[name]!r}. Choose "
-            "another output folder, or delete that one to recycle again."
-        )
-    logger.info("taking the prompt that was recycled before, %s", kept)
-    prompt = load_prompt(kept)
-    _check_length(len(prompt), length, f"the prompt {kept}")
-    return prompt
+    found = {"path": canonical(path)}
+    # It may be gone by now, or wrong: whoever reads it says so.
+    with contextlib.suppress(RecyclingError):
+        found["resolved"] = canonical(open_checkpoint(path).path)
+    return found
 
 
 @gin.register(module=_MODULE)
@@ -132,6 +133,9 @@ class Recycled(InitialPrompt):
       word_offset: how many to skip first.
     """
 
+    _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
+    _files = ("word_list",)
+
     source_checkpoint: epath.PathLike | None = None
     source_prompt: epath.PathLike | None = None
     target_checkpoint: epath.PathLike | None = None
@@ -141,22 +145,23 @@ class Recycled(InitialPrompt):
     word_offset: int = WORD_OFFSET
 
     def declared(self) -> dict[str, Any]:
-        """What was asked for, JSON-compatible: equal for runs that want the same."""
         recycler = recyclers.make(self.recycler)
-        fields = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
-        fields["recycler"] = {
+        declared = super().declared()
+        declared["source_prompt"] = (
+            declared["source_prompt"] or declared["source_checkpoint"]
+        )
+        declared["recycler"] = {
             "name": recycler.name,
             "parameters": recycler.parameters(),
         }
-        return {
-            name: str(value) if isinstance(value, epath.Path) else value
-            for name, value in fields.items()
-        }
+        return declared
 
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         if self.source_checkpoint is None:
             raise RecyclingError(
@@ -172,7 +177,8 @@ class Recycled(InitialPrompt):
         if self.target_checkpoint is not None:
             target = open_checkpoint(self.target_checkpoint)
         # Before anything large is read.
-        found = prompt.shape(find_prompt(prompt))
+        name = _name_in(prompt, site)
+        found = prompt.shape(name)
         if len(found) == 2:
             _check_length(found[0], length, f"the prompt of {prompt.path}")
         recycled = recycle_prompt(
@@ -182,6 +188,7 @@ class Recycled(InitialPrompt):
             words=Words.from_list(self.word_list, self.num_words, self.word_offset),
             recycler=self.recycler,
             embedding=embedding,
+            prompt_name=name,
         )
         return recycled.array, {**recycled.report, "declared": self.declared()}
 
@@ -197,10 +204,17 @@ class FromFile(InitialPrompt):
 
     path: epath.PathLike
 
+    _places = ("path",)
+
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
-        prompt = load_prompt(self.path).astype(np.float32)
+        checkpoint = open_checkpoint(self.path)
+        prompt = load_prompt(checkpoint, _name_in(checkpoint, site)).astype(np.float32)
         _check_length(len(prompt), length, f"the prompt {self.path}")
         width = target.shape(embedding)[1]
         if prompt.shape[1] != width:
@@ -226,10 +240,14 @@ class RandomUniform(InitialPrompt):
     seed: int = 0
 
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         shape = (length, target.shape(embedding)[1])
-        drawn = np.random.default_rng(self.seed).uniform(-self.scale, self.scale, shape)
+        drawn = _random(self.seed, site).uniform(-self.scale, self.scale, shape)
         return drawn.astype(np.float32), dataclasses.asdict(self)
 
 
@@ -252,7 +270,11 @@ class SampledVocabulary(InitialPrompt):
     seed: int = 0
 
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         size = target.shape(embedding)[0]
         end = min(self.first + self.population_size, size)
@@ -264,7 +286,7 @@ class SampledVocabulary(InitialPrompt):
                 "excluded ones. Raise population_size or exclude fewer."
             )
         replace = len(population) < length
-        rows = np.random.default_rng(self.seed).choice(population, length, replace)
+        rows = _random(self.seed, site).choice(population, length, replace)
         prompt = target.take(embedding, rows).astype(np.float32)
         return prompt, {"rows": rows.tolist(), "seed": self.seed}
 
@@ -286,8 +308,14 @@ class FromText(InitialPrompt):
     vocabulary: epath.PathLike
     seed: int = 0
 
+    _files = ("vocabulary",)
+
     def make(
-        self, target: Checkpoint, length: int, embedding: str = EMBEDDING
+        self,
+        target: Checkpoint,
+        length: int,
+        site: str | None = None,
+        embedding: str = EMBEDDING,
     ) -> tuple[Float[np.ndarray, "length width"], Mapping[str, Any]]:
         pieces = load_vocabulary(self.vocabulary)
         rows = [pieces.encode(text) for text in self.texts[:length]]
@@ -304,8 +332,30 @@ class FromText(InitialPrompt):
         report = {"texts": list(self.texts[:length]), "seed": self.seed}
         if not rest:
             return np.stack(vectors), report
-        sample, _ = SampledVocabulary(seed=self.seed).make(target, rest, embedding)
+        kind = SampledVocabulary(seed=self.seed)
+        sample, _ = kind.make(target, rest, site, embedding)
         return np.concatenate([np.stack(vectors), sample]), report
+
+
+def _name_in(checkpoint: Checkpoint, site: str | None) -> str:
+    """The name of the prompt in a checkpoint that becomes the one at `site`."""
+    if site is None:
+        return find_prompt(checkpoint)
+    name = f"target/{site}"
+    if isinstance(checkpoint, ArrayInMemory) or name not in checkpoint.keys():
+        raise RecyclingError(
+            f"the model has several prompts, and each is made of its own; "
+            f"{checkpoint.path} has no {name}. Give a checkpoint that was tuned on a "
+            "model with the same prompts."
+        )
+    return name
+
+
+def _random(seed: int, site: str | None) -> np.random.Generator:
+    """Other numbers for each of a model's prompts."""
+    if site is None:
+        return np.random.default_rng(seed)
+    return np.random.default_rng([seed, zlib.crc32(site.encode())])
 
 
 def _check_length(found: int, expected: int, where: str) -> None:

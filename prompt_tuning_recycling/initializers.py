@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling import initial_prompts
+from prompt_tuning_recycling import initial_prompts, run_folder
 from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.prompts import PROMPT
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -90,18 +91,11 @@ def _make_once(
     wanted = repr((kind, str(target_checkpoint), shape))
     with _making:
         if wanted not in _made:
-            target = open_checkpoint(target_checkpoint)
-            if output_dir is None:
-                prompt, _ = kind.make(target, shape[0])
-            else:
-                prompt = initial_prompts.make_or_keep(
-                    kind, target, shape[0], output_dir
-                )
-            if prompt.shape != shape:
-                raise RecyclingError(
-                    f"the model expects a prompt of shape {list(shape)}, found "
-                    f"{list(prompt.shape)}, for the model {target_checkpoint}. Is the "
-                    "model file the one for this checkpoint?"
-                )
-            _made[wanted] = np.ascontiguousarray(prompt, np.float32)
+            made = run_folder.make_prompts(
+                {PROMPT: kind},
+                {PROMPT: shape},
+                open_checkpoint(target_checkpoint),
+                output_dir,
+            )
+            _made[wanted] = made[PROMPT]
         return _made[wanted]

@@ -14,11 +14,13 @@ from prompt_tuning_recycling import (
     initial_prompts,
     open_checkpoint,
     recyclers,
+    run_folder,
     run_recycle,
 )
 
 EMBEDDING = "target/token_embedder/embedding"
-PROMPT = "target/encoder/prompt/prompt/prompt"
+SITE = "encoder/prompt/prompt/prompt"
+PROMPT = f"target/{SITE}"
 LENGTH, TARGET_DIM = 5, 20
 
 
@@ -41,6 +43,12 @@ def recycled(files):
     )
 
 
+def make_or_keep(kind, target, length, output_dir):
+    """The prompt of a model that has one, in a run's folder."""
+    shapes = {SITE: (length, TARGET_DIM)}
+    return run_folder.make_prompts({SITE: kind}, shapes, target, output_dir)[SITE]
+
+
 # Recycled
 
 
@@ -50,7 +58,7 @@ def test_it_is_to_the_bit_what_run_recycle_writes(
 ):
     assert run(run_recycle.main, {**files, "recycler": recycler}) == 0
     recycled = dataclasses.replace(recycled, recycler=recycler)
-    made = initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    made = make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     written = pathlib.Path(files["output_path"]).read_bytes()
     assert (tmp_path / "run/recycled_prompt/prompt.npy").read_bytes() == written
     np.testing.assert_array_equal(made, np.load(files["output_path"]))
@@ -75,22 +83,22 @@ def test_the_target_is_the_runs_model_unless_another_is_named(recycled, files, t
 
 
 def test_a_run_that_starts_again_takes_what_was_kept(recycled, target, files, tmp_path):
-    made = initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    made = make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     for name in ("source_model", "target_model"):
         shutil.rmtree(files[name])
     pathlib.Path(files["prompt_path"]).unlink()
     pathlib.Path(files["filtered_word"]).unlink()
-    kept = initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    kept = make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     np.testing.assert_array_equal(kept, made)
 
 
 def test_a_run_that_was_stopped_before_the_prompt_was_whole_makes_it_again(
     recycled, target, tmp_path
 ):
-    made = initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    made = make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     # The record is written first.
     (tmp_path / "run/recycled_prompt/prompt.npy").unlink()
-    again = initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    again = make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     np.testing.assert_array_equal(again, made)
 
 
@@ -105,10 +113,10 @@ def test_a_run_that_was_stopped_before_the_prompt_was_whole_makes_it_again(
 def test_what_was_kept_must_be_what_is_asked_for(
     recycled, target, tmp_path, change, message
 ):
-    initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     other = dataclasses.replace(recycled, **change)
     with pytest.raises(RecyclingError, match=message) as error:
-        initial_prompts.make_or_keep(other, target, LENGTH, tmp_path / "run")
+        make_or_keep(other, target, LENGTH, tmp_path / "run")
     assert "another output folder" in str(error.value)
 
 
@@ -116,27 +124,27 @@ def test_a_recycler_with_parameters_is_kept_like_one_by_name(
     recycled, target, tmp_path
 ):
     by_name = dataclasses.replace(recycled, recycler="v2v-nn")
-    made = initial_prompts.make_or_keep(by_name, target, LENGTH, tmp_path / "run")
+    made = make_or_keep(by_name, target, LENGTH, tmp_path / "run")
     same = dataclasses.replace(recycled, recycler=recyclers.VocabToVocabMLP())
-    kept = initial_prompts.make_or_keep(same, target, LENGTH, tmp_path / "run")
+    kept = make_or_keep(same, target, LENGTH, tmp_path / "run")
     np.testing.assert_array_equal(kept, made)
     other = dataclasses.replace(recycled, recycler=recyclers.VocabToVocabMLP(seed=1))
     with pytest.raises(RecyclingError, match="seed"):
-        initial_prompts.make_or_keep(other, target, LENGTH, tmp_path / "run")
+        make_or_keep(other, target, LENGTH, tmp_path / "run")
 
 
 def test_a_wrong_prompt_length_is_reported_before_anything_is_read(
     recycled, target, tmp_path
 ):
     with pytest.raises(RecyclingError, match="has 5 vectors, but the model expects 8"):
-        initial_prompts.make_or_keep(recycled, target, 8, tmp_path / "run")
+        make_or_keep(recycled, target, 8, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_kept_prompt_of_another_length_is_reported(recycled, target, tmp_path):
-    initial_prompts.make_or_keep(recycled, target, LENGTH, tmp_path / "run")
+    make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     with pytest.raises(RecyclingError, match="--gin.PROMPT_LENGTH=5"):
-        initial_prompts.make_or_keep(recycled, target, 8, tmp_path / "run")
+        make_or_keep(recycled, target, 8, tmp_path / "run")
 
 
 def test_nothing_to_recycle_is_reported(target):

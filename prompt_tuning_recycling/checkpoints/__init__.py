@@ -14,18 +14,20 @@ from prompt_tuning_recycling.checkpoints.base import Checkpoint
 from prompt_tuning_recycling.checkpoints.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.checkpoints.numpy_file import ArrayInMemory, NumpyFile
 from prompt_tuning_recycling.checkpoints.orbax import OrbaxCheckpoint
-from prompt_tuning_recycling.checkpoints.steps import steps
+from prompt_tuning_recycling.checkpoints.steps import STEP, step_of, steps
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
 
 __all__ = [
     "EMBEDDING",
+    "STEP",
     "ArrayInMemory",
     "Checkpoint",
     "LegacyCheckpoint",
     "NumpyFile",
     "OrbaxCheckpoint",
     "open_checkpoint",
+    "step_of",
     "steps",
 ]
 

@@ -6,22 +6,30 @@ import re
 
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import legacy, orbax
+from prompt_tuning_recycling.checkpoints import base, legacy, orbax
 from prompt_tuning_recycling.files import is_remote
+
+STEP = "state/step"
+"""Where T5X keeps the number of training steps."""
 
 # While it is written a step has a longer name: `checkpoint_5.tmp-1700000000`,
 # `checkpoint_5.orbax-checkpoint-tmp-17`.
-_STEP = re.compile(r"checkpoint_(\d+)")
+_STEP_FOLDER = re.compile(r"checkpoint_(\d+)")
 
 
 def steps(model_dir: epath.Path) -> dict[int, epath.Path]:
     """Returns the folders of all complete steps, in the order of their numbers."""
     found = {}
     for folder in model_dir.iterdir():
-        match = _STEP.fullmatch(folder.name)
+        match = _STEP_FOLDER.fullmatch(folder.name)
         if match and is_complete(folder):
             found[int(match[1])] = folder
     return dict(sorted(found.items()))
+
+
+def step_of(checkpoint: base.Checkpoint) -> int:
+    """Returns the number of training steps behind a checkpoint; 0 if unknown."""
+    return int(checkpoint.read(STEP)) if STEP in checkpoint.keys() else 0
 
 
 def is_complete(step: epath.Path) -> bool:

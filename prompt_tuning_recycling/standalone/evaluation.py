@@ -11,7 +11,7 @@ import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import open_checkpoint
+from prompt_tuning_recycling.checkpoints import open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.standalone import parameters
@@ -57,7 +57,7 @@ def evaluate(
     loaded = parameters.load(checkpoint, model.module, output_dir)
     evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
     write_config(output_dir)
-    metrics = evaluation.run(loaded, parameters.step_of(checkpoint))
+    metrics = evaluation.run(loaded, step_of(checkpoint))
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics

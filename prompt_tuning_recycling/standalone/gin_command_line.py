@@ -21,7 +21,10 @@ _RUNS = {
     "train": "runs/standalone/prompt_finetune.gin",
     "eval": "runs/standalone/eval.gin",
     "infer": "runs/standalone/infer.gin",
+    "evaluate_prompts": "runs/standalone/evaluate_prompts.gin",
 }
+
+
 _EXAMPLES = {
     "INITIAL_CHECKPOINT_PATH": "'/models/t5_1_1_base/checkpoint_1000000'",
     "MODEL_DIR": "'/runs/sst2'",
@@ -34,6 +37,8 @@ _EXAMPLES = {
     "TASK_FEATURE_LENGTHS": "{'inputs': 128, 'targets': 8}",
     "TRAIN_STEPS": "1_130_000",
     "PROMPT_FILE": "'/prompts/sst2.npy'",
+    "PROMPT_MANIFEST": "'/sweep/manifest-sst2/target.json'",
+    "CLASS_LABELS": "['negative', 'positive']",
 }
 
 
@@ -181,7 +186,10 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
             raise RecyclingError(_bad_override(line, error)) from error
     _check_macros(overrides, declared)
     try:
+        # Checks the macros' values, as the run files ask gin to (`macros`).
         gin.finalize()
+    except RecyclingError:
+        raise
     except ValueError as error:
         raise RecyclingError(f"the gin files leave something open: {error}") from error
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
-from prompt_tuning_recycling import initial_prompts
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompt_export import matches
@@ -26,7 +25,6 @@ from prompt_tuning_recycling.prompt_export import matches
 Parameters: TypeAlias = dict[str, jax.Array]
 
 TARGET = "target/"
-STEP = "state/step"
 
 
 @functools.cache
@@ -63,51 +61,65 @@ def load(
       RecyclingError: the checkpoint is of another network, or holds a prompt while
         another one is declared, or neither has one.
     """
+    kinds = prompts_to_make(checkpoint, module, default_prompt)
     expected = shapes(module)
-    prompts = [name for name in expected if matches(name)]
-    stored = {
+    check_shapes(
+        {name: shape for name, shape in expected.items() if name not in kinds},
+        _stored_shapes(checkpoint),
+        str(checkpoint.path),
+    )
+    # The prompts first: they fail sooner, and read little.
+    made = run_folder.make_prompts(kinds, _prompts(expected), checkpoint, output_dir)
+    loaded = _read(checkpoint, [name for name in expected if name not in made])
+    loaded |= {name: jnp.asarray(prompt) for name, prompt in made.items()}
+    return {name: loaded[name] for name in expected}
+
+
+def prompts_to_make(
+    checkpoint: Checkpoint,
+    module: nn.Module,
+    default: initial_prompts.InitialPrompt | None = None,
+) -> dict[str, initial_prompts.InitialPrompt]:
+    """Returns what each of a network's prompts is made of that the checkpoint does not
+    hold: `contract.prompts_to_make` with what the gin files declare.
+    """
+    return contract.prompts_to_make(
+        _prompts(shapes(module)),
+        _prompts(_stored_shapes(checkpoint)),
+        initial_prompts.initial_prompt(),
+        default,
+        str(checkpoint.path),
+    )
+
+
+def load_step(checkpoint: Checkpoint, module: nn.Module) -> Parameters:
+    """Returns a network's parameters from a checkpoint of its own run, float32, its
+    prompt among them, whatever the gin files declare.
+
+    Raises:
+      RecyclingError: the checkpoint is of another network.
+    """
+    expected = shapes(module)
+    check_shapes(expected, _stored_shapes(checkpoint), str(checkpoint.path))
+    return _read(checkpoint, list(expected))
+
+
+def _stored_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    return {
         name.removeprefix(TARGET): checkpoint.shape(name)
         for name in checkpoint.keys()
         if name.startswith(TARGET)
     }
-    made = {name: shape for name, shape in expected.items() if name in prompts}
-    made = {name: shape for name, shape in made.items() if name not in stored}
-    check_shapes(
-        {name: shape for name, shape in expected.items() if name not in made},
-        stored,
-        str(checkpoint.path),
-    )
-    kind = initial_prompts.initial_prompt()
-    if prompts and not made and kind is not None:
-        raise RecyclingError(
-            f"{checkpoint.path} already holds a prompt, and the gin files declare "
-            f"another one ({type(kind).__name__}). To go on with the checkpoint's own "
-            "prompt, leave recycle_init.gin (or prompts/*.gin) out. To start from the "
-            "declared one, give the model without a prompt as "
-            "INITIAL_CHECKPOINT_PATH."
-        )
-    if kind is not None and not prompts:
-        raise RecyclingError(
-            "the gin files declare a prompt, but the model has none. Use a model file "
-            "that ends in _prompt, such as models/t5_1_1_base_prompt.gin."
-        )
-    kind = kind or default_prompt
-    # The prompt first: it fails sooner, and reads little.
-    arrays: dict[str, np.ndarray] = {}
-    for name, (length, _) in made.items():
-        if kind is None:
-            raise RecyclingError(
-                f"the model has a prompt, but {checkpoint.path} holds none. Say where "
-                "it comes from: recycle_init.gin recycles one, prompts/from_file.gin "
-                "takes one as it is; or give a checkpoint that was tuned."
-            )
-        arrays[name] = initial_prompts.make_or_keep(
-            kind, checkpoint, length, output_dir
-        )
-    for name in expected:
-        if name not in arrays:
-            arrays[name] = checkpoint.read(TARGET + name)
-    return {name: jnp.asarray(arrays[name], jnp.float32) for name in expected}
+
+
+def _prompts(named: contract.Shapes) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in named.items() if matches(name)}
+
+
+def _read(checkpoint: Checkpoint, names: Sequence[str]) -> Parameters:
+    return {
+        name: jnp.asarray(checkpoint.read(TARGET + name), jnp.float32) for name in names
+    }
 
 
 def check_shapes(
@@ -124,30 +136,19 @@ def check_shapes(
             f"{where} lacks {len(missing)} of the model's {len(expected)} parameters, "
             f"first {missing[0]}.{hint}"
         )
-    if leftover and all(map(matches, leftover)):
-        raise RecyclingError(
-            f"{where} holds a prompt, {leftover[0]} {list(stored[leftover[0]])}, but "
-            "the model has none. Use the model file that ends in _prompt and set "
-            f"--gin.PROMPT_LENGTH={stored[leftover[0]][0]}."
-        )
     if leftover:
         raise RecyclingError(
             f"{where} holds {len(leftover)} parameters that the model does not have, "
             f"first {leftover[0]}.{hint}"
         )
     for name, shape in expected.items():
+        if matches(name):
+            contract.check_shape(name, stored[name], shape, where)
         if tuple(stored[name]) != tuple(shape):
-            if matches(name):
-                hint = f" Set --gin.PROMPT_LENGTH={stored[name][0]}."
             raise RecyclingError(
                 f"{where} has {name} of shape {list(stored[name])}, but the model "
                 f"expects {list(shape)}.{hint}"
             )
-
-
-def step_of(checkpoint: Checkpoint) -> int:
-    """Returns the number of training steps behind a checkpoint; 0 if unknown."""
-    return int(checkpoint.read(STEP)) if STEP in checkpoint.keys() else 0
 
 
 def nested(parameters: Mapping[str, jax.Array]) -> dict[str, dict]:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
+from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts import (
     FromFile,
@@ -103,7 +104,7 @@ class _Target:
             if matches(name)
         }
         self._rest = parameters.load(checkpoint, self._without_prompt.module, "")
-        self._step = parameters.step_of(checkpoint)
+        self._step = step_of(checkpoint)
 
     def parameters(
         self, entry: manifest_entry.Evaluation
@@ -115,10 +116,10 @@ class _Target:
             kind: InitialPrompt = FromFile(entry.prompt)
         else:
             kind = self._random_prompt(seed=entry.random_prompt)
-        prompts = {
-            name: jnp.asarray(kind.make(self._checkpoint, length)[0])
-            for name, (length, _) in self._shapes.items()
-        }
+        made = run_folder.make_prompts(
+            dict.fromkeys(self._shapes, kind), self._shapes, self._checkpoint
+        )
+        prompts = {name: jnp.asarray(prompt) for name, prompt in made.items()}
         return {**self._rest, **prompts}, self._step, self._with_prompt
 
 

@@ -14,10 +14,15 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, steps
+from prompt_tuning_recycling.checkpoints import (
+    STEP,
+    Checkpoint,
+    open_checkpoint,
+    steps,
+)
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.standalone.parameters import STEP, TARGET, Parameters
+from prompt_tuning_recycling.standalone.parameters import TARGET, Parameters
 
 _OPTIMIZER = "state/param_states/"
 
@@ -34,7 +39,7 @@ class Saver:
 
         Args:
           model_dir: the run's folder, made if missing.
-          keep: how many steps to keep, the newest; None for all.
+          keep: how many steps to keep, the newest; None or 0 for all, as in T5X.
           dtype: of the saved parameters.
         """
         self._dtype = dtype
@@ -44,7 +49,7 @@ class Saver:
             else model_dir,
             options=ocp.CheckpointManagerOptions(
                 step_prefix="checkpoint",
-                max_to_keep=keep,
+                max_to_keep=keep or None,
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=False,
             ),

@@ -23,10 +23,10 @@ import tqdm
 from clu import metric_writers
 from etils import epath
 
-from prompt_tuning_recycling import initial_prompts
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
+from prompt_tuning_recycling import initial_prompts, run_folder
+from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.prompt_export import (
     PROMPT_REGEX,
     export_prompts,
@@ -82,11 +82,12 @@ def train(
       max_gradient_norm: longer gradients are cut to this length; None for any length.
       infer_eval_dataset: the task or mixture to evaluate on; None for none.
       evaluator_cls: seqio's Evaluator, its loggers bound.
-      eval_period: steps from one evaluation to the next; there is one at the end.
+      eval_period: steps from one evaluation to the next; there is one at the end. 0
+        for none.
       run_eval_before_training: whether to evaluate what the run starts from, too.
       save_period: steps from one checkpoint to the next; there is one at the end.
       log_period: steps from one report of the loss to the next.
-      keep: how many checkpoints to keep, the newest; None for all.
+      keep: how many checkpoints to keep, the newest; None or 0 for all.
       save_dtype: in which parameters are saved.
       seed: of new parameters and of dropout.
 
@@ -96,6 +97,7 @@ def train(
     Raises:
       RecyclingError: anything given cannot be used, or the loss is not finite.
     """
+    model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
     trained_names = [name for name in names if matches(name, trainable)]
     if not trained_names:
@@ -103,102 +105,115 @@ def train(
             f"none of the model's parameters matches {list(trainable)}, so there is "
             "nothing to train. Use a model file that ends in _prompt."
         )
+    with run_folder.held(model_dir):
+        latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
+        first = start.step
+        step = first if latest is None else step_of(latest)
+        last = _last_step(step, first, total_steps, relative_steps)
+
+        def due(period: int) -> bool:
+            """Counted from the start of the run, like its length."""
+            return period > 0 and ((step - first) % period == 0 or step == last)
+
+        trained = {name: loaded[name] for name in trained_names}
+        frozen = {name: loaded[name] for name in names if name not in trained}
+        if max_gradient_norm is not None:
+            clip = optax.clip_by_global_norm(max_gradient_norm)
+            optimizer = optax.chain(clip, optimizer)
+        state = optimizers.start(optimizer, trained, step)
+        if latest is not None:
+            state = saving.restore_optimizer(latest, state)
+        evaluation = None
+        if infer_eval_dataset is not None:
+            evaluation = Evaluation(
+                model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
+            )
+        batches = training_batches(train_dataset, first=step - first)
+        update = _updater(optimizer)
+        saver = saving.Saver(model_dir, keep, save_dtype)
+        writer = metric_writers.create_default_writer(
+            os.path.join(model_dir, "train"), asynchronous=False
+        )
+        write_config(model_dir)
+        if latest is None:
+            run_folder.write_start(model_dir, start)
+            _export(model_dir, first, loaded)
+
+        metrics: dict[str, dict[str, Any]] = {}
+        recent: list[dict[str, jax.Array]] = []
+        key = jax.random.key(seed)
+        # A run that goes on may have been stopped between a step's checkpoint and its
+        # evaluation.
+        before = run_eval_before_training if latest is None else due(eval_period)
+        if evaluation and before:
+            metrics = evaluation.run(loaded, step)
+        started, begun = time.monotonic(), step
+        # Shown on a terminal only.
+        progress = tqdm.tqdm(total=last, initial=step, unit="step", disable=None)
+        for batch in itertools.islice(batches, last - step):
+            dropout_key = jax.random.fold_in(key, step)
+            gradients, sums = model.gradients(trained, frozen, batch, dropout_key)
+            trained, state = update(gradients, state, trained)
+            step += 1
+            recent.append(sums)
+            progress.update()
+            if due(log_period):
+                report = _report(recent, step)
+                report["steps_per_second"] = len(recent) / (time.monotonic() - started)
+                writer.write_scalars(step, report)
+                progress.set_postfix(loss=f"{report['loss']:.4f}")
+                recent, started = [], time.monotonic()
+            if due(save_period):
+                _check_finite(trained, step)
+                _export(model_dir, step, trained)
+                saver.save(step, {**frozen, **trained}, state)
+            if evaluation and due(eval_period):
+                metrics = evaluation.run({**frozen, **trained}, step)
+                started = time.monotonic()
+        progress.close()
+        saver.close()
+        writer.close()
+        for line in metric_lines(metrics):
+            print(f"step {step}: {line}")
+        done = "wrote" if step > begun else "nothing to train: the run has ended in"
+        print(f"{done} {os.path.join(model_dir, f'checkpoint_{step}')}", flush=True)
+        return metrics
+
+
+def _begin(
+    model: EncoderDecoder,
+    model_dir: epath.PathLike,
+    initial_checkpoint_path: epath.PathLike | None,
+    seed: int,
+) -> tuple[Checkpoint | None, run_folder.Start, parameters.Parameters]:
+    """Returns this run's newest step, if it is to go on, what the run was started with,
+    and its parameters.
+    """
+    default = initial_prompts.RandomUniform(seed=seed)
     latest = saving.latest(model_dir)
     if latest is not None:
-        logger.info("going on from %s", latest.path)
-        step, first = parameters.step_of(latest), _first_step(model_dir)
-        loaded = _stored(latest, model)
-    elif initial_checkpoint_path is not None:
-        initial = open_checkpoint(initial_checkpoint_path)
-        step = first = parameters.step_of(initial)
-        default = initial_prompts.RandomUniform(seed=seed)
-        loaded = parameters.load(initial, model.module, model_dir, default)
-    else:
-        step = first = 0
-        loaded = parameters.new(model.module, seed)
-    last = _last_step(step, first, total_steps, relative_steps)
-
-    def due(period: int) -> bool:
-        """Counted from the start of the run, like its length."""
-        return (step - first) % period == 0 or step == last
-
-    trained = {name: loaded[name] for name in trained_names}
-    frozen = {name: loaded[name] for name in names if name not in trained}
-    if max_gradient_norm is not None:
-        clip = optax.clip_by_global_norm(max_gradient_norm)
-        optimizer = optax.chain(clip, optimizer)
-    state = optimizers.start(optimizer, trained, step)
-    if latest is not None:
-        state = saving.restore_optimizer(latest, state)
-    evaluation = None
-    if infer_eval_dataset is not None:
-        evaluation = Evaluation(
-            model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
+        start = run_folder.read_start(model_dir)
+        if start is None:
+            raise RecyclingError(
+                f"cannot go on with the run in {model_dir}: expected run_start.json, "
+                "which says what it was started with. To start a new run from its "
+                "checkpoint, give that as INITIAL_CHECKPOINT_PATH and choose another "
+                "MODEL_DIR."
+            )
+        start.check(
+            initial_checkpoint_path, initial_prompts.initial_prompt(), default, seed
         )
-    batches = training_batches(train_dataset, first=step - first)
-    update = _updater(optimizer)
-    saver = saving.Saver(model_dir, keep, save_dtype)
-    writer = metric_writers.create_default_writer(
-        os.path.join(model_dir, "train"), asynchronous=False
-    )
-    write_config(model_dir)
-    if latest is None:
-        _write_first_step(model_dir, first)
-        _export(model_dir, first, loaded)
-
-    metrics: dict[str, dict[str, Any]] = {}
-    recent: list[dict[str, jax.Array]] = []
-    key = jax.random.key(seed)
-    # A run that goes on may have been stopped after a step's checkpoint and before its
-    # evaluation.
-    before = run_eval_before_training if latest is None else due(eval_period)
-    if evaluation and before:
-        metrics = evaluation.run(loaded, step)
-    started = time.monotonic()
-    # Shown on a terminal only.
-    progress = tqdm.tqdm(total=last, initial=step, unit="step", disable=None)
-    for batch in itertools.islice(batches, last - step):
-        dropout_key = jax.random.fold_in(key, step)
-        gradients, sums = model.gradients(trained, frozen, batch, dropout_key)
-        trained, state = update(gradients, state, trained)
-        step += 1
-        recent.append(sums)
-        progress.update()
-        if due(log_period):
-            report = _report(recent, step)
-            report["steps_per_second"] = len(recent) / (time.monotonic() - started)
-            writer.write_scalars(step, report)
-            progress.set_postfix(loss=f"{report['loss']:.4f}")
-            recent, started = [], time.monotonic()
-        if due(save_period):
-            _check_finite(trained, step)
-            _export(model_dir, step, trained)
-            saver.save(step, {**frozen, **trained}, state)
-        if evaluation and due(eval_period):
-            metrics = evaluation.run({**frozen, **trained}, step)
-            started = time.monotonic()
-    progress.close()
-    saver.close()
-    writer.close()
-    for line in metric_lines(metrics):
-        print(f"step {step}: {line}")
-    print(f"wrote {os.path.join(model_dir, f'checkpoint_{step}')}", flush=True)
-    return metrics
-
-
-def _stored(checkpoint: Checkpoint, model: EncoderDecoder) -> parameters.Parameters:
-    """The parameters of a step of this run; its prompt, whatever gin declares."""
-    expected = parameters.shapes(model.module)
-    stored = {
-        name.removeprefix(parameters.TARGET): checkpoint.shape(name)
-        for name in checkpoint.keys()
-        if name.startswith(parameters.TARGET)
-    }
-    parameters.check_shapes(expected, stored, str(checkpoint.path))
-    return {
-        name: jnp.asarray(checkpoint.read(parameters.TARGET + name), jnp.float32)
-        for name in expected
-    }
+        logger.info("going on from %s", latest.path)
+        return latest, start, parameters.load_step(latest, model.module)
+    if initial_checkpoint_path is None:
+        start = run_folder.Start.of(0, None, {}, seed)
+        return None, start, parameters.new(model.module, seed)
+    initial = open_checkpoint(initial_checkpoint_path)
+    made = parameters.prompts_to_make(initial, model.module, default)
+    loaded = parameters.load(initial, model.module, model_dir, default)
+    step = step_of(initial)
+    start = run_folder.Start.of(step, initial_checkpoint_path, made, seed)
+    return None, start, loaded
 
 
 def _last_step(step: int, first: int, total: int | None, relative: int | None) -> int:
@@ -222,28 +237,6 @@ def _last_step(step: int, first: int, total: int | None, relative: int | None) -
             "MODEL_DIR, or train further."
         )
     return total
-
-
-# The order of the data depends on how many steps this run has done, not on those of
-# the checkpoint that it started from.
-def _first_step_path(model_dir: epath.PathLike) -> epath.Path:
-    return as_path(model_dir) / "first_step"
-
-
-def _first_step(model_dir: epath.PathLike) -> int:
-    try:
-        return int(_first_step_path(model_dir).read_text())
-    except (OSError, ValueError) as error:
-        raise RecyclingError(
-            f"cannot go on with the run in {model_dir}: expected the step that it "
-            f"started at in {_first_step_path(model_dir)}, found: {error}. To start a "
-            "new run from its checkpoint, give that as INITIAL_CHECKPOINT_PATH and "
-            "choose another MODEL_DIR."
-        ) from error
-
-
-def _write_first_step(model_dir: epath.PathLike, first: int) -> None:
-    write_atomically(_first_step_path(model_dir), f"{first}\n".encode())
 
 
 def _export(model_dir: epath.PathLike, step: int, named: parameters.Parameters) -> None:

@@ -18,6 +18,7 @@ from flax import traverse_util
 from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts import (
@@ -150,10 +151,8 @@ class _Target:
             kind: InitialPrompt = FromFile(entry.prompt)
         else:
             kind = random_prompt(seed=entry.random_prompt)
-        return {
-            name: kind.make(self._checkpoint, shape[0])[0]
-            for name, shape in self._shapes.items()
-        }
+        kinds = dict.fromkeys(self._shapes, kind)
+        return run_folder.make_prompts(kinds, self._shapes, self._checkpoint)
 
     def evaluate(
         self, prompts: Mapping[str, np.ndarray]

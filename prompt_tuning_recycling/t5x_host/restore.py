@@ -6,10 +6,12 @@ runs once, outside of any trace, and only where a run begins.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gin
 import numpy as np
@@ -17,8 +19,13 @@ from etils import epath
 from flax import traverse_util
 from t5x import state_utils
 
-from prompt_tuning_recycling import initial_prompts
-from prompt_tuning_recycling.checkpoints import EMBEDDING, Checkpoint, open_checkpoint
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
+from prompt_tuning_recycling.checkpoints import (
+    EMBEDDING,
+    Checkpoint,
+    open_checkpoint,
+    step_of,
+)
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
@@ -35,8 +42,9 @@ class InitialPrompt:
 
     The prompt is the one that `initial_prompts.initial_prompt` declares. It is made
     on process 0, and is the same to the bit on all. Where a run is resumed, nothing
-    is made, and what the run needs no longer has to exist. Optimiser states that the
-    checkpoint lacks start at zero.
+    is made, and what the run needs no longer has to exist; but what is declared has to
+    be what the run was started with. Optimizer states that the checkpoint lacks start
+    at zero.
 
     Attributes:
       checkpoint_path: the checkpoint that is restored, as RestoreCheckpointConfig's.
@@ -44,12 +52,20 @@ class InitialPrompt:
       default: what to begin with where nothing is declared; None where the checkpoint
         has to hold a prompt then.
       patterns: regular expressions for the names of the parameters that are prompts.
+      is_training: whether the run writes checkpoints to `output_dir`. What it was
+        started with is then recorded there, and no second run may use the folder.
     """
 
     checkpoint_path: epath.PathLike
     output_dir: epath.PathLike
     default: initial_prompts.InitialPrompt | None = None
     patterns: Sequence[str] = PROMPT_REGEX
+    is_training: bool = False
+
+    def __post_init__(self) -> None:
+        # Before T5X writes its config.gin, which would say what did not happen.
+        if not self.is_training:
+            run_folder.check_kept(initial_prompts.initial_prompt(), self.output_dir)
 
     def __call__(
         self,
@@ -67,98 +83,100 @@ class InitialPrompt:
 
         Raises:
           RecyclingError: the prompt cannot be made, or there is one where none was
-            expected or the reverse. On several processes all raise it.
+            expected or the reverse, or the run was started with another. On several
+            processes all raise it.
         """
         if is_resuming:
+            from_process_zero(self._resume)
             return checkpoint_state
         stored = state_utils.flatten_state_dict(checkpoint_state)
         expected = state_utils.flatten_state_dict(train_state)
-        prompts = self._prompts(expected)
-        made = [name for name in prompts if name not in stored]
-        kind = initial_prompts.initial_prompt()
-        self._check(kind, stored, prompts, made)
-        # One of the two is there if a prompt is made: _check has seen to that.
-        start = cast(initial_prompts.InitialPrompt, kind or self.default)
-        for name in made:
-            make = functools.partial(self._make, start, name, expected)
-            stored[name] = from_process_zero(make)
+        shapes = {
+            name.removeprefix(_TARGET): tuple(leaf.shape)
+            for name, leaf in expected.items()
+            if self._is_prompt(name)
+        }
+        missing = [name for name in shapes if _TARGET + name not in stored]
+        made: dict[str, np.ndarray] = {}
+
+        def begin() -> np.ndarray:
+            made.update(self._begin(shapes, missing, expected))
+            return np.zeros(0)
+
+        from_process_zero(begin)
+        for name in missing:
+            stored[_TARGET + name] = from_process_zero(
+                functools.partial(made.__getitem__, name)
+            )
         for name, leaf in expected.items():
             if name.startswith(_OPTIMIZER) and name not in stored:
                 stored[name] = np.zeros(leaf.shape, leaf.dtype)
         return traverse_util.unflatten_dict(stored, sep="/")
 
-    def _prompts(self, state: Mapping[str, Any]) -> list[str]:
-        return [
-            name
-            for name in state
-            if name.startswith(_TARGET)
-            and matches(name.removeprefix(_TARGET), self.patterns)
-        ]
-
-    def _check(
-        self,
-        kind: initial_prompts.InitialPrompt | None,
-        stored: Mapping[str, Any],
-        prompts: Sequence[str],
-        made: Sequence[str],
-    ) -> None:
-        leftover = [name for name in self._prompts(stored) if name not in prompts]
-        if leftover:
-            raise RecyclingError(
-                f"{self.checkpoint_path} holds a prompt, {leftover[0]}, but the model "
-                "has none there. Use the model file that ends in _prompt."
-            )
-        if kind is None and self.default is None and made:
-            raise RecyclingError(
-                f"the model has a prompt, but {self.checkpoint_path} holds none. Say "
-                "where it comes from: recycle_init.gin recycles one, "
-                "prompts/from_file.gin takes one as it is; or give a checkpoint that "
-                "was tuned."
-            )
-        if kind is not None and not prompts:
-            raise RecyclingError(
-                "the gin files declare a prompt, but the model has none. Use a model "
-                "file that ends in _prompt, such as models/t5_1_1_base_prompt.gin."
-            )
-        if kind is not None and not made:
-            raise _two_prompts(self.checkpoint_path, prompts[0])
-
-    def _make(
-        self,
-        kind: initial_prompts.InitialPrompt,
-        name: str,
-        expected: Mapping[str, Any],
-    ) -> np.ndarray:
-        shape = tuple(expected[name].shape)
-        checkpoint = open_checkpoint(self.checkpoint_path)
-        if name in checkpoint.keys():
-            # An assignment_map has hidden it from the transformation.
-            raise _two_prompts(self.checkpoint_path, name)
-        _check_width(checkpoint, shape, expected)
-        prompt = initial_prompts.make_or_keep(
-            kind, checkpoint, shape[0], self.output_dir
+    def _is_prompt(self, name: str) -> bool:
+        return name.startswith(_TARGET) and matches(
+            name.removeprefix(_TARGET), self.patterns
         )
-        if prompt.shape != shape:
+
+    def _begin(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        missing: Sequence[str],
+        expected: Mapping[str, Any],
+    ) -> Mapping[str, np.ndarray]:
+        """Makes the prompts that the state lacks; for process 0."""
+        checkpoint = open_checkpoint(self.checkpoint_path)
+        kinds = contract.prompts_to_make(
+            shapes,
+            {
+                name.removeprefix(_TARGET): checkpoint.shape(name)
+                for name in checkpoint.keys()
+                if self._is_prompt(name)
+            },
+            initial_prompts.initial_prompt(),
+            self.default,
+            str(checkpoint.path),
+        )
+        hidden = [name for name in missing if name not in kinds]
+        if hidden:
             raise RecyclingError(
-                f"the model expects {name} of shape {list(shape)}, found "
-                f"{list(prompt.shape)}, made by {kind}. Are TARGET_CHECKPOINT and "
-                "INITIAL_CHECKPOINT_PATH the same model?"
+                f"{checkpoint.path} holds a prompt, {hidden[0]}, but an assignment_map "
+                "drops it. Set utils.RestoreCheckpointConfig.assignment_map = None to "
+                "use it."
             )
-        return np.ascontiguousarray(prompt, np.float32)
+        if self.is_training:
+            _hold(os.fspath(self.output_dir))
+        if kinds:
+            _check_width(checkpoint, expected)
+        made = run_folder.make_prompts(kinds, shapes, checkpoint, self.output_dir)
+        if self.is_training:
+            start = run_folder.Start.of(
+                step_of(checkpoint), self.checkpoint_path, kinds
+            )
+            run_folder.write_start(self.output_dir, start)
+        return made
+
+    def _resume(self) -> np.ndarray:
+        """Checks that a run that goes on is the one that was started; for process 0."""
+        if self.is_training:
+            _hold(os.fspath(self.output_dir))
+            start = run_folder.read_start(self.output_dir)
+            # A run that was begun by other gin files has no record.
+            if start is not None:
+                declared = initial_prompts.initial_prompt()
+                start.check(self.checkpoint_path, declared, self.default)
+        return np.zeros(0)
 
 
-def _two_prompts(path: epath.PathLike, name: str) -> RecyclingError:
-    return RecyclingError(
-        f"{path} already holds a prompt, {name}, and the gin files declare another. "
-        "To use the checkpoint's own prompt, leave recycle_init.gin (or prompts/*.gin) "
-        "out. To start from the declared one, give the model without a prompt as "
-        "INITIAL_CHECKPOINT_PATH."
-    )
+@functools.cache
+def _hold(folder: str) -> contextlib.ExitStack:
+    """Holds a run's folder until the process ends."""
+    holding = contextlib.ExitStack()
+    holding.enter_context(run_folder.held(folder))
+    return holding
 
 
-def _check_width(
-    checkpoint: Checkpoint, shape: tuple[int, ...], expected: Mapping[str, Any]
-) -> None:
+def _check_width(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
     """Before anything large is read."""
     if EMBEDDING not in expected or EMBEDDING not in checkpoint.keys():
         return
@@ -166,6 +184,6 @@ def _check_width(
     if found != wanted:
         raise RecyclingError(
             f"{checkpoint.path} has {EMBEDDING} of shape {list(found)}, but the model "
-            f"expects {list(wanted)}, and a prompt of shape {list(shape)}. Is the "
-            "model file (--gin_file=models/...) the one for this checkpoint?"
+            f"expects {list(wanted)}. Is the model file (--gin_file=models/...) the "
+            "one for this checkpoint?"
         )

@@ -14,6 +14,7 @@ from prompt_tuning_recycling import (
     network,
     open_checkpoint,
 )
+from prompt_tuning_recycling.checkpoints import step_of
 from prompt_tuning_recycling.standalone import parameters
 
 PROMPT = "encoder/prompt/prompt/prompt"
@@ -80,11 +81,11 @@ def test_optimiser_states_and_the_step_are_not_parameters(load, stored, arrays):
     arrays["state/param_states/x/v"] = np.zeros(3, np.float32)
     checkpoint = stored(arrays)
     assert PROMPT not in load(checkpoint, network_of(prompt_length=0))
-    assert parameters.step_of(checkpoint) == 7
+    assert step_of(checkpoint) == 7
 
 
 def test_without_a_step_it_counts_as_the_first(stored, arrays):
-    assert parameters.step_of(stored(arrays)) == 0
+    assert step_of(stored(arrays)) == 0
 
 
 def test_the_checkpoints_own_prompt_is_used(load, stored, arrays, rng):
@@ -131,7 +132,7 @@ def test_a_prompt_from_nowhere_is_reported(load, stored, arrays):
 
 def test_a_prompt_left_over_is_reported(load, stored, arrays):
     arrays[f"target/{PROMPT}"] = np.zeros((LENGTH, 12), np.float32)
-    message = r"prompt \[3, 12\], but the model has none.*--gin.PROMPT_LENGTH=3"
+    message = r"prompt \[3, 12\], but the model has none there.*PROMPT_LENGTH=3"
     with pytest.raises(RecyclingError, match=message):
         load(stored(arrays), network_of(prompt_length=0))
 

@@ -374,7 +374,10 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(
         ),
         ({"MIXTURE_OR_TASK_NAME": "tiny_trian"}, "no task or mixture 'tiny_trian'"),
         ({"MIXTURE_OR_TASK_MODULE": "tiny_task"}, "cannot import 'tiny_task'"),
-        ({"BATCH_SIZE": 0}, "BATCH_SIZE: expected 1 or more, found 0"),
+        (
+            {"BATCH_SIZE": 0},
+            "BATCH_SIZE: expected a whole number of at least 1, found 0",
+        ),
         ({"EVAL_SPLIT": "tset"}, "no split 'tset'"),
         ({"INITIAL_CHECKPOINT_PATH": "/nowhere"}, "/nowhere does not exist"),
         (
@@ -411,6 +414,6 @@ def test_another_optimiser_than_before_is_reported(tune, folder, tmp_path):
 
 def test_a_folder_of_another_run_is_reported(tune, folder):
     tune(folder, TRAIN_STEPS_RELATIVE=2)
-    (folder / "first_step").unlink()
+    (folder / "run_start.json").unlink()
     result = tune(folder, fails=True)
     assert "cannot go on with the run" in result.error

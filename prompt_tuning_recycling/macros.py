@@ -1,0 +1,349 @@
+"""The gin macros that the package's gin files offer: what each of them may be.
+
+Importing this module makes gin check them when it has read all files and flags, before
+anything is loaded, in every program that reads such a file: types, ranges, and names
+that nothing uses, which are misspelt ones. It also expands a leading `~` in the macros
+that are paths. (Gin itself sees to it that what has to be set is set.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import gin.config
+import pydantic
+from pydantic import Field
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_path
+
+_MACRO = "gin.macro"
+_STANDALONE = "prompt_tuning_recycling.standalone."
+_INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
+
+# What gin has read: (scope, configurable) -> parameter -> value. A macro NAME is the
+# parameter `value` of `gin.macro` in the scope NAME.
+Config = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a macro may be.
+
+    Attributes:
+      type: the type, as pydantic checks it.
+      expected: the same in words.
+      is_path: whether a leading `~` is expanded.
+    """
+
+    type: Any
+    expected: str
+    is_path: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether the macro may have that value."""
+        try:
+            pydantic.TypeAdapter(self.type).validate_python(value)
+        except pydantic.ValidationError:
+            return False
+        return True
+
+
+class _Lengths(pydantic.BaseModel):
+    """Tokens of each feature of an encoder-decoder. An evaluation may leave one out."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    inputs: Annotated[int, Field(ge=1)] | None = None
+    targets: Annotated[int, Field(ge=1)] | None = None
+
+
+def _whole(least: int) -> Kind:
+    type_ = Annotated[int, Field(strict=True, ge=least)]
+    return Kind(type_, f"a whole number of at least {least}")
+
+
+def _number(expected: str, **bounds: float) -> Kind:
+    type_ = Annotated[float, Field(strict=True, allow_inf_nan=False, **bounds)]
+    return Kind(type_, expected)
+
+
+def _one_of(*values: str) -> Kind:
+    return Kind(Literal[values], f"one of {', '.join(map(repr, values))}")
+
+
+def _or_none(kind: Kind) -> Kind:
+    return dataclasses.replace(
+        kind, type=kind.type | None, expected=f"{kind.expected}, or None"
+    )
+
+
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Texts = list[_Text] | tuple[_Text, ...]
+_NOT_NEGATIVE, _POSITIVE = _whole(0), _whole(1)
+_SHARE = _number("a number of at least 0 and below 1", ge=0, lt=1)
+_ABOVE_0 = _number("a number above 0", gt=0)
+_TRUTH = Kind(Annotated[bool, Field(strict=True)], "True or False")
+_TEXT = Kind(_Text, "a text in quotes")
+_PATH = Kind(_Text | pydantic.InstanceOf[os.PathLike], "a path in quotes", is_path=True)
+_DTYPE = _one_of("float32", "bfloat16", "float16")
+_NORMALIZING_FACTORS = (
+    "NUM_REAL_TARGET_TOKENS",
+    "NUM_TOTAL_TARGET_TOKENS",
+    "AVERAGE_PER_SEQUENCE",
+)
+# Made by gin from a reference; what gin makes of it is not known before.
+_OBJECT = Kind(
+    Annotated[Any, pydantic.AfterValidator(lambda value: _not_plain(value))],
+    "a reference, such as @optax.adam()",
+)
+
+MACROS: Mapping[str, Kind] = {
+    # What to recycle, and how (recycle_init.gin).
+    "RECYCLE_FROM": _or_none(_PATH),
+    "SOURCE_CHECKPOINT": _or_none(_PATH),
+    "SOURCE_PROMPT": _or_none(_PATH),
+    "TARGET_CHECKPOINT": _or_none(_PATH),
+    "RECYCLER": Kind(
+        _Text | _OBJECT.type, "the name of a recycler in quotes, or a reference"
+    ),
+    "WORD_LIST": _or_none(_PATH),
+    "NUM_WORDS": _or_none(_whole(2)),
+    "WORD_OFFSET": _NOT_NEGATIVE,
+    # Other prompts to start from (prompts/*.gin).
+    "PROMPT_FILE": _PATH,
+    "CLASS_LABELS": Kind(_Texts, "a list of texts, such as ['negative', 'positive']"),
+    "PROMPT_SEED": _NOT_NEGATIVE,
+    # Models.
+    "PROMPT_LENGTH": _POSITIVE,
+    "VOCABULARY": _OBJECT,
+    "VOCABULARY_FILE": _PATH,
+    "NETWORK": _OBJECT,
+    "MODEL": _OBJECT,
+    "DTYPE": _DTYPE,
+    "DROPOUT_RATE": _SHARE,
+    "Z_LOSS": _number("a number of at least 0", ge=0),
+    "LABEL_SMOOTHING": _SHARE,
+    "LOSS_NORMALIZING_FACTOR": Kind(
+        _ABOVE_0.type | Literal[_NORMALIZING_FACTORS] | None,
+        f"a number above 0, None, or one of {', '.join(_NORMALIZING_FACTORS)}",
+    ),
+    "NUM_DECODES": _POSITIVE,
+    # Where a run reads and writes.
+    "INITIAL_CHECKPOINT_PATH": _PATH,
+    "CHECKPOINT_PATH": _PATH,
+    "RESTORE_DTYPE": _or_none(_DTYPE),
+    "MODEL_DIR": _PATH,
+    "EVAL_OUTPUT_DIR": _PATH,
+    "INFER_OUTPUT_DIR": _PATH,
+    "OUTPUT_DIR": _PATH,
+    "PROMPT_MANIFEST": _PATH,
+    # Its data.
+    "MIXTURE_OR_TASK_NAME": _TEXT,
+    "EVAL_MIXTURE_OR_TASK_NAME": _TEXT,
+    "MIXTURE_OR_TASK_MODULE": _or_none(_TEXT),
+    "TASK_FEATURE_LENGTHS": Kind(
+        _Lengths | None,
+        "tokens of each feature, such as {'inputs': 128, 'targets': 8}, or None",
+    ),
+    "BATCH_SIZE": _POSITIVE,
+    "EVAL_SPLIT": _TEXT,
+    "INFER_SPLIT": _TEXT,
+    "USE_CACHED_TASKS": _TRUTH,
+    "SHUFFLE_TRAIN_EXAMPLES": _TRUTH,
+    "TASK_NAME": Kind(
+        Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9_.:]+$")],
+        "a name of letters, digits and any of _ . :",
+    ),
+    "TASK_FILES": Kind(
+        Annotated[dict[_Text, _Text | _Texts], Field(min_length=1)],
+        "the files of each split, such as {'train': 'train.tsv', 'validation': ...}",
+    ),
+    "VERBALIZERS": Kind(
+        _Texts | dict[_Text, _Text] | None,
+        "the texts of the labels, such as ('negative', 'positive'), or None",
+    ),
+    "TASK_EVALUATION": _or_none(_one_of("generation", "rank_classification")),
+    # Its training.
+    "TRAIN_STEPS": _or_none(_POSITIVE),
+    "TRAIN_STEPS_RELATIVE": _or_none(_POSITIVE),
+    "OPTIMIZER": _or_none(_OBJECT),
+    "PROMPT_OPTIMIZER": _OBJECT,
+    "LEARNING_RATE": _ABOVE_0,
+    "WARMUP_STEPS": _NOT_NEGATIVE,
+    "MAX_GRADIENT_NORM": _or_none(_ABOVE_0),
+    "RANDOM_SEED": _or_none(_NOT_NEGATIVE),
+    "DEFAULT_PROMPT": _or_none(_OBJECT),
+    "PROMPT_REGEX": Kind(
+        list[re.Pattern] | tuple[re.Pattern, ...],
+        "a list of regular expressions, such as ['.*/prompt/.*']",
+    ),
+    "LOG_PERIOD": _POSITIVE,
+    "CHECKPOINT_PERIOD": Kind(
+        _POSITIVE.type,
+        "a whole number of at least 1 (one beyond the last step saves the last step "
+        "alone)",
+    ),
+    "CHECKPOINT_DTYPE": _one_of("float32", "bfloat16"),
+    "KEEP_CHECKPOINTS": Kind(
+        _NOT_NEGATIVE.type | None, "a whole number of at least 1, or None or 0 for all"
+    ),
+    # Its evaluation and inference.
+    "EVAL_PERIOD": Kind(
+        _NOT_NEGATIVE.type, "a whole number of at least 1, or 0 for no evaluation"
+    ),
+    "RUN_EVAL_BEFORE_TRAINING": _TRUTH,
+    "EVALUATOR_NUM_EXAMPLES": _or_none(_POSITIVE),
+    "EVALUATOR_USE_MEMORY_CACHE": _TRUTH,
+    "JSON_WRITE_N_RESULTS": _or_none(_NOT_NEGATIVE),
+    "INFER_MODE": _one_of("predict", "score", "predict_with_aux"),
+    "RANDOM_PROMPT": _OBJECT,
+}
+"""Name -> what it may be, for every macro that one of the package's gin files sets."""
+
+# Where the standalone host can do less than T5X.
+_IN_STANDALONE = {
+    "RANDOM_SEED": _NOT_NEGATIVE,
+    "LOSS_NORMALIZING_FACTOR": Kind(
+        _ABOVE_0.type | Literal[_NORMALIZING_FACTORS[0]] | None,
+        f"a number above 0, None or {_NORMALIZING_FACTORS[0]!r}",
+    ),
+}
+
+# These say which prompt a run starts from. Without the file that uses them, the run
+# would start from another one.
+_RECYCLING = (f"{_INITIAL_PROMPTS}Recycled", "recycle_init.gin")
+_USED_BY: Mapping[str, tuple[str, str]] = {
+    "RECYCLE_FROM": _RECYCLING,
+    "SOURCE_CHECKPOINT": _RECYCLING,
+    "SOURCE_PROMPT": _RECYCLING,
+    "TARGET_CHECKPOINT": _RECYCLING,
+    "RECYCLER": _RECYCLING,
+    "WORD_LIST": _RECYCLING,
+    "NUM_WORDS": _RECYCLING,
+    "WORD_OFFSET": _RECYCLING,
+    "PROMPT_FILE": (f"{_INITIAL_PROMPTS}FromFile", "prompts/from_file.gin"),
+    "CLASS_LABELS": (f"{_INITIAL_PROMPTS}FromText", "prompts/from_class_labels.gin"),
+}
+
+# Names that a user's own gin files may set for nobody.
+_PERMITTED = "UNUSED_MACROS"
+
+
+def check(config: Config) -> dict[str, Any]:
+    """Checks the macros of a configuration; gin calls it when it has read all of it.
+
+    Returns:
+      What gin is to change: macros whose `~` was expanded.
+
+    Raises:
+      RecyclingError: a macro has a value that it cannot have, or is used by nothing.
+    """
+    macros = {
+        scope: parameters["value"]
+        for (scope, configurable), parameters in config.items()
+        if configurable == _MACRO
+    }
+    used = {
+        _macro_name(reference)
+        for reference in gin.config.iterate_references(config)
+        if _is_macro(reference)
+    }
+    configurables = {configurable for _, configurable in config}
+    _check_used(macros, used, configurables)
+    standalone = any(name.startswith(_STANDALONE) for name in configurables)
+    kinds = {**MACROS, **_IN_STANDALONE} if standalone else MACROS
+    expanded = {}
+    for name, stated in macros.items():
+        if name not in kinds or name not in used:
+            continue
+        # Other packages have macros of these names, too.
+        if name in _USED_BY and _USED_BY[name][0] not in configurables:
+            continue
+        try:
+            value = _resolved(stated, macros)
+        except _MadeLaterError:
+            continue
+        kind = kinds[name]
+        if not kind.allows(value):
+            raise RecyclingError(
+                f"{name}: expected {kind.expected}, found {value!r}."
+                + _misspelt_feature(name, value)
+            )
+        if kind.is_path and isinstance(stated, str) and stated.startswith("~"):
+            expanded[f"{name}/{_MACRO}.value"] = os.fspath(as_path(stated))
+    return expanded
+
+
+def _check_used(
+    macros: Mapping[str, Any], used: set[str], configurables: set[str]
+) -> None:
+    permitted = macros.get(_PERMITTED, ())
+    if not Kind(_Texts | tuple[()], "").allows(permitted):
+        raise RecyclingError(
+            f"{_PERMITTED}: expected a list of names of macros, found {permitted!r}."
+        )
+    for name in macros:
+        if name in used or name in permitted or name == _PERMITTED:
+            continue
+        if name not in MACROS:
+            raise RecyclingError(
+                f"nothing in these gin files uses {name}."
+                + did_you_mean(name, used | MACROS.keys())
+                + f" To let it pass: {_PERMITTED} = [{name!r}]."
+            )
+        configurable, file = _USED_BY.get(name, (None, ""))
+        if configurable and configurable not in configurables:
+            raise RecyclingError(
+                f"{name} is set, but nothing uses it. Add --gin_file={file}, or leave "
+                f"{name} out."
+            )
+
+
+def _misspelt_feature(name: str, value: Any) -> str:
+    if name != "TASK_FEATURE_LENGTHS" or not isinstance(value, Mapping):
+        return ""
+    known = list(_Lengths.model_fields)
+    wrong = [str(feature) for feature in value if feature not in known]
+    return did_you_mean(wrong[0], known) if wrong else ""
+
+
+class _MadeLaterError(Exception):
+    """A value that gin makes only when it is needed."""
+
+
+def _resolved(value: Any, macros: Mapping[str, Any]) -> Any:
+    """The value with what its macros stand for.
+
+    Raises:
+      _MadeLaterError: a part of it is made by a configurable.
+    """
+    if isinstance(value, gin.config.ConfigurableReference):
+        if _is_macro(value) and _macro_name(value) in macros:
+            return _resolved(macros[_macro_name(value)], macros)
+        raise _MadeLaterError
+    if isinstance(value, dict):
+        return {key: _resolved(part, macros) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_resolved(part, macros) for part in value)
+    return value
+
+
+def _is_macro(reference: gin.config.ConfigurableReference) -> bool:
+    return reference.configurable.selector == _MACRO
+
+
+def _macro_name(reference: gin.config.ConfigurableReference) -> str:
+    return "/".join(reference.scopes)
+
+
+def _not_plain(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bytes, Sequence, Mapping)) or value is None:
+        raise ValueError("a plain value")
+    return value
+
+
+gin.config.register_finalize_hook(check)

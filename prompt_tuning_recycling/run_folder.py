@@ -1,0 +1,260 @@
+"""A run's folder: the prompts that were made for it, what the run was started with, and
+that only one run at a time works in it.
+
+A run that is started again is compared with what is kept, so that no record there says
+what did not happen. A path counts as the same however it is spelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling import contract
+from prompt_tuning_recycling.checkpoints import Checkpoint
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.initial_prompts import InitialPrompt, Recycled, place
+from prompt_tuning_recycling.prompts import load_prompt, load_provenance, save_prompt
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = "prompt_tuning_recycling/run/1"
+_START = "run_start.json"
+_KEPT = "recycled_prompt"
+# What is declared of a prompt that comes out of the checkpoint.
+_STORED = {"kind": "the checkpoint's own prompt"}
+
+
+def make_prompts(
+    kinds: Mapping[str, InitialPrompt],
+    expected: contract.Shapes,
+    target: Checkpoint,
+    output_dir: epath.PathLike | None = None,
+) -> dict[str, Float[np.ndarray, "length width"]]:
+    """Makes a model's initial prompts, each its own where it has several.
+
+    A recycled prompt is written with its provenance to `output_dir/recycled_prompt/`,
+    and taken from there when the run is started again: the source may be gone by then.
+
+    Args:
+      kinds: name of a prompt -> what it is made of.
+      expected: name -> shape of each of the model's prompts, those included that are
+        not made.
+      target: the model that the prompts are for.
+      output_dir: the run's folder; None keeps nothing.
+
+    Returns:
+      The prompts by name, float32.
+
+    Raises:
+      RecyclingError: as `InitialPrompt.make`; a prompt has another shape than the model
+        expects; or what is kept was recycled from or with something else.
+    """
+    made = {}
+    for name, kind in kinds.items():
+        shape = expected[name]
+        site = name if len(expected) > 1 else None
+        kept = None
+        if isinstance(kind, Recycled) and output_dir is not None:
+            kept = _kept(output_dir, site)
+        if kept is not None and kept.exists():
+            check_kept(kind, output_dir, site)
+            logger.info("taking the prompt that was recycled before, %s", kept)
+            prompt, where = load_prompt(kept), f"the prompt that is kept, {kept},"
+        else:
+            prompt, report = kind.make(target, shape[0], site)
+            where = f"what {type(kind).__name__} makes for {target.path}"
+        contract.check_shape(name, prompt.shape, shape, where)
+        if kept is not None and not kept.exists():
+            save_prompt(prompt, kept, report)
+        made[name] = np.ascontiguousarray(prompt, np.float32)
+    return made
+
+
+def check_kept(
+    kind: InitialPrompt | None,
+    output_dir: epath.PathLike | None,
+    site: str | None = None,
+) -> None:
+    """Raises RecyclingError if the folder keeps a prompt that was recycled from or with
+    something else than is declared now.
+
+    Args:
+      kind: what is declared.
+      output_dir: the run's folder.
+      site: the prompt's name in a model that has several.
+    """
+    if not isinstance(kind, Recycled) or output_dir is None:
+        return
+    kept = _kept(output_dir, site)
+    if kept.exists():
+        then = load_provenance(kept).get("declared", {})
+        _compare(
+            then,
+            kind.declared(),
+            f"{kept.parent} holds a prompt that this run has recycled before,",
+            "Choose another output folder, or delete that one to recycle again.",
+        )
+
+
+@contextlib.contextmanager
+def held(folder: epath.PathLike) -> Iterator[None]:
+    """Holds a folder, so that no other process on this file system can. The system lets
+    go of it when the process ends, however it ends. An object store cannot be held.
+
+    Raises:
+      RecyclingError: another process holds it, or it cannot be written to.
+    """
+    if is_remote(folder):
+        yield
+        return
+    folder = as_path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(os.fspath(folder / "run.lock"))
+        holding = lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise RecyclingError(
+            f"another run is at work in {folder}. Wait until it has ended, or choose "
+            "another MODEL_DIR."
+        ) from error
+    except OSError as error:
+        raise RecyclingError(
+            f"cannot write to {folder}: {error.strerror or error}. Choose another "
+            "MODEL_DIR."
+        ) from error
+    with holding:
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a training run is started with.
+
+    Attributes:
+      step: the step that it starts at.
+      initial_checkpoint: the checkpoint that it starts from; None for a random model.
+      initial_prompt: name -> what is declared, for each prompt that is made; the others
+        come out of the checkpoint.
+      seed: of what is random in the run; None where the host does not say.
+    """
+
+    step: int
+    initial_checkpoint: Mapping[str, str] | None
+    initial_prompt: Mapping[str, Mapping[str, Any]]
+    seed: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        step: int,
+        checkpoint: epath.PathLike | None,
+        kinds: Mapping[str, InitialPrompt],
+        seed: int | None = None,
+    ) -> Start:
+        """Returns the start from a checkpoint with prompts of these kinds."""
+        return cls(
+            step,
+            None if checkpoint is None else place(checkpoint),
+            {name: kind.declared() for name, kind in kinds.items()},
+            seed,
+        )
+
+    def check(
+        self,
+        checkpoint: epath.PathLike | None,
+        declared: InitialPrompt | None,
+        default: InitialPrompt | None,
+        seed: int | None = None,
+    ) -> None:
+        """Raises RecyclingError unless a run that started so is now told to start so.
+
+        Args:
+          checkpoint: what it is now told to start from.
+          declared: what is declared now that a prompt starts from.
+          default: what a prompt starts from if nothing is declared.
+          seed: as above.
+        """
+        what = "the run in this MODEL_DIR was started"
+        advice = "Start it as it was started before, or choose another MODEL_DIR."
+        then = {"initial_checkpoint": self.initial_checkpoint, "seed": self.seed}
+        place_now = None if checkpoint is None else place(checkpoint)
+        now = {"initial_checkpoint": place_now, "seed": seed}
+        _compare(then, now, what, advice)
+        # A prompt that came out of the checkpoint needs no default.
+        kind = declared or (default if self.initial_prompt else None)
+        asked = kind.declared() if kind else _STORED
+        for before in self.initial_prompt.values() or (_STORED,):
+            _compare(before, asked, what, advice)
+
+
+def write_start(folder: epath.PathLike, start: Start) -> None:
+    """Records in a run's folder what it starts with."""
+    record = {"format": _FORMAT, **dataclasses.asdict(start)}
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(as_path(folder) / _START, text.encode())
+
+
+def read_start(folder: epath.PathLike) -> Start | None:
+    """Returns what a run was started with that is to go on, or None where that is not
+    recorded.
+
+    Raises:
+      RecyclingError: the record is damaged.
+    """
+    path = as_path(folder) / _START
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        if record.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        return Start(**record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecyclingError(
+            f"cannot go on with the run in {folder}: expected what it was started with "
+            f"in {path}, found: {error}. To start a new run from its checkpoint, give "
+            "that as INITIAL_CHECKPOINT_PATH and choose another MODEL_DIR."
+        ) from error
+
+
+def _kept(output_dir: epath.PathLike, site: str | None) -> epath.Path:
+    name = "prompt" if site is None else site.replace("/", ".")
+    return as_path(output_dir) / _KEPT / f"{name}.npy"
+
+
+def _compare(
+    then: Mapping[str, Any], now: Mapping[str, Any], what: str, advice: str
+) -> None:
+    for name in dict.fromkeys([*now, *then]):
+        before, after = then.get(name), now.get(name)
+        if not _same(before, after):
+            raise RecyclingError(
+                f"{what} with {name} {_text(before)}, but now {name} is "
+                f"{_text(after)}. {advice}"
+            )
+
+
+def _same(then: Any, now: Any) -> bool:
+    if isinstance(then, Mapping) and isinstance(now, Mapping) and "path" in now:
+        return bool(set(then.values()) & set(now.values()))
+    return bool(then == now)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "path" in value:
+        value = value["path"]
+    return repr(value)
