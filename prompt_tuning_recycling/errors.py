@@ -20,9 +20,10 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     Where nothing is near, the known names themselves are listed (ten at most).
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=most, cutoff=0.6)
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.6)
     if near:
-        return f" Did you mean {', '.join(near)}?"
+        return f" Did you mean {', '.join(lower[found] for found in near)}?"
     if not known:
         return ""
     more = f" and {len(known) - 10} more" if len(known) > 10 else ""

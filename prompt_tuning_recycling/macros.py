@@ -82,7 +82,8 @@ def _or_none(kind: Kind) -> Kind:
 
 
 _Text = Annotated[str, Field(strict=True, min_length=1)]
-_Texts = list[_Text] | tuple[_Text, ...]
+_SOME = Field(min_length=1)
+_Texts = Annotated[list[_Text], _SOME] | Annotated[tuple[_Text, ...], _SOME]
 _NOT_NEGATIVE, _POSITIVE = _whole(0), _whole(1)
 _SHARE = _number("a number of at least 0 and below 1", ge=0, lt=1)
 _ABOVE_0 = _number("a number above 0", gt=0)
@@ -159,7 +160,7 @@ MACROS: Mapping[str, Kind] = {
         "a name of letters, digits and any of _ . :",
     ),
     "TASK_FILES": Kind(
-        Annotated[dict[_Text, _Text | _Texts], Field(min_length=1)],
+        Annotated[dict[_Text, _Text | _Texts], _SOME],
         "the files of each split, such as {'train': 'train.tsv', 'validation': ...}",
     ),
     "VERBALIZERS": Kind(

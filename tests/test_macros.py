@@ -1,0 +1,268 @@
+"""Macros of the gin files: what each may be, and what happens with one that nobody
+knows."""
+
+import pathlib
+import re
+
+import gin
+import pytest
+
+from prompt_tuning_recycling import RecyclingError, initial_prompts, macros
+from prompt_tuning_recycling.gin_path import gin_path
+
+GIN = pathlib.Path(gin_path())
+PATHS = [name for name, kind in macros.MACROS.items() if kind.is_path]
+WHOLE = ["BATCH_SIZE", "PROMPT_LENGTH", "LOG_PERIOD", "CHECKPOINT_PERIOD"]
+OBJECTS = ["MODEL", "NETWORK", "VOCABULARY", "OPTIMIZER", "DEFAULT_PROMPT"]
+
+
+@gin.configurable(module="tests.macros")
+def user(*, value=None):
+    """Whatever uses a macro."""
+    return value
+
+
+@gin.configurable(module="prompt_tuning_recycling.standalone.tests")
+def in_standalone(*, value=None):
+    """What tells that a configuration is the standalone host's."""
+    return value
+
+
+@pytest.fixture(autouse=True)
+def no_gin():
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+def configure(*lines, used=True, where="user"):
+    """Hands lines to gin as files and flags do; each macro that they set is used."""
+    names = [line.partition(" ")[0] for line in lines]
+    uses = [f"{name.lower()}/{where}.value = %{name}" for name in names if used]
+    # Those of another package are not checked.
+    for kind in ("Recycled", "FromFile", "FromText"):
+        uses.append(f"any/initial_prompts.{kind}.{FIELDS[kind]} = None")
+    gin.parse_config([*lines, *uses])
+    gin.finalize()
+
+
+# Its classes are known to gin by now.
+assert initial_prompts
+FIELDS = {"Recycled": "recycler", "FromFile": "path", "FromText": "texts"}
+
+
+def declared_macros():
+    pattern = re.compile(r"^([A-Z][A-Z0-9_]*) = ", re.MULTILINE)
+    return {
+        name
+        for file in GIN.rglob("*.gin")
+        for name in pattern.findall(file.read_text())
+    }
+
+
+def test_every_macro_of_every_file_is_known_and_no_other():
+    assert set(macros.MACROS) == declared_macros()
+
+
+def default_values():
+    """Every value that the package's files give a macro, references aside."""
+    pattern = re.compile(r"^([A-Z][A-Z0-9_]*) = ([^%@\n]+)$", re.MULTILINE)
+    return sorted(
+        {
+            found
+            for file in GIN.rglob("*.gin")
+            for found in pattern.findall(file.read_text())
+        }
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), default_values())
+def test_the_files_own_values_are_allowed(name, value):
+    configure(f"{name} = {value}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in WHOLE for value in ("0", "-1", "1e0", "'16'")),
+        *((name, value) for name in WHOLE for value in ("None", "True")),
+        *((name, value) for name in PATHS for value in ("''", "3", "['/a']")),
+        *((name, "'adam'") for name in OBJECTS),
+        ("MODEL_DIR", "None"),
+        ("INITIAL_CHECKPOINT_PATH", "None"),
+        ("EVAL_PERIOD", "-1"),
+        ("EVAL_PERIOD", "None"),
+        ("KEEP_CHECKPOINTS", "-1"),
+        ("TRAIN_STEPS", "0"),
+        ("TRAIN_STEPS_RELATIVE", "1e0"),
+        ("NUM_WORDS", "1"),
+        ("NUM_WORDS", "'all'"),
+        ("WORD_OFFSET", "-1"),
+        ("WORD_OFFSET", "None"),
+        ("PROMPT_SEED", "-1"),
+        ("LEARNING_RATE", "'0.3'"),
+        ("LEARNING_RATE", "0"),
+        ("LEARNING_RATE", "True"),
+        ("LEARNING_RATE", "1e999"),
+        ("DROPOUT_RATE", "1.0"),
+        ("DROPOUT_RATE", "-0.1"),
+        ("LABEL_SMOOTHING", "1"),
+        ("Z_LOSS", "-1e-4"),
+        ("MAX_GRADIENT_NORM", "0.0"),
+        ("LOSS_NORMALIZING_FACTOR", "'TOKENS'"),
+        ("LOSS_NORMALIZING_FACTOR", "0"),
+        ("DTYPE", "'float64'"),
+        ("CHECKPOINT_DTYPE", "None"),
+        ("RESTORE_DTYPE", "'bf16'"),
+        ("INFER_MODE", "'generate'"),
+        ("TASK_EVALUATION", "'ranking'"),
+        ("TASK_NAME", "'sst-2'"),
+        ("TASK_NAME", "''"),
+        ("TASK_FILES", "{}"),
+        ("TASK_FILES", "'train.tsv'"),
+        ("TASK_FILES", "{'train': []}"),
+        ("TASK_FILES", "{'train': 3}"),
+        ("VERBALIZERS", "'good'"),
+        ("VERBALIZERS", "(0, 1)"),
+        ("CLASS_LABELS", "'good'"),
+        ("CLASS_LABELS", "['good', '']"),
+        ("MIXTURE_OR_TASK_NAME", "None"),
+        ("MIXTURE_OR_TASK_NAME", "''"),
+        ("MIXTURE_OR_TASK_MODULE", "''"),
+        ("EVAL_SPLIT", "None"),
+        ("USE_CACHED_TASKS", "'False'"),
+        ("SHUFFLE_TRAIN_EXAMPLES", "1"),
+        ("RUN_EVAL_BEFORE_TRAINING", "None"),
+        ("TASK_FEATURE_LENGTHS", "512"),
+        ("TASK_FEATURE_LENGTHS", "{'inputs': 128, 'target': 8}"),
+        ("TASK_FEATURE_LENGTHS", "{'inputs': 128, 'targets': 0}"),
+        ("TASK_FEATURE_LENGTHS", "{'inputs': 128, 'targets': '8'}"),
+        ("PROMPT_REGEX", "'.*/prompt/.*'"),
+        ("PROMPT_REGEX", "['*prompt']"),
+        ("EVALUATOR_NUM_EXAMPLES", "0"),
+        ("JSON_WRITE_N_RESULTS", "-1"),
+        ("NUM_DECODES", "0"),
+        ("WARMUP_STEPS", "-1"),
+        ("RECYCLER", "3"),
+        ("RECYCLER", "None"),
+    ],
+)
+def test_a_value_that_cannot_be(name, value):
+    with pytest.raises(RecyclingError) as error:
+        configure(f"{name} = {value}")
+    message = str(error.value)
+    assert message.startswith(f"{name}: expected ")
+    assert f"found {eval(value, {})!r}" in message
+
+
+def test_a_misspelt_feature_is_named():
+    with pytest.raises(RecyclingError, match="Did you mean targets?"):
+        configure("TASK_FEATURE_LENGTHS = {'inputs': 128, 'target': 8}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EVAL_PERIOD", "0"),
+        ("KEEP_CHECKPOINTS", "0"),
+        ("TASK_FEATURE_LENGTHS", "{'inputs': 128}"),
+        ("LEARNING_RATE", "1"),
+        ("NUM_WORDS", "None"),
+        ("VERBALIZERS", "{'0': 'good', '1': 'bad'}"),
+        ("TASK_FILES", "{'train': ('a.tsv', 'b.tsv'), 'test': 'c.tsv'}"),
+        ("RECYCLER", "'v2v-nn'"),
+        ("MIXTURE_OR_TASK_NAME", "@user()"),
+        ("OPTIMIZER", "@user()"),
+        ("LEARNING_RATE", "@user()"),
+    ],
+)
+def test_a_value_that_can_be(name, value):
+    configure(f"{name} = {value}")
+
+
+def test_what_a_macro_stands_for_is_checked():
+    with pytest.raises(RecyclingError, match="BATCH_SIZE: expected .*, found '16'"):
+        configure("MY_SIZE = '16'", "BATCH_SIZE = %MY_SIZE")
+
+
+def test_parts_of_a_value_may_be_macros():
+    configure("MY_FILE = 'a.tsv'", "TASK_FILES = {'train': %MY_FILE, 'test': 'b'}")
+    with pytest.raises(RecyclingError, match="TASK_FILES: expected"):
+        gin.clear_config()
+        configure("MY_FILE = 3", "TASK_FILES = {'train': %MY_FILE}")
+
+
+@pytest.mark.parametrize(
+    "line", ["RANDOM_SEED = None", "LOSS_NORMALIZING_FACTOR = 'AVERAGE_PER_SEQUENCE'"]
+)
+def test_what_only_t5x_can_do_is_refused_without_it(line):
+    configure(line)
+    gin.clear_config()
+    with pytest.raises(RecyclingError, match=line.partition(" ")[0]):
+        configure(line, where="in_standalone")
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("RECYLCER", "RECYCLER"),
+        ("WORD_OFSET", "WORD_OFFSET"),
+        ("Batch_Size", "BATCH_SIZE"),
+        ("TRAIN_STEP", "TRAIN_STEPS"),
+    ],
+)
+def test_a_macro_that_nothing_uses_is_misspelt(misspelt, meant):
+    message = f"uses {misspelt}. Did you mean .*{meant}"
+    with pytest.raises(RecyclingError, match=message):
+        configure(f"{misspelt} = 3", used=False)
+
+
+def test_names_of_ones_own_are_let_pass():
+    configure("MINE = 3", "UNUSED_MACROS = ['MINE']", used=False)
+    gin.clear_config()
+    with pytest.raises(RecyclingError, match="UNUSED_MACROS: expected a list of names"):
+        configure("MINE = 3", "UNUSED_MACROS = 'MINE'", used=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("RECYCLE_FROM = '/source'", "recycle_init.gin"),
+        ("NUM_WORDS = 100", "recycle_init.gin"),
+        ("PROMPT_FILE = '/p.npy'", "prompts/from_file.gin"),
+        ("CLASS_LABELS = ['a', 'b']", "prompts/from_class_labels.gin"),
+    ],
+)
+def test_a_prompt_is_declared_whose_file_is_not_named(line, file):
+    gin.parse_config(line)
+    with pytest.raises(RecyclingError, match=f"Add --gin_file={file}"):
+        gin.finalize()
+
+
+def test_another_packages_macro_of_the_same_name_is_not_checked():
+    # As prompt-tuning's run files have it where its prompt is recycled.
+    gin.parse_config(["PROMPT_FILE = ''", "user.value = %PROMPT_FILE"])
+    gin.finalize()
+
+
+def test_files_that_serve_several_programs_may_set_what_one_of_them_needs_not():
+    configure("TRAIN_STEPS = 100", used=False)
+
+
+# Paths
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_home_folder_is_expanded(name, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    configure(f"{name} = '~/here'")
+    assert gin.query_parameter(f"{name}/gin.macro.value") == "/home/me/here"
+
+
+@pytest.mark.parametrize("value", ["gs://bucket/~", "here/~", "./~x", "a~"])
+def test_other_paths_stay_as_they_are(value):
+    configure(f"MODEL_DIR = {value!r}")
+    assert gin.query_parameter("MODEL_DIR/gin.macro.value") == value
