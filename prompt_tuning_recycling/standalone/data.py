@@ -87,6 +87,17 @@ class DatasetConfig:
         return found
 
 
+def check_lengths(lengths: Mapping[str, int] | None) -> None:
+    """Raises RecyclingError unless there are lengths to cut both features at."""
+    missing = [name for name in ("inputs", "targets") if name not in (lengths or ())]
+    if missing:
+        found = "is not set" if lengths is None else f"has no {missing[0]}"
+        raise RecyclingError(
+            f"TASK_FEATURE_LENGTHS {found}. Expected tokens per feature, as in "
+            "--gin.TASK_FEATURE_LENGTHS=\"{'inputs': 128, 'targets': 8}\"."
+        )
+
+
 def training_batches(
     config: DatasetConfig, first: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -101,12 +112,7 @@ def training_batches(
       RecyclingError: no such task, or no lengths to cut its features at.
     """
     config.task_or_mixture()
-    if config.task_feature_lengths is None:
-        raise RecyclingError(
-            "TASK_FEATURE_LENGTHS is not set, but training needs it. Expected tokens "
-            "per feature, as in --gin.TASK_FEATURE_LENGTHS=\"{'inputs': 128, "
-            "'targets': 8}\"."
-        )
+    check_lengths(config.task_feature_lengths)
     dataset = seqio.get_dataset(
         config.mixture_or_task_name,
         task_feature_lengths=config.task_feature_lengths,

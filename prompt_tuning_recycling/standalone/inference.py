@@ -15,7 +15,11 @@ from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.standalone import evaluation, parameters
-from prompt_tuning_recycling.standalone.data import DatasetConfig, enumerated_batches
+from prompt_tuning_recycling.standalone.data import (
+    DatasetConfig,
+    check_lengths,
+    enumerated_batches,
+)
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 MODES = ("predict", "score", "predict_with_aux")
@@ -50,11 +54,7 @@ def infer(
         raise RecyclingError(
             f"mode: expected one of {', '.join(MODES)}, found {mode!r}."
         )
-    if dataset.task_feature_lengths is None:
-        raise RecyclingError(
-            "TASK_FEATURE_LENGTHS is not set. Expected tokens per feature, as in "
-            "--gin.TASK_FEATURE_LENGTHS=\"{'inputs': 128, 'targets': 8}\"."
-        )
+    check_lengths(dataset.task_feature_lengths)
     tasks = seqio.get_subtasks(dataset.task_or_mixture())
     checkpoint = open_checkpoint(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)

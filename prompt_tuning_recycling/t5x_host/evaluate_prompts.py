@@ -38,12 +38,12 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     if _TFDS_DATA_DIR.value:
         seqio.set_tfds_data_dir_override(_TFDS_DATA_DIR.value)
-    gin_utils.parse_gin_flags(
-        [*_GIN_SEARCH_PATHS.value, str(gin_path())],
-        _GIN_FILE.value,
-        _GIN_BINDINGS.value,
-    )
     try:
+        gin_utils.parse_gin_flags(
+            [*_GIN_SEARCH_PATHS.value, str(gin_path())],
+            _GIN_FILE.value,
+            _GIN_BINDINGS.value,
+        )
         evaluate_prompts()
     except RecyclingError as error:
         # Gin adds to a message through which of its functions it came.

@@ -1,6 +1,7 @@
 """Fixtures: command lines of the standalone host, on the demo's models."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -78,10 +79,8 @@ def start(capfd):
     """Runs a program in this process, as from the shell."""
 
     def start(program, files, *others, **macros) -> Result:
-        from prompt_tuning_recycling.standalone import eval as evaluate
-        from prompt_tuning_recycling.standalone import infer, train
-
-        main = {"train": train, "eval": evaluate, "infer": infer}[program].main
+        module = f"prompt_tuning_recycling.standalone.{program}"
+        main = importlib.import_module(module).main
         arguments = flags(files, *others, **macros)
         capfd.readouterr()
         try:

@@ -16,6 +16,7 @@ RUNS = {
     "train": "runs/standalone/prompt_finetune.gin",
     "eval": "runs/standalone/eval.gin",
     "infer": "runs/standalone/infer.gin",
+    "evaluate_prompts": "runs/standalone/evaluate_prompts.gin",
 }
 NEEDED = {
     "INITIAL_CHECKPOINT_PATH": "/models/target",
@@ -26,6 +27,7 @@ OUTPUT = {
     "train": {"MODEL_DIR": "/run"},
     "eval": {"EVAL_OUTPUT_DIR": "/run"},
     "infer": {"INFER_OUTPUT_DIR": "/run"},
+    "evaluate_prompts": {"PROMPT_MANIFEST": "/manifest.json"},
 }
 RECYCLING = {
     "RECYCLE_FROM": "/models/source",
@@ -172,6 +174,20 @@ def test_a_misspelt_macro(error_of):
     error = error_of("eval", "recycle_init.gin", RECYCLE_FORM="/models/source")
     assert "nothing in these gin files uses RECYCLE_FORM" in error
     assert "RECYCLE_FROM" in error
+
+
+@pytest.mark.parametrize("program", RUNS)
+def test_a_macro_misspelt_in_a_file(error_of, tmp_path, program):
+    mine = tmp_path / "mine.gin"
+    mine.write_text("WORD_OFSET = 3\n")
+    error = error_of(program, "recycle_init.gin", str(mine))
+    assert "uses WORD_OFSET. Did you mean WORD_OFFSET" in error
+
+
+@pytest.mark.parametrize("program", RUNS)
+def test_a_value_that_cannot_be(error_of, program):
+    error = error_of(program, BATCH_SIZE="16")
+    assert "BATCH_SIZE: expected a whole number of at least 1, found '16'." in error
 
 
 def test_a_missing_recycle_from(evaluate, tiny, tmp_path):

@@ -94,7 +94,10 @@ def test_a_recycled_prompt_is_used(infer, tune, tiny, models, recycling, tmp_pat
 @pytest.mark.parametrize(
     ("macros", "message"),
     [
-        ({"mode": "predictions"}, "expected one of predict, score, predict_with_aux"),
+        (
+            {"mode": "predictions"},
+            "expected one of 'predict', 'score', 'predict_with_aux'",
+        ),
         ({"TASK_FEATURE_LENGTHS": None}, "TASK_FEATURE_LENGTHS is not set"),
         ({"INFER_SPLIT": "tset"}, "no split 'tset'"),
     ],

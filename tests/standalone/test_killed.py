@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import random
-import time
+import signal
 
 import numpy as np
 import pytest
@@ -15,12 +15,12 @@ from prompt_tuning_recycling import open_checkpoint
 HERE = pathlib.Path(__file__).resolve().parent
 FIRST, STEPS, PERIOD = 1600, 20, 2
 KILLS = 20
-PROMPT = "target/encoder/prompt/prompt/prompt"
+TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 @pytest.fixture
 def start_tuning(tiny, models, tmp_path, monkeypatch):
-    """Starts a run in a process of its own."""
+    """Runs the program in a process of its own, which may kill itself."""
     # Compiled once for all the processes.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -31,7 +31,8 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
     context.set_forkserver_preload(["tuning"])
     import tuning
 
-    def start(model_dir, **macros):
+    def start(model_dir, kill_at=(None, ""), **macros):
+        """Returns the process's exit code, and what it changed in the folder."""
         macros = {
             "MIXTURE_OR_TASK_MODULE": "tiny_tasks",
             "TASK_FEATURE_LENGTHS": {"inputs": 6, "targets": 2},
@@ -50,60 +51,49 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
             "--gin_file=runs/standalone/prompt_finetune.gin",
             *(f"--gin.{name}={value!r}" for name, value in macros.items()),
         ]
+        log, changes = tmp_path / "log", tmp_path / "changes"
         process = context.Process(
-            target=tuning.run, args=(arguments, str(tmp_path / "log"))
+            target=tuning.run,
+            args=(arguments, str(log), str(model_dir), str(changes), kill_at),
         )
         process.start()
-        return process
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
+        return process.exitcode, changes.read_text().splitlines()
 
     return start
 
 
-def test_killed_at_random_moments_it_ends_like_an_undisturbed_run(
-    start_tuning, tmp_path
-):
+def test_killed_at_any_moment_it_ends_like_an_undisturbed_run(start_tuning, tmp_path):
+    whole = tmp_path / "whole"
+    code, _ = start_tuning(whole, KEEP_CHECKPOINTS=None)
+    assert code == 0
+    code, changes = start_tuning(tmp_path / "counted")
+    assert code == 0
     rng = random.Random(0)
-    for warm in ("warm", "whole"):
-        whole = tmp_path / warm
-        started = time.monotonic()
-        process = start_tuning(whole, KEEP_CHECKPOINTS=None)
-        process.join()
-        seconds = time.monotonic() - started
-        assert process.exitcode == 0, (tmp_path / "log").read_text()
     folder, reached, written = tmp_path / "run-0", [], 0
     for kill in range(KILLS):
-        process = start_tuning(folder)
-        if kill % 2:
-            time.sleep(rng.uniform(0, seconds))
-        else:
-            wait_until_writing(process, folder, rng.randrange(1, 4))
-            time.sleep(rng.uniform(0, 0.03))
-        process.kill()
-        process.join()
+        # Every other time while a checkpoint is written.
+        text = TEMPORARY if kill % 2 else ""
+        # A third of them, so that a run is killed several times on its way.
+        number = rng.randrange(sum(text in change for change in changes) // 3)
+        code, _ = start_tuning(folder, kill_at=(number, text))
         written += bool(being_written(folder))
         reached.append(assert_nothing_is_half_written(folder, whole))
-        if reached[-1] == FIRST + STEPS:
+        if code == 0:
+            assert reached[-1] == FIRST + STEPS
             folder = tmp_path / f"run-{kill + 1}"
     # Some were killed while a checkpoint was written, and at steps all over the run.
     assert written > 3
     assert len(set(reached)) > 3
-    process = start_tuning(folder)
-    process.join()
-    assert process.exitcode == 0, (tmp_path / "log").read_text()
+    code, _ = start_tuning(folder)
+    assert code == 0
     assert assert_nothing_is_half_written(folder, whole) == FIRST + STEPS
     assert measured(folder)[-1] == measured(whole)[-1]
 
 
 def being_written(folder):
-    return set(folder.glob("checkpoint_*.orbax-checkpoint-tmp*"))
-
-
-def wait_until_writing(process, folder, checkpoint):
-    """Waits until so many checkpoints have begun to be written since its start."""
-    seen, known = set(), being_written(folder)
-    while process.is_alive() and len(seen) < checkpoint:
-        time.sleep(0.001)
-        seen |= being_written(folder) - known
+    return set(folder.glob(f"checkpoint_*{TEMPORARY}*"))
 
 
 def assert_nothing_is_half_written(folder, whole):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from t5x_results import exported_prompt, stored_prompt
 
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling import open_checkpoint, run_folder
 
 FIRST = 40
 OURS = {"files": ["target_prompt.gin", "recycle_init.gin", "counted.gin"]}
@@ -87,6 +87,57 @@ def test_legacy_checkpoints_are_exported_and_resumed(start, recycle, t5x_written
         np.testing.assert_array_equal(exported_prompt(folder, step), prompt)
     expected = recycle("prompt_orbax", "target_legacy")
     np.testing.assert_array_equal(stored_prompt(folder, FIRST), expected)
+
+
+@pytest.fixture(scope="module")
+def trained(start):
+    """A run of a few steps, and its records."""
+    folder = start("train").must_work().folder
+    names = ("config.gin", "run_start.json", "recycled_prompt/prompt.npy.json")
+    return folder, {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        ({"RECYCLER": "lin-comb"}, "recycler"),
+        ({"NUM_WORDS": 3999}, "num_words"),
+        ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
+        (
+            {"INITIAL_CHECKPOINT_PATH": "{t5x_written}/target_legacy/checkpoint_40"},
+            "initial_checkpoint",
+        ),
+        ({"files": ["target_prompt.gin"]}, "kind"),
+    ],
+)
+def test_it_is_not_resumed_with_something_else(
+    start, trained, t5x_written, change, setting
+):
+    folder, records = trained
+    change = {
+        name: value.format(t5x_written=t5x_written) if isinstance(value, str) else value
+        for name, value in change.items()
+    }
+    run = start("train", folder=folder, TRAIN_STEPS=FIRST + 4, **change)
+    assert run.wait() not in (0, None)
+    assert f"but now {setting} is" in run.output
+    # What is written there still says what happened.
+    assert {name: (folder / name).read_bytes() for name in records} == records
+    assert newest(folder) == FIRST + 2
+
+
+def test_the_same_under_another_spelling_is_resumed(start, trained, t5x_written):
+    folder, _ = trained
+    source = f"{t5x_written}/../t5x_written/./prompt_orbax/"
+    start("train", folder=folder, RECYCLE_FROM=source).must_work()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(start, trained):
+    folder, _ = trained
+    with run_folder.held(folder):
+        run = start("train", folder=folder)
+        assert run.wait() not in (0, None)
+    assert "another run is at work in" in run.output
 
 
 def wait_for(run, folder):

@@ -102,6 +102,31 @@ def test_no_prompt_anywhere(refused):
     assert "Say where it comes from: recycle_init.gin" in message
 
 
+def test_a_recycle_from_without_its_file(refused):
+    """The run would start from another prompt."""
+    message = refused(files=["target_prompt.gin"], RECYCLE_FROM="/source")
+    assert "RECYCLE_FROM is set, but nothing uses it" in message
+    assert "--gin_file=recycle_init.gin" in message
+
+
+@pytest.mark.parametrize("where", ["flag", "file"])
+def test_a_misspelt_macro(refused, tmp_path, where):
+    if where == "flag":
+        message = refused(RECYLCER="v2v-nn")
+    else:
+        (tmp_path / "mine.gin").write_text("RECYLCER = 'v2v-nn'\n")
+        message = refused(last=str(tmp_path / "mine.gin"))
+    assert "uses RECYLCER. Did you mean RECYCLER" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BATCH_SIZE", "16"), ("PROMPT_LENGTH", "8"), ("TASK_FEATURE_LENGTHS", {"x": 3})],
+)
+def test_a_value_that_cannot_be(refused, name, value):
+    assert f"{name}: expected " in refused(**{name: value})
+
+
 def test_an_unknown_recycler(refused):
     message = refused(RECYCLER="v2v-lim")
     assert "v2v-lin" in message
@@ -116,9 +141,12 @@ def test_another_source_in_the_same_folder(start, refused, t5x_written, tmp_path
     for done in (tmp_path / "run").glob("*.jsonl*"):
         done.unlink()
     shutil.rmtree(tmp_path / "run" / "tmp", ignore_errors=True)
+    config = (tmp_path / "run/config.gin").read_bytes()
     message = refused(
         folder=tmp_path / "run",
         RECYCLE_FROM=str(t5x_written / "prompt_legacy/checkpoint_50"),
     )
     assert "source_checkpoint" in message
     assert "Choose another output folder" in message
+    # It still says what happened.
+    assert (tmp_path / "run/config.gin").read_bytes() == config
