@@ -265,7 +265,7 @@ class SampledVocabulary(InitialPrompt):
             )
         replace = len(population) < length
         rows = np.random.default_rng(self.seed).choice(population, length, replace)
-        prompt = target.take(embedding, rows).astype(np.float32)
+        prompt = target.take_floats(embedding, rows).astype(np.float32)
         return prompt, {"rows": rows.tolist(), "seed": self.seed}
 
 
@@ -297,7 +297,9 @@ class FromText(InitialPrompt):
                 f"found {list(self.texts)}."
             )
         vectors = [
-            target.take(embedding, np.asarray(row)).astype(np.float32).mean(axis=0)
+            target.take_floats(embedding, np.asarray(row))
+            .astype(np.float32)
+            .mean(axis=0)
             for row in rows
         ]
         rest = length - len(vectors)

@@ -189,6 +189,7 @@ def read_pairs(
 def check_tables(source: Checkpoint, target: Checkpoint, embedding: str) -> None:
     """Raises RecyclingError unless both have a table, of the same vocabulary."""
     for model in (source, target):
+        model.check_floating(embedding)
         shape = model.shape(embedding)
         if len(shape) != 2:
             raise RecyclingError(

@@ -106,7 +106,7 @@ def load(
         )
     for name in expected:
         if name not in arrays:
-            arrays[name] = checkpoint.read(TARGET + name)
+            arrays[name] = checkpoint.read_floats(TARGET + name)
     return {name: jnp.asarray(arrays[name], jnp.float32) for name in expected}
 
 

@@ -196,7 +196,7 @@ def _stored(checkpoint: Checkpoint, model: EncoderDecoder) -> parameters.Paramet
     }
     parameters.check_shapes(expected, stored, str(checkpoint.path))
     return {
-        name: jnp.asarray(checkpoint.read(parameters.TARGET + name), jnp.float32)
+        name: jnp.asarray(checkpoint.read_floats(parameters.TARGET + name), jnp.float32)
         for name in expected
     }
 
