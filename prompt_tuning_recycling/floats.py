@@ -41,8 +41,8 @@ def check_floating(dtype: np.dtype, what: str) -> None:
     elif dtype.itemsize == 1 and dtype.kind != "b":
         advice = "Give the model as it was before it was quantized."
     raise RecyclingError(
-        f"{what} cannot be used: expected floating-point numbers ({', '.join(EPS)}), "
-        f"found dtype {dtype}. {advice}"
+        f"{what} cannot be used: expected floating-point numbers, found dtype {dtype} "
+        f"(read are {', '.join(EPS)}). {advice}"
     )
 
 

@@ -33,6 +33,8 @@ from prompt_tuning_recycling.words import (
     WORD_OFFSET,
     Words,
     load_vocabulary,
+    of_another_vocabulary,
+    table_sizes,
 )
 
 if TYPE_CHECKING:
@@ -303,7 +305,16 @@ class FromText(InitialPrompt):
             for row in rows
         ]
         rest = length - len(vectors)
-        report = {"texts": list(self.texts[:length]), "seed": self.seed}
+        report: dict[str, Any] = {
+            "texts": list(self.texts[:length]),
+            "seed": self.seed,
+        }
+        size = target.shape(embedding)[0]
+        if foreign := of_another_vocabulary(
+            table_sizes(pieces), size, str(target.path)
+        ):
+            logger.warning("warning: %s", foreign)
+            report["warnings"] = [foreign]
         if not rest:
             return np.stack(vectors), report
         sample, _ = SampledVocabulary(seed=self.seed).make(target, rest, embedding)

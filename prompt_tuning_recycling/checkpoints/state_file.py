@@ -54,7 +54,7 @@ def leaves(file: epath.Path) -> dict[str, Any]:
         return dict(_flattened(state.get("optimizer", state)))
     except _DAMAGED as error:
         raise RecyclingError(
-            f"{file} is not the msgpack of a T5X or Orbax checkpoint, or is damaged: "
+            f"{file} is not the msgpack of a T5X checkpoint, or is damaged: "
             f"{error}. Copy the checkpoint again."
         ) from error
 
