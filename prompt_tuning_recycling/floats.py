@@ -15,10 +15,10 @@ EPS = types.MappingProxyType(
         for name in ("float16", "bfloat16", "float32", "float64")
     }
 )
-"""The kinds that are read, and the distance from 1 to the next larger number in each.
+"""The dtypes that can be read, and the distance from 1 to the next larger number.
 
-Numbers of eight bits or fewer are not among them: they are stored with scales, without
-which they say little.
+Floats of eight bits or fewer are not among them: they mean little without their scales,
+which are stored elsewhere.
 """
 
 
@@ -41,8 +41,8 @@ def check_floating(dtype: np.dtype, what: str) -> None:
     elif dtype.itemsize == 1 and dtype.kind != "b":
         advice = "Give the model as it was before it was quantized."
     raise RecyclingError(
-        f"{what} cannot be used: expected floating-point numbers, found dtype {dtype} "
-        f"(read are {', '.join(EPS)}). {advice}"
+        f"{what} cannot be used: expected floating-point numbers, found dtype {dtype}. "
+        f"These dtypes can be read: {', '.join(EPS)}. {advice}"
     )
 
 

@@ -20,6 +20,8 @@ from prompt_tuning_recycling.errors import RecyclingError
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
+_OPTIMIZER = "optimizer/"
+
 
 class LegacyCheckpoint(base.Checkpoint):
     """A step that T5X saved before Orbax: arrays inlined, or in zarr folders."""
@@ -33,7 +35,14 @@ class LegacyCheckpoint(base.Checkpoint):
           RecyclingError: its `checkpoint` is missing or damaged.
         """
         super().__init__(path)
-        self._parameters = state_file.leaves(self.path / state_file.NAME)
+        leaves = state_file.leaves(self.path / state_file.NAME)
+        # T5X kept the train state under this key when it was an optimizer.
+        inside = {
+            name.removeprefix(_OPTIMIZER): value
+            for name, value in leaves.items()
+            if name.startswith(_OPTIMIZER)
+        }
+        self._parameters = inside or leaves
         self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
         self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
 

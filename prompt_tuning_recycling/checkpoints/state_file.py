@@ -38,7 +38,7 @@ _DAMAGED = (
 
 
 def leaves(file: epath.Path) -> dict[str, Any]:
-    """Returns what a state file holds, by name (`target/...`, `state/...`).
+    """Returns what a state file holds, by name (`target/encoder/...`).
 
     A value is an array, a number, or stands for an array that is stored by itself:
     see `is_elsewhere`.
@@ -50,8 +50,7 @@ def leaves(file: epath.Path) -> dict[str, Any]:
         state = _unpacked(file.read_bytes())
         if not isinstance(state, dict):
             raise ValueError(f"expected a dictionary, found {type(state).__name__}")
-        # The key under which T5X kept the train state when that was an optimizer.
-        return dict(_flattened(state.get("optimizer", state)))
+        return dict(_flattened(state))
     except _DAMAGED as error:
         raise RecyclingError(
             f"{file} is not the msgpack of a T5X checkpoint, or is damaged: "

@@ -90,6 +90,16 @@ def test_a_state_file_beside_the_arrays(
             np.testing.assert_array_equal(checkpoint.take(name, [3]), array[[3]])
 
 
+def test_a_state_file_may_have_an_optimizer_of_its_own(tmp_path, write_orbax, rng):
+    """Only T5X's own state files keep everything under that key."""
+    arrays = {name: rng.normal(size=(3, 2)) for name in ("params/w", "optimizer/m")}
+    step = write_orbax(tmp_path / "step", arrays, state_file=True)
+    checkpoint = open_checkpoint(step)
+    assert checkpoint.keys() == sorted(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(checkpoint.read(name), array)
+
+
 def test_an_array_that_only_its_placeholder_is_left_of(
     tmp_path, write_orbax, source_table
 ):

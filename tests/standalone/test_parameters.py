@@ -1,6 +1,7 @@
 """A network's parameters from a checkpoint, with a prompt if it has none."""
 
 import functools
+import types
 
 import gin
 import jax
@@ -14,7 +15,7 @@ from prompt_tuning_recycling import (
     network,
     open_checkpoint,
 )
-from prompt_tuning_recycling.standalone import parameters
+from prompt_tuning_recycling.standalone import parameters, training
 
 PROMPT = "encoder/prompt/prompt/prompt"
 LENGTH = 3
@@ -199,3 +200,10 @@ def test_weights_that_are_whole_numbers_are_refused(
     network = network_of() if declared else network_of(prompt_length=0)
     with pytest.raises(RecyclingError, match=f"{name}.*found dtype {np.dtype(dtype)}"):
         load(stored(arrays), network)
+
+
+def test_a_step_to_resume_from_of_whole_numbers_is_refused(stored, arrays):
+    arrays[f"target/{PROMPT}"] = np.ones((LENGTH, 12), np.uint16)
+    model = types.SimpleNamespace(module=network_of())
+    with pytest.raises(RecyclingError, match=f"{PROMPT}.*found dtype uint16"):
+        training._stored(stored(arrays), model)
