@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,10 +35,14 @@ from prompt_tuning_recycling.words import (
     WORD_OFFSET,
     Words,
     load_vocabulary,
+    of_another_vocabulary,
+    table_sizes,
 )
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+logger = logging.getLogger(__name__)
 
 _MODULE = "prompt_tuning_recycling.initial_prompts"
 
@@ -287,7 +292,7 @@ class SampledVocabulary(InitialPrompt):
             )
         replace = len(population) < length
         rows = _random(self.seed, site).choice(population, length, replace)
-        prompt = target.take(embedding, rows).astype(np.float32)
+        prompt = target.take_floats(embedding, rows).astype(np.float32)
         return prompt, {"rows": rows.tolist(), "seed": self.seed}
 
 
@@ -325,11 +330,22 @@ class FromText(InitialPrompt):
                 f"found {list(self.texts)}."
             )
         vectors = [
-            target.take(embedding, np.asarray(row)).astype(np.float32).mean(axis=0)
+            target.take_floats(embedding, np.asarray(row))
+            .astype(np.float32)
+            .mean(axis=0)
             for row in rows
         ]
         rest = length - len(vectors)
-        report = {"texts": list(self.texts[:length]), "seed": self.seed}
+        report: dict[str, Any] = {
+            "texts": list(self.texts[:length]),
+            "seed": self.seed,
+        }
+        size = target.shape(embedding)[0]
+        if foreign := of_another_vocabulary(
+            table_sizes(pieces), size, str(target.path)
+        ):
+            logger.warning("warning: %s", foreign)
+            report["warnings"] = [foreign]
         if not rest:
             return np.stack(vectors), report
         kind = SampledVocabulary(seed=self.seed)

@@ -17,7 +17,7 @@ from prompt_tuning_recycling import provenance
 from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.recyclers import FittedRecycler, Recycler
-from prompt_tuning_recycling.words import Words
+from prompt_tuning_recycling.words import Words, of_another_vocabulary
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
@@ -89,7 +89,10 @@ class ModelPair:
             "fit": dict(fitted.diagnostics),
             "residual": dict(residual),
             "row_norms": self._norms,
-            "warnings": _warnings(fitted, residual["held_out_words"]),
+            "warnings": [
+                *filter(None, [self.mismatch]),
+                *_warnings(fitted, residual["held_out_words"]),
+            ],
             "versions": provenance.versions(),
         }
 
@@ -133,6 +136,16 @@ class ModelPair:
         }
 
     @functools.cached_property
+    def mismatch(self) -> str | None:
+        """A warning where the words are of another vocabulary than the models."""
+        for model in (self.source, self.target):
+            rows = model.shape(self.embedding)[0]
+            sizes = self.words.table_sizes
+            if found := of_another_vocabulary(sizes, rows, str(model.path)):
+                return found
+        return None
+
+    @functools.cached_property
     def _origins(self) -> dict[str, Any]:
         return {
             "source": provenance.parameter(
@@ -152,7 +165,9 @@ class ModelPair:
 
     @functools.cached_property
     def _nearest(self) -> provenance.NearestPieces:
-        return provenance.NearestPieces(self.target_rows, self.rows, self.words.pieces)
+        # Pieces of another vocabulary are not what these embeddings stand for.
+        pieces = {} if self.mismatch else self.words.pieces
+        return provenance.NearestPieces(self.target_rows, self.rows, pieces)
 
 
 def read_pairs(
@@ -183,12 +198,16 @@ def read_pairs(
             arrays = [rows, source_rows[places], target_rows[places]]
         usable = _without_unusable(len(words.rows), *arrays)
         pairs.append(ModelPair(source, target, embedding, words, *usable))
+    for warning in dict.fromkeys(pair.mismatch for pair in pairs):
+        if warning:
+            logger.warning("warning: %s", warning)
     return pairs
 
 
 def check_tables(source: Checkpoint, target: Checkpoint, embedding: str) -> None:
     """Raises RecyclingError unless both have a table, of the same vocabulary."""
     for model in (source, target):
+        model.check_floating(embedding)
         shape = model.shape(embedding)
         if len(shape) != 2:
             raise RecyclingError(

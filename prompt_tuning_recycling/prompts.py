@@ -24,6 +24,7 @@ from prompt_tuning_recycling.checkpoints import (
 )
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, check_writable, write_atomically
+from prompt_tuning_recycling.floats import check_floating
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -50,7 +51,7 @@ def load_prompt(
     """
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     name = name or find_prompt(checkpoint)
-    prompt = checkpoint.read(name)
+    prompt = checkpoint.read_floats(name)
     check_prompt(prompt, f"{name} of {checkpoint.path}")
     return prompt
 
@@ -82,17 +83,15 @@ def find_prompt(checkpoint: Checkpoint) -> str:
 
 
 def check_prompt(prompt: Shaped[np.ndarray, ...], where: str) -> None:
-    """Raises RecyclingError unless `prompt` is a finite matrix [length, width]."""
+    """Raises RecyclingError unless `prompt` is a finite matrix [length, width] of
+    floating-point numbers.
+    """
     if prompt.ndim != 2 or 0 in prompt.shape:
         raise RecyclingError(
             f"{where} is not a prompt: expected a matrix [length, width], found shape "
             f"{list(prompt.shape)}."
         )
-    if prompt.dtype.kind not in "fV":
-        raise RecyclingError(
-            f"{where} is not a prompt: expected floating-point numbers, found dtype "
-            f"{prompt.dtype}."
-        )
+    check_floating(prompt.dtype, where)
     # bfloat16 has no isfinite of its own.
     finite = np.isfinite(prompt.astype(np.float32)).all(axis=1)
     if not finite.all():

@@ -31,6 +31,15 @@ MAX_HELD_OUT = 1000
 MIN_WORDS = 2
 PACKAGED_LIST = "english_words_t5.json"
 
+# T5's 32,000 pieces, with 100 extra ids, in tables padded to a multiple of 128.
+_T5_TABLES = (32_000, 32_256)
+# Extra ids and padding, generously: umT5 has 300 and 84.
+_MOST_ADDED = 1024
+# A list of the T5 vocabulary, such as the published one, has the same pieces at the
+# indices that it shares with the package's; of another vocabulary, hardly any.
+_SAME_PIECES = 0.9
+_ENOUGH_TO_TELL = 100
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Words:
@@ -43,6 +52,8 @@ class Words:
         report measures how the map generalizes; may be empty.
       pieces: index -> piece, for the indices whose piece is known.
       origin: where the rows come from, for provenance.
+      table_sizes: the least and the most rows that an embedding table of the words'
+        vocabulary has; None where the vocabulary is not known.
 
     Raises:
       RecyclingError: fewer than two different rows, or a negative one.
@@ -54,6 +65,7 @@ class Words:
     )
     pieces: Mapping[int, str] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    table_sizes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         different = len(np.unique(self.rows))
@@ -101,6 +113,7 @@ class Words:
                 f"{word_offset} and take {wanted}. Lower word_offset or num_words, "
                 "or give a longer list."
             )
+        of_t5 = path is None or _are_of_t5(pieces)
         end = len(pieces) if num_words is None else word_offset + num_words
         indices = np.fromiter(pieces, np.int64, len(pieces))
         others = np.concatenate([indices[end:], indices[:word_offset]])
@@ -114,6 +127,7 @@ class Words:
                 "num_words": end - word_offset,
                 "word_offset": word_offset,
             },
+            table_sizes=_T5_TABLES if of_t5 else None,
         )
 
     @classmethod
@@ -134,6 +148,7 @@ class Words:
             rows=np.asarray(indices, np.int64),
             pieces={index: processor.id_to_piece(index) for index in indices},
             origin={"text": text, "vocabulary": str(vocabulary)},
+            table_sizes=table_sizes(processor),
         )
 
     @classmethod
@@ -152,6 +167,33 @@ class Words:
             held_out=_as_indices(held_out),
             origin={"rows": "given outright"},
         )
+
+
+def of_another_vocabulary(
+    sizes: tuple[int, int] | None, rows: int, where: str
+) -> str | None:
+    """Returns a warning if words cannot be those of a model, which its size tells.
+
+    Args:
+      sizes: what tables of the words' vocabulary have; see `Words.table_sizes`.
+      rows: what the model's embedding table has.
+      where: the model's path.
+    """
+    if sizes is None or sizes[0] <= rows <= sizes[1]:
+        return None
+    return (
+        f"the words are of another vocabulary than the model {where}: its embedding "
+        f"table has {rows} rows, where that of the words' vocabulary has {sizes[0]} to "
+        f"{sizes[1]}. The same indices are other pieces there, whatever they are. Give "
+        "a list of the model's own vocabulary (--filtered_word, WORD_LIST in gin; "
+        "filter_vocabulary makes one), or its own SentencePiece file."
+    )
+
+
+def table_sizes(vocabulary: Any) -> tuple[int, int]:
+    """The least and the most rows that tables of a SentencePiece vocabulary have."""
+    pieces = vocabulary.vocab_size()
+    return pieces, pieces + _MOST_ADDED
 
 
 def load_vocabulary(path: epath.PathLike) -> Any:
@@ -220,6 +262,14 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
             )
         pieces[int(key)] = piece
     return pieces
+
+
+def _are_of_t5(pieces: Mapping[int, str]) -> bool:
+    """Whether a list is one of the T5 vocabulary, by its pieces."""
+    t5, _ = _load(None)
+    shared = pieces.keys() & t5.keys()
+    same = sum(pieces[index] == t5[index] for index in shared)
+    return len(shared) >= _ENOUGH_TO_TELL and same >= _SAME_PIECES * len(shared)
 
 
 def _as_indices(rows: Sequence[int] | Int[np.ndarray, words]) -> np.ndarray:

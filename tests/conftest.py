@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import flax.serialization
 import flax.traverse_util
@@ -62,12 +63,25 @@ def as_tree(arrays: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def write_orbax() -> Callable[..., pathlib.Path]:
-    """Writes a step as T5X does today, through Orbax itself."""
+    """Writes a step as T5X does today, through Orbax itself.
+
+    With `state_file` as Orbax did until 2024: an msgpack beside the arrays, which holds
+    those that are `aggregated` and placeholders for the others.
+    """
 
     def write(
-        step, arrays, *, ocdbt=True, zarr3=False, chunk_rows=None
+        step,
+        arrays,
+        *,
+        ocdbt=True,
+        zarr3=False,
+        chunk_rows=None,
+        folder="state",
+        state_file=False,
+        aggregated=(),
+        metadata=True,
     ) -> pathlib.Path:
-        tree = as_tree(arrays)
+        tree = as_tree({n: a for n, a in arrays.items() if n not in aggregated})
         handler = ocp.PyTreeCheckpointHandler(use_ocdbt=ocdbt, use_zarr3=zarr3)
         args = None
         if chunk_rows:
@@ -78,7 +92,21 @@ def write_orbax() -> Callable[..., pathlib.Path]:
             )
             args = {"save_args": save_args}
         with ocp.Checkpointer(handler) as checkpointer:
-            checkpointer.save(step / "state", tree, **(args or {}))
+            if tree:
+                checkpointer.save(step / folder, tree, **(args or {}))
+            else:
+                (step / folder).mkdir(parents=True)
+        if state_file:
+            leaves = {
+                name: array
+                if name in aggregated
+                else ocp.utils.leaf_placeholder(name.replace("/", "."))
+                for name, array in arrays.items()
+            }
+            data = ocp.msgpack_utils.msgpack_serialize(as_tree(leaves))
+            (step / folder / "checkpoint").write_bytes(data)
+        if not metadata:
+            (step / folder / "_METADATA").unlink()
         return step
 
     return write
@@ -89,21 +117,30 @@ def write_legacy() -> Callable[..., pathlib.Path]:
     """Writes a step as T5X did before Orbax: msgpack, and zarr folders beside it."""
 
     def write(
-        step, arrays, *, driver="file", inlined=(), chunk_rows=None, compressor="gzip"
+        step,
+        arrays,
+        *,
+        driver="file",
+        inlined=(),
+        largest=flax.serialization.MAX_CHUNK_SIZE,
+        chunk_rows=None,
+        compressor="gzip",
     ) -> pathlib.Path:
         step.mkdir(parents=True)
         state = {}
         for name, array in arrays.items():
-            array = np.asarray(array)
-            if name in inlined or array.ndim == 0:
+            # What is small is in the msgpack as it is: T5X's step is an array, other
+            # scalars are numpy's or Python's.
+            if name in inlined or np.ndim(array) == 0:
                 state[name] = array
                 continue
             folder = name.replace("/", ".") + "/"
-            bfloat16 = array.dtype.name == "bfloat16"
+            # Of these numpy only knows how wide they are.
+            named = array.dtype.name.startswith(("bfloat16", "float8"))
             metadata = {
                 "shape": list(array.shape),
                 "chunks": [chunk_rows or array.shape[0], *array.shape[1:]],
-                "dtype": "bfloat16" if bfloat16 else array.dtype.str,
+                "dtype": array.dtype.name if named else array.dtype.str,
                 "compressor": compressor and {"id": compressor, "level": 1},
                 "dimension_separator": ".",
             }
@@ -120,7 +157,8 @@ def write_legacy() -> Callable[..., pathlib.Path]:
                 kvstore = {"driver": "gcs", "bucket": "b", "path": f"old/{folder}"}
             state[name] = {"driver": "zarr", "kvstore": kvstore, "metadata": {}}
         record = {"version": 3, "optimizer": as_tree(state)}
-        data = flax.serialization.msgpack_serialize(record)
+        with mock.patch.object(flax.serialization, "MAX_CHUNK_SIZE", largest):
+            data = flax.serialization.msgpack_serialize(record)
         (step / "checkpoint").write_bytes(data)
         return step
 
@@ -132,10 +170,23 @@ FORMATS = {
     "orbax-ocdbt-zarr3": ("write_orbax", {"zarr3": True}),
     "orbax-folders": ("write_orbax", {"ocdbt": False}),
     "orbax-folders-zarr3": ("write_orbax", {"ocdbt": False, "zarr3": True}),
+    "orbax-2023": ("write_orbax", {"state_file": True}),
+    "orbax-2023-aggregated": (
+        "write_orbax",
+        {"state_file": True, "aggregated": (EMBEDDING, PROMPT)},
+    ),
+    "orbax-2022-folders": (
+        "write_orbax",
+        {"state_file": True, "ocdbt": False, "metadata": False},
+    ),
     "legacy-file": ("write_legacy", {}),
     "legacy-gfile": ("write_legacy", {"driver": "gfile"}),
     "legacy-gs": ("write_legacy", {"driver": "gs"}),
     "legacy-inlined": ("write_legacy", {"inlined": (EMBEDDING, PROMPT)}),
+    "legacy-in-pieces": (
+        "write_legacy",
+        {"inlined": (EMBEDDING, PROMPT), "largest": 100},
+    ),
     "legacy-chunked": ("write_legacy", {"chunk_rows": 100}),
     "legacy-uncompressed": ("write_legacy", {"compressor": None}),
 }

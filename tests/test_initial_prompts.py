@@ -17,6 +17,7 @@ from prompt_tuning_recycling import (
     run_folder,
     run_recycle,
 )
+from prompt_tuning_recycling.checkpoints import ArrayInMemory
 
 EMBEDDING = "target/token_embedder/embedding"
 SITE = "encoder/prompt/prompt/prompt"
@@ -231,6 +232,15 @@ def test_more_texts_than_vectors_are_cut(target, vocabulary_file):
     made, report = kind.make(target, 2)
     assert made.shape == (2, TARGET_DIM)
     assert report["texts"] == ["w1", "w2"]
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(103, True), (384, True), (9000, False)])
+def test_texts_in_another_models_vocabulary(rng, vocabulary_file, caplog, rows, fits):
+    target = ArrayInMemory(rng.normal(size=(rows, TARGET_DIM)))
+    kind = initial_prompts.FromText(["w1", "w2"], vocabulary_file)
+    _, report = kind.make(target, 2)
+    assert ("warnings" in report) != fits
+    assert ("of another vocabulary" in caplog.text) != fits
 
 
 @pytest.mark.parametrize("texts", [[], ["w1", ""]])

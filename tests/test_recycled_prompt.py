@@ -11,6 +11,7 @@ from prompt_tuning_recycling import (
     open_checkpoint,
     recycle_prompt,
     recyclers,
+    report_text,
     save_prompt,
 )
 
@@ -118,6 +119,21 @@ def test_rows_without_pieces_have_no_nearest(source_table, target_table, prompt)
     recycled = recycle_prompt(source_table, target_table, prompt, words=words)
     assert recycled.report["nearest_pieces"] is None
     assert recycled.report["residual"]["held_out_words"] is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "fits"), [(32_128, True), (32_000, True), (20_000, False), (40_000, False)]
+)
+def test_words_of_another_vocabulary(rng, caplog, rows, fits):
+    source, target = (rng.normal(size=(rows, d)).astype(np.float32) for d in (4, 5))
+    prompt = rng.normal(size=(2, 4)).astype(np.float32)
+    report = recycle_prompt(source, target, prompt, words=Words.from_list()).report
+    found = [w for w in report["warnings"] if "of another vocabulary" in w]
+    assert bool(found) != fits
+    assert ("of another vocabulary" in caplog.text) != fits
+    assert ("of another vocabulary" in report_text.report_text(report)) != fits
+    assert (report["nearest_pieces"] is not None) == fits
+    assert ("Nearest words" in report_text.report_text(report)) == fits
 
 
 def test_held_out_words_beyond_the_vocabulary_are_left_out(

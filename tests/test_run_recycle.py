@@ -141,3 +141,16 @@ def test_the_prompt_is_never_overwritten(run, files, prompt, capsys):
     assert run(run_recycle.main, flags) == 1
     assert "--output_path and --prompt_path are the same" in capsys.readouterr().err
     np.testing.assert_array_equal(load(files["prompt_path"]), prompt)
+
+
+def test_words_of_another_vocabulary_are_said_on_the_screen(run, files, capsys):
+    """The package's list, on tables that are smaller than the T5 vocabulary."""
+    del files["filtered_word"]
+    flags = {**files, "num_words": "20", "word_offset": "0", "report": None}
+    assert run(run_recycle.main, flags) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("of another vocabulary") == 1
+    assert "Nearest words" not in captured.out
+    record = prompts.load_provenance(files["output_path"])
+    assert record["nearest_pieces"] is None
+    assert "its embedding table has 384 rows" in record["warnings"][0]

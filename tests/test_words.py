@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 
 from prompt_tuning_recycling import RecyclingError, Words
+from prompt_tuning_recycling.words import of_another_vocabulary
 
 
 @pytest.fixture
@@ -140,3 +141,71 @@ def test_rows_given_outright():
 def test_rows_that_cannot_be_used(rows, message):
     with pytest.raises(RecyclingError, match=message):
         Words.from_rows(rows)
+
+
+@pytest.fixture(scope="session")
+def packaged():
+    package = importlib.resources.files("prompt_tuning_recycling")
+    text = package.joinpath("data", "english_words_t5.json").read_text("utf-8")
+    return json.loads(text)
+
+
+# Tables of T5's vocabulary: 32,000 pieces, 100 extra ids, padded to a multiple of 128.
+@pytest.mark.parametrize(
+    ("rows", "fits"),
+    [
+        (384, False),
+        (20_000, False),
+        (31_999, False),
+        (32_000, True),
+        (32_100, True),
+        (32_128, True),
+        (32_256, True),
+        (50_257, False),
+        (250_112, False),
+    ],
+)
+def test_the_packages_list_is_of_one_vocabulary(rows, fits):
+    sizes = Words.from_list(None, num_words=100, word_offset=0).table_sizes
+    warning = of_another_vocabulary(sizes, rows, "a/model")
+    assert (warning is None) == fits
+    if not fits:
+        assert f"a/model: its embedding table has {rows} rows" in warning
+        assert "32000 to 32256" in warning
+
+
+def test_a_list_of_the_t5_vocabulary_is_known_by_its_pieces(write, packaged):
+    """Such as the published one, which is neither the package's nor named like it."""
+    other = {i: piece for i, piece in packaged.items() if int(i) % 3}
+    other |= {str(i): "a piece that was left out" for i in range(100)}
+    words = Words.from_list(write(json.dumps(other)), num_words=50)
+    assert words.table_sizes == (32_000, 32_256)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entries: dict(zip(entries, reversed(entries.values()), strict=True)),
+        lambda entries: {str(int(i) + 1): piece for i, piece in entries.items()},
+        lambda entries: dict(list(entries.items())[:60]),
+    ],
+    ids=["other pieces", "other indices", "too few to tell"],
+)
+def test_of_a_list_of_ones_own_the_vocabulary_is_not_known(write, packaged, change):
+    path = write(json.dumps(change(packaged)))
+    words = Words.from_list(path, num_words=50, word_offset=0)
+    assert words.table_sizes is None
+    assert of_another_vocabulary(words.table_sizes, 250_112, "mt5") is None
+
+
+def test_a_text_is_of_its_vocabulary(vocabulary):
+    size = sentencepiece.SentencePieceProcessor(str(vocabulary)).vocab_size()
+    sizes = Words.from_text("the great film", vocabulary).table_sizes
+    for rows, fits in [
+        (size - 1, False),
+        (size, True),
+        # umT5, which has the most extra ids: 256,000 pieces in 256,384 rows.
+        (size + 384, True),
+        (250_112, False),
+    ]:
+        assert (of_another_vocabulary(sizes, rows, "m") is None) == fits

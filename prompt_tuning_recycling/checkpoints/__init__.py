@@ -9,7 +9,7 @@ import os
 
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import legacy, numpy_file, orbax
+from prompt_tuning_recycling.checkpoints import numpy_file, orbax, state_file
 from prompt_tuning_recycling.checkpoints.base import Checkpoint
 from prompt_tuning_recycling.checkpoints.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.checkpoints.numpy_file import ArrayInMemory, NumpyFile
@@ -80,10 +80,11 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
 
 def _open_folder(path: epath.Path) -> Checkpoint:
-    if (path / legacy.STATE_FILE).is_file():
-        return _open_file(path / legacy.STATE_FILE)
+    # Orbax first: until 2024 it put a state file, too, beside its arrays.
     if orbax.state_folder(path) is not None:
         return OrbaxCheckpoint(path)
+    if (path / state_file.NAME).is_file():
+        return _open_file(path / state_file.NAME)
     found = steps(path)
     if found:
         return _open_folder(found[max(found)])
@@ -102,9 +103,16 @@ def _open_file(path: epath.Path) -> Checkpoint:
     for magic, description in _NOT_OURS.items():
         if start.startswith(magic):
             raise RecyclingError(f"{path} is {description}; expected {_EXPECTED}.")
-    if path.name == legacy.STATE_FILE:
-        return LegacyCheckpoint(path.parent)
+    if path.name == state_file.NAME:
+        return _of_state_file(path.parent)
     raise RecyclingError(f"{path} is of no known format; expected {_EXPECTED}.")
+
+
+def _of_state_file(folder: epath.Path) -> Checkpoint:
+    if orbax.state_folder(folder) == folder:
+        return OrbaxCheckpoint(folder)
+    checkpoint = LegacyCheckpoint(folder)
+    return OrbaxCheckpoint(folder) if checkpoint.refers_to_orbax else checkpoint
 
 
 def _nearest(path: epath.Path) -> str:

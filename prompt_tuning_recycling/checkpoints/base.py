@@ -11,9 +11,10 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.floats import check_floating
 
 if TYPE_CHECKING:
-    from jaxtyping import Int, Shaped
+    from jaxtyping import Float, Int, Shaped
 
 
 class Checkpoint(abc.ABC):
@@ -49,6 +50,14 @@ class Checkpoint(abc.ABC):
         """
 
     @abc.abstractmethod
+    def dtype(self, name: str) -> np.dtype:
+        """Returns the dtype that a parameter is stored in, without reading it.
+
+        Raises:
+          RecyclingError: as `shape`.
+        """
+
+    @abc.abstractmethod
     def read(self, name: str) -> Shaped[np.ndarray, ...]:
         """Returns a whole parameter in the dtype it is stored in.
 
@@ -67,6 +76,32 @@ class Checkpoint(abc.ABC):
           RecyclingError: as `read`, and for a row outside the parameter.
         """
         return self._take(name, self._checked_rows(name, rows))
+
+    def check_floating(self, name: str) -> None:
+        """Raises RecyclingError unless a parameter is stored as float16, bfloat16,
+        float32 or float64: whole numbers are no embeddings.
+        """
+        check_floating(self.dtype(name), f"{name} of {self.path}")
+
+    def read_floats(self, name: str) -> Float[np.ndarray, ...]:
+        """`read` for embeddings, prompts and other weights.
+
+        Raises:
+          RecyclingError: as `read`, and where it is not stored as floating-point.
+        """
+        self.check_floating(name)
+        return self.read(name)
+
+    def take_floats(
+        self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
+    ) -> Float[np.ndarray, "rows ..."]:
+        """`take` for embeddings.
+
+        Raises:
+          RecyclingError: as `take`, and where they are not stored as floating-point.
+        """
+        self.check_floating(name)
+        return self.take(name, rows)
 
     @abc.abstractmethod
     def _take(

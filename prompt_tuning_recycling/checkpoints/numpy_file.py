@@ -42,6 +42,10 @@ class ArrayInMemory(base.Checkpoint):
         del name
         return self._array.shape
 
+    def dtype(self, name: str) -> np.dtype:
+        del name
+        return self._array.dtype
+
     def read(self, name: str) -> Shaped[np.ndarray, ...]:
         del name
         return np.array(self._array)

@@ -6,7 +6,7 @@ import re
 
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import base, legacy, orbax
+from prompt_tuning_recycling.checkpoints import base, orbax, state_file
 from prompt_tuning_recycling.files import is_remote
 
 STEP = "state/step"
@@ -36,11 +36,12 @@ def is_complete(step: epath.Path) -> bool:
     """Whether a step was written to its end.
 
     T5X writes a step under a temporary name and renames it. Object stores cannot
-    rename: there Orbax writes `commit_success.txt` last.
+    rename: there Orbax writes `commit_success.txt` last. A step of Orbax's whose parts
+    were not merged is not complete under any name.
     """
-    if (step / legacy.STATE_FILE).is_file():
-        return True
     state = orbax.state_folder(step)
     if state is None:
+        return (step / state_file.NAME).is_file()
+    if not orbax.is_merged(state):
         return False
     return not is_remote(step) or (step / "commit_success.txt").exists()

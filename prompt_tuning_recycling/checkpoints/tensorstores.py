@@ -71,14 +71,25 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
     return None
 
 
+def dtype(array: ts.TensorStore | np.ndarray) -> np.dtype:
+    """The dtype of an array, read or not."""
+    if isinstance(array, np.ndarray):
+        return array.dtype
+    return array.dtype.numpy_dtype
+
+
 def read_array(
-    array: ts.TensorStore, name: str, rows: Int[np.ndarray, rows] | None = None
+    array: ts.TensorStore | np.ndarray,
+    name: str,
+    rows: Int[np.ndarray, rows] | None = None,
 ) -> Shaped[np.ndarray, ...]:
     """Reads an array, or some of its rows, from the chunks that hold them.
 
     Raises:
       RecyclingError: a chunk is missing or damaged.
     """
+    if isinstance(array, np.ndarray):
+        return np.array(array if rows is None else array[rows])
     try:
         if rows is None:
             return np.asarray(array.read().result())

@@ -16,6 +16,8 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.floats import check_floating, coarsest
+from prompt_tuning_recycling.recyclers.least_squares import conditioning_warning
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -52,13 +54,16 @@ class Recycler(abc.ABC):
         """Learns the map that takes row i of `source` to row i of `target`.
 
         Args:
-          source: the source model's embeddings of the words, any float dtype.
-          target: the target model's embeddings of the same words.
+          source: the source model's embeddings of the words, in the dtype that they
+            are stored in: float16, bfloat16, float32 or float64.
+          target: the target model's embeddings of the same words, likewise.
 
         Raises:
           RecyclingError: shapes that do not match, fewer than two words, numbers
-            that are not finite, or embeddings that are all the same.
+            that are not finite or of another dtype, or embeddings that are all the
+            same.
         """
+        source, target = np.asarray(source), np.asarray(target)
         if len(source) != len(target):
             raise RecyclingError(
                 "expected the embeddings of the same words, found "
@@ -67,9 +72,14 @@ class Recycler(abc.ABC):
         arrays, diagnostics = self._fit(
             _checked_embeddings(source, "source"), _checked_embeddings(target, "target")
         )
-        for warning in diagnostics["warnings"]:
+        warnings = list(diagnostics["warnings"])
+        condition = diagnostics.get("condition_number")
+        stored_as = coarsest(source.dtype, target.dtype)
+        if condition and (found := conditioning_warning(condition, stored_as)):
+            warnings.append(found)
+        for warning in warnings:
             logger.warning("warning: %s", warning)
-        return FittedRecycler(self, arrays, diagnostics)
+        return FittedRecycler(self, arrays, {**diagnostics, "warnings": warnings})
 
     @abc.abstractmethod
     def _fit(
@@ -77,7 +87,12 @@ class Recycler(abc.ABC):
         source: Float[np.ndarray, "words source_dim"],
         target: Float[np.ndarray, "words target_dim"],
     ) -> tuple[Arrays, dict[str, Any]]:
-        """Returns the arrays that make up the map, and what to report of the fit."""
+        """Returns the arrays that make up the map, and what to report of the fit.
+
+        The report is JSON-compatible, with `warnings`, a list of sentences. A
+        `condition_number` in it is compared with the rounding of the numbers that the
+        embeddings were stored as.
+        """
 
     @abc.abstractmethod
     def _apply(
@@ -162,6 +177,7 @@ class FittedRecycler:
                 f"source model's embeddings, found shape {list(prompt.shape)}. Was it "
                 "tuned on another model?"
             )
+        check_floating(prompt.dtype, "the prompt")
         wide = prompt.astype(np.float64)
         if not np.isfinite(wide).all():
             raise RecyclingError("the prompt has numbers that are not finite.")
@@ -234,7 +250,6 @@ def _in_order(data: bytes) -> bytes:
 def _checked_embeddings(
     table: Shaped[np.ndarray, "words dim"], whose: str
 ) -> Float[np.ndarray, "words dim"]:
-    table = np.asarray(table)
     if table.ndim != 2 or 0 in table.shape:
         raise RecyclingError(
             f"expected the {whose}'s embeddings as a matrix [words, width], found "
@@ -244,6 +259,7 @@ def _checked_embeddings(
         raise RecyclingError(
             f"a recycler is fitted on at least {MIN_WORDS} words, found {len(table)}."
         )
+    check_floating(table.dtype, f"the {whose}'s embeddings")
     table = table.astype(np.float64)
     finite = np.isfinite(table).all(axis=1)
     if not finite.all():

@@ -10,19 +10,17 @@ import contextlib
 import contextvars
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.floats import EPS
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-# Embedding tables are float32 at best: directions in which they vary by less than
-# their own rounding say nothing, and a map that divides by them amplifies noise.
-ILL_CONDITIONED = 1 / float(np.finfo(np.float32).eps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,17 +119,28 @@ def _decomposed(
 ) -> PseudoInverse:
     words, dim = matrix.shape
     u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-    if rcond is None:
-        rcond = float(np.finfo(np.float64).eps) * max(words, dim)
-    rank = int(np.sum(s > rcond * s[0]))
+    cutoff = float(np.finfo(np.float64).eps) * max(words, dim)
+    numerical = int(np.sum(s > cutoff * s[0]))
+    rank = numerical if rcond is None else int(np.sum(s > rcond * s[0]))
     if rank == 0:
         raise RecyclingError("the source's embeddings of these words are all zero.")
     condition = float(s[0] / s[rank - 1])
-    warnings = tuple(_warnings(words, dim, rank, condition))
+    warnings = tuple(_warnings(words, dim, numerical, rank, rcond))
     return PseudoInverse(u[:, :rank], s[:rank], vt[:rank], condition, warnings)
 
 
-def _warnings(words: int, dim: int, rank: int, condition: float) -> list[str]:
+def _warnings(
+    words: int, dim: int, numerical: int, rank: int, rcond: float | None
+) -> list[str]:
+    """What there is to say of the solution.
+
+    Args:
+      words: the matrix's rows.
+      dim: its columns.
+      numerical: its rank in float64.
+      rank: how many directions the solution uses; `numerical` unless `rcond` is given.
+      rcond: as given.
+    """
     found = []
     if words < dim:
         found.append(
@@ -139,15 +148,45 @@ def _warnings(words: int, dim: int, rank: int, condition: float) -> list[str]:
             "smallest such map (minimum norm) was taken, which drops what lies outside "
             "the span of the words. More words would determine the rest."
         )
-    if rank < min(words, dim):
+    if numerical < min(words, dim):
         found.append(
-            f"the source's embeddings of these words have rank {rank} where "
-            f"{min(words, dim)} was possible; the smallest map that fits was taken."
+            f"the source's embeddings of these words have rank {numerical} where "
+            f"{min(words, dim)} was possible; "
+            + (
+                "the smallest map that fits was taken."
+                if rank <= numerical
+                else f"rcond={rcond:g} keeps {rank - numerical} directions more, which "
+                "float64's rounding alone determines."
+            )
         )
-    if condition > ILL_CONDITIONED:
+    if rank < numerical:
         found.append(
-            f"the source's embeddings are ill-conditioned (condition number "
-            f"{condition:.1e}, beyond what float32 resolves), so the map amplifies "
-            "noise. Set rcond, 1e-6 say, to leave out the directions at fault."
+            f"rcond={rcond:g} leaves out {numerical - rank} of the {numerical} "
+            "directions in which the source's embeddings of these words vary; what a "
+            "prompt has in those is dropped."
         )
     return found
+
+
+def conditioning_warning(condition: float, dtype: np.dtype) -> str | None:
+    """Warns of a system that its numbers' rounding decides.
+
+    Directions in which embeddings vary by less than the rounding of the numbers they
+    were stored as say nothing, and a map that divides by them amplifies noise.
+
+    Args:
+      condition: largest over smallest singular value that was kept.
+      dtype: what the embeddings were stored as; the coarser, if two models differ.
+    """
+    eps = EPS[dtype.name]
+    if condition <= 1 / eps:
+        return None
+    # Rounded up to one digit: a system without the smaller ones is not warned of.
+    digit = 10.0 ** math.floor(math.log10(eps))
+    rcond = math.ceil(eps / digit) * digit
+    return (
+        "the source's embeddings are ill-conditioned (condition number "
+        f"{condition:.1e}, beyond the {1 / eps:.1e} that {dtype.name} resolves, in "
+        "which embeddings were stored), so the map amplifies rounding. Set rcond, "
+        f"{rcond:.0e} say, to leave out the directions at fault."
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +33,10 @@ class VocabToVocabMLP(base.Recycler):
     Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), with LeCun-normal
     weights and zero biases, minimizes the mean over words and dimensions of
     ½(y − t)² by Adam. Each epoch goes through the words in a new order; its last batch
-    is smaller where the batch size does not divide their number. The whole training is
-    one compiled program on JAX's default device, in float32. The same seed on the same
-    device and versions gives the same bits.
+    is smaller where the batch size does not divide their number. An epoch's loss is the
+    mean over its words. The whole training is one compiled program on JAX's default
+    device, in float32. The same seed on the same device and versions gives the same
+    bits, however JAX is set up.
 
     A prompt far longer than the word embeddings (tuned prompts often are, by orders
     of magnitude) lies outside what the network was trained on; look at the norms in
@@ -85,11 +87,9 @@ class VocabToVocabMLP(base.Recycler):
 
         words, width = target.shape
         hidden = self.hidden_scale * width
-        # On accelerators matrix products default to less than float32, too coarse for
-        # a regression whose residual is the point.
-        with jax.default_matmul_precision("highest"):
+        with _same_bits():
             params, epoch_losses = _train(
-                jax.random.key(self.seed),
+                jax.random.key(self.seed, impl="threefry2x32"),
                 source.astype(np.float32),
                 target.astype(np.float32),
                 self.learning_rate,
@@ -108,6 +108,7 @@ class VocabToVocabMLP(base.Recycler):
         return arrays, {
             "training_loss_by_epoch": losses,
             "training_loss": losses[-1],
+            "device": next(iter(epoch_losses.devices())).device_kind,
             "warnings": [],
         }
 
@@ -131,6 +132,23 @@ class VocabToVocabMLP(base.Recycler):
 
     def _source_dim(self, arrays: base.Arrays) -> int:
         return arrays["hidden_kernel"].shape[0]
+
+
+@contextlib.contextmanager
+def _same_bits() -> Iterator[None]:
+    """Within it, JAX computes the same whatever the environment and the caller set."""
+    import jax
+
+    with (
+        # On accelerators matrix products default to less than float32, too coarse for
+        # a regression whose residual is the point.
+        jax.default_matmul_precision("highest"),
+        jax.enable_x64(False),
+        jax.threefry_partitionable(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        yield
 
 
 def _train(
@@ -187,7 +205,7 @@ def _trainer(
             number, key = number_and_key
             order = jnp.resize(jax.random.permutation(key, words), counts.shape)
             carry, values = jax.lax.scan(step, carry, (order, counts))
-            mean = values.mean()
+            mean = jnp.sum(values * counts.sum(axis=1)) / words
             jax.debug.callback(_progress, number, mean, epochs)
             return carry, mean
 

@@ -118,7 +118,8 @@ def _prompts(named: contract.Shapes) -> dict[str, tuple[int, ...]]:
 
 def _read(checkpoint: Checkpoint, names: Sequence[str]) -> Parameters:
     return {
-        name: jnp.asarray(checkpoint.read(TARGET + name), jnp.float32) for name in names
+        name: jnp.asarray(checkpoint.read_floats(TARGET + name), jnp.float32)
+        for name in names
     }
 
 

@@ -17,6 +17,8 @@ def arrays(source_table):
         EMBEDDING: source_table,
         SCALE: np.ones(12, np.float32),
         "state/step": np.asarray(7, np.int32),
+        "state/loss_scale": np.float32(0.1),
+        "state/count": np.int64(1 << 40),
     }
 
 
@@ -32,7 +34,7 @@ def test_names_every_parameter(checkpoint, arrays):
 def test_reads_every_parameter(checkpoint, arrays):
     for name, array in arrays.items():
         read = checkpoint.read(name)
-        assert read.dtype == array.dtype
+        assert read.dtype == checkpoint.dtype(name) == array.dtype
         np.testing.assert_array_equal(read, array)
         assert checkpoint.shape(name) == array.shape
 

@@ -177,11 +177,26 @@ def test_words_must_match(recycler, source_table, target_table):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda table: np.where(table == table[3, 2], np.nan, table), "not finite.*3"),
-        (lambda table: np.where(table == table[3, 2], np.inf, table), "not finite.*3"),
-        (np.zeros_like, "same for all"),
-        (lambda table: np.broadcast_to(table[0], table.shape), "same for all"),
-        (lambda table: table[:, 0], "expected .* a matrix"),
+        (
+            lambda table: np.where(table == table[3, 2], np.nan, table),
+            "have numbers that are not finite, first for word 3 of",
+        ),
+        (
+            lambda table: np.where(table == table[3, 2], np.inf, table),
+            "have numbers that are not finite, first for word 3 of",
+        ),
+        (np.zeros_like, "are the same for all 384 words"),
+        (
+            lambda table: np.broadcast_to(table[0], table.shape),
+            "are the same for all 384 words",
+        ),
+        (
+            lambda table: table[:, 0],
+            r"as a matrix \[words, width\], found shape \[384\]",
+        ),
+        (lambda table: table[:, :0], r"as a matrix .*, found shape \[384, 0\]"),
+        (lambda table: table.astype(np.int32), "cannot be used.* found dtype int32"),
+        (lambda table: table + 1j, "cannot be used.* found dtype complex64"),
     ],
 )
 def test_embeddings_that_cannot_be_used(
@@ -189,7 +204,7 @@ def test_embeddings_that_cannot_be_used(
 ):
     tables = {"source": source_table, "target": target_table}
     tables[whose] = spoil(tables[whose])
-    with pytest.raises(RecyclingError, match=f"{whose}'s embeddings.*{message}|matrix"):
+    with pytest.raises(RecyclingError, match=f"the {whose}'s embeddings {message}"):
         recycler.fit(**tables)
 
 
@@ -209,6 +224,16 @@ def test_a_prompt_that_is_not_finite(recycler, source_table, target_table, promp
     prompt[1, 1] = np.nan
     with pytest.raises(RecyclingError, match="prompt has numbers that are not finite"):
         recycler.fit(source_table, target_table).apply(prompt)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.complex64])
+def test_a_prompt_of_other_numbers(recycler, source_table, target_table, prompt, dtype):
+    fitted = recycler.fit(source_table, target_table)
+    message = f"prompt cannot be used.* found dtype {np.dtype(dtype)}"
+    with pytest.raises(RecyclingError, match=message):
+        fitted.apply(prompt.astype(dtype))
+    with pytest.raises(RecyclingError, match=message):
+        fitted.apply_all(prompt[None].astype(dtype))
 
 
 def test_a_map_that_overflows_says_so(linear, source_table, target_table, prompt):

@@ -1,7 +1,9 @@
 """Rank-deficient and ill-conditioned systems are solved with care, and say so."""
 
 import logging
+import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -45,6 +47,13 @@ def test_embeddings_of_lower_rank_are_minimum_norm(target_table, rng, linear):
     np.testing.assert_allclose(fitted.apply(source), expected, rtol=1e-4, atol=1e-4)
 
 
+def conditioned(rng, condition, dtype=np.float64):
+    """A table [384, 12] of that condition number, but for the dtype's rounding."""
+    u, s, vt = np.linalg.svd(rng.normal(size=(384, 12)), full_matrices=False)
+    s = np.geomspace(1, 1 / condition, 12)
+    return ((u * s) @ vt).astype(dtype)
+
+
 def test_an_ill_conditioned_system_is_never_silent(
     source_table, target_table, prompt, linear
 ):
@@ -57,6 +66,80 @@ def test_an_ill_conditioned_system_is_never_silent(
     assert careful.diagnostics["rank"] == 11
     blown_up = np.abs(fitted.apply(prompt)).max()
     assert np.abs(careful.apply(prompt)).max() < blown_up / 1000
+
+
+RESOLVES = {
+    np.float16: 2**10,
+    ml_dtypes.bfloat16: 2**7,
+    np.float32: 2**23,
+}
+
+
+@pytest.mark.parametrize("source", [*RESOLVES, np.float64])
+@pytest.mark.parametrize("target", RESOLVES)
+def test_ill_conditioned_is_what_the_coarser_tables_dtype_does_not_resolve(
+    rng, target_table, linear, source, target
+):
+    coarser = min(source, target, key=lambda dtype: RESOLVES.get(dtype, np.inf))
+    resolved = RESOLVES[coarser]
+    fits = {
+        share: recyclers.make(linear).fit(
+            conditioned(rng, share * resolved, source), target_table.astype(target)
+        )
+        for share in (0.2, 5)
+    }
+    assert fits[0.2].diagnostics["warnings"] == []
+    (warning,) = fits[5].diagnostics["warnings"]
+    assert f"that {np.dtype(coarser).name} resolves" in warning
+
+
+def test_float64_resolves_what_float32_does_not(rng, target_table, linear):
+    source, target = conditioned(rng, 1e10), target_table.astype(np.float64)
+    fit = recyclers.make(linear).fit(source, target).diagnostics
+    assert fit["condition_number"] == pytest.approx(1e10, rel=1e-3)
+    assert fit["warnings"] == []
+
+
+@pytest.mark.parametrize("dtype", RESOLVES)
+def test_the_rcond_that_the_warning_names_ends_it(rng, target_table, linear, dtype):
+    source = conditioned(rng, 20 * RESOLVES[dtype], dtype)
+    target = target_table.astype(dtype)
+    (warning,) = recyclers.make(linear).fit(source, target).diagnostics["warnings"]
+    rcond = float(re.search(r"Set rcond, (\S+) say", warning)[1])
+    careful = recyclers.make(linear, rcond=rcond).fit(source, target).diagnostics
+    assert not any("ill-conditioned" in warning for warning in careful["warnings"])
+    assert careful["rank"] < 12
+
+
+def test_a_deliberate_rcond_is_not_a_lower_rank_of_the_words(
+    rng, target_table, linear, caplog
+):
+    source = conditioned(rng, 1e3)
+    fitted = recyclers.make(linear, rcond=1e-2).fit(source, target_table)
+    kept = int(np.sum(np.geomspace(1, 1e-3, 12) > 1e-2))
+    assert fitted.diagnostics["rank"] == kept < 12
+    (warning,) = fitted.diagnostics["warnings"]
+    assert f"rcond=0.01 leaves out {12 - kept} of the 12 directions" in warning
+    assert "was possible" not in caplog.text
+
+
+def test_a_deliberate_rcond_on_words_of_lower_rank(rng, target_table, linear):
+    source = conditioned(rng, 1e3)
+    source[:, 8:] = 0
+    fit = recyclers.make(linear, rcond=1e-2).fit(source, target_table).diagnostics
+    lower, left_out = fit["warnings"]
+    assert "rank 8 where 12 was possible" in lower
+    assert f"leaves out {8 - fit['rank']} of the 8 directions" in left_out
+
+
+def test_an_rcond_that_keeps_rounding_says_so(rng, target_table, linear):
+    source = rng.normal(size=(384, 5)) @ rng.normal(size=(5, 12))
+    fitted = recyclers.make(linear, rcond=0).fit(source, target_table)
+    lower, ill = fitted.diagnostics["warnings"]
+    more = fitted.diagnostics["rank"] - 5
+    assert more > 0
+    assert f"rank 5 where 12 was possible; rcond=0 keeps {more} directions" in lower
+    assert "ill-conditioned" in ill
 
 
 @pytest.mark.parametrize("rcond", [-1e-9, 1, 2, float("nan")])

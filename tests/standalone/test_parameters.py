@@ -186,3 +186,23 @@ def test_shapes_allocate_nothing():
     config = network.T5Config(vocab_size=2**30, emb_dim=2**10)
     shapes = parameters.shapes(network.Transformer(config))
     assert shapes["token_embedder/embedding"] == (2**30, 2**10)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.bool_])
+@pytest.mark.parametrize("declared", [True, False])
+def test_weights_that_are_whole_numbers_are_refused(
+    load, stored, arrays, dtype, declared
+):
+    if declared:
+        declare(initial_prompts.RandomUniform())
+    name = "target/encoder/encoder_norm/scale"
+    arrays[name] = arrays[name].astype(dtype)
+    network = network_of() if declared else network_of(prompt_length=0)
+    with pytest.raises(RecyclingError, match=f"{name}.*found dtype {np.dtype(dtype)}"):
+        load(stored(arrays), network)
+
+
+def test_a_step_to_resume_from_of_whole_numbers_is_refused(stored, arrays):
+    arrays[f"target/{PROMPT}"] = np.ones((LENGTH, 12), np.uint16)
+    with pytest.raises(RecyclingError, match=f"{PROMPT}.*found dtype uint16"):
+        parameters.load_step(stored(arrays), network_of())

@@ -1,0 +1,113 @@
+"""The msgpack that holds a train state, or says which arrays belong to it.
+
+T5X wrote one before Orbax, and Orbax wrote one until 2024. Flax's extensions: 1 is an
+array as (shape, dtype name, bytes), 2 a complex number, 3 a numpy scalar, stored like
+an array; Orbax's: 4 is a tuple. An array of more than 1 GiB is a dictionary of pieces.
+Format: flax/serialization.py, orbax/checkpoint/msgpack_utils.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import msgpack
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+NAME = "checkpoint"
+
+_ARRAY, _COMPLEX, _SCALAR, _TUPLE = 1, 2, 3, 4
+_PIECES = "__msgpack_chunked_array__"
+# Orbax's words for an array that is stored by itself, in its order of age.
+_PLACEHOLDERS = ("AGGREGATED://", "PLACEHOLDER://")
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    msgpack.UnpackException,
+)
+
+
+def leaves(file: epath.Path) -> dict[str, Any]:
+    """Returns what a state file holds, by name (`target/encoder/...`).
+
+    A value is an array, a number, or stands for an array that is stored by itself:
+    see `is_elsewhere`.
+
+    Raises:
+      RecyclingError: it is not such a file, or is damaged.
+    """
+    try:
+        state = _unpacked(file.read_bytes())
+        if not isinstance(state, dict):
+            raise ValueError(f"expected a dictionary, found {type(state).__name__}")
+        return dict(_flattened(state))
+    except _DAMAGED as error:
+        raise RecyclingError(
+            f"{file} is not the msgpack of a T5X checkpoint, or is damaged: "
+            f"{error}. Copy the checkpoint again."
+        ) from error
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a value is Orbax's placeholder for an array stored by itself."""
+    return isinstance(value, str) and value.startswith(_PLACEHOLDERS)
+
+
+def is_elsewhere(value: object) -> bool:
+    """Whether a value stands for an array stored by itself: Orbax's placeholder, or
+    T5X's description of where it lies.
+    """
+    return is_placeholder(value) or _is_reference(value)
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, dict) and "driver" in value and "kvstore" in value
+
+
+def _unpacked(data: bytes) -> Any:
+    return msgpack.unpackb(data, ext_hook=_extension, raw=False, strict_map_key=False)
+
+
+def _extension(code: int, data: bytes) -> Any:
+    if code in (_ARRAY, _SCALAR):
+        return _array(*msgpack.unpackb(data, raw=False))
+    if code == _COMPLEX:
+        return complex(*msgpack.unpackb(data))
+    if code == _TUPLE:
+        return _unpacked(data)
+    raise ValueError(f"an extension of the unknown kind {code}")
+
+
+def _array(shape: Any, name: str, buffer: bytes) -> Shaped[np.ndarray, ...]:
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    if dtype.hasobject:
+        raise ValueError(f"an array of dtype {name} is not a parameter")
+    return np.frombuffer(buffer, dtype).reshape(tuple(shape))
+
+
+def _flattened(tree: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(tree, dict) and _PIECES in tree:
+        yield prefix, _joined(tree)
+    elif isinstance(tree, dict) and not _is_reference(tree):
+        for key, value in tree.items():
+            yield from _flattened(value, f"{prefix}/{key}" if prefix else str(key))
+    elif isinstance(tree, (list, tuple)):
+        yield from _flattened(dict(enumerate(tree)), prefix)
+    elif tree is not None:
+        yield prefix, tree
+
+
+def _joined(pieces: dict[str, Any]) -> Shaped[np.ndarray, ...]:
+    shape = [pieces["shape"][str(i)] for i in range(len(pieces["shape"]))]
+    flat = [pieces["chunks"][str(i)] for i in range(len(pieces["chunks"]))]
+    return np.concatenate(flat).reshape(shape)

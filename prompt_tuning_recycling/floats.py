@@ -1,0 +1,51 @@
+"""The numbers that embeddings and prompts consist of: which kinds, and how fine."""
+
+from __future__ import annotations
+
+import types
+
+import ml_dtypes
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+EPS = types.MappingProxyType(
+    {
+        name: float(ml_dtypes.finfo(name).eps)
+        for name in ("float16", "bfloat16", "float32", "float64")
+    }
+)
+"""The dtypes that can be read, and the distance from 1 to the next larger number.
+
+Floats of eight bits or fewer are not among them: they mean little without their scales,
+which are stored elsewhere.
+"""
+
+
+def check_floating(dtype: np.dtype, what: str) -> None:
+    """Raises RecyclingError unless embeddings or prompts may be stored as `dtype`.
+
+    Args:
+      dtype: of any byte order.
+      what: what is stored so, and where.
+    """
+    if dtype.name in EPS:
+        return
+    advice = "Is another array meant?"
+    if dtype.name == "uint16":
+        advice = (
+            "T5X once stored bfloat16 as uint16, and refuses such checkpoints today. "
+            "If that is what this is, save array.view(ml_dtypes.bfloat16) and give "
+            "that, or the checkpoint that was converted to bfloat16."
+        )
+    elif dtype.itemsize == 1 and dtype.kind != "b":
+        advice = "Give the model as it was before it was quantized."
+    raise RecyclingError(
+        f"{what} cannot be used: expected floating-point numbers, found dtype {dtype}. "
+        f"These dtypes can be read: {', '.join(EPS)}. {advice}"
+    )
+
+
+def coarsest(*dtypes: np.dtype) -> np.dtype:
+    """Returns the one of these floating-point dtypes that rounds the most."""
+    return max(dtypes, key=lambda dtype: EPS[dtype.name])
