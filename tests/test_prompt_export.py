@@ -1,9 +1,8 @@
 """A run's prompts as numpy files, where prompt-tuning puts them."""
 
-import random
+import signal
 import subprocess
 import sys
-import time
 
 import ml_dtypes
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from prompt_tuning_recycling import load_prompt, prompt_export
 
 NAME = "encoder/prompt/prompt/prompt"
-KILLS = 20
 
 
 @pytest.fixture
@@ -80,36 +78,56 @@ def test_regular_expressions_match_the_whole_name():
     assert not prompt_export.matches("encoder/x", ["encoder"])
 
 
+# Exports 1, then 2 in its place, and ends before the N-th operation of the second.
+# Python tells of each operation before it does it.
 WRITER = """
-import sys
+import os, signal, sys
 import numpy as np
 from prompt_tuning_recycling import prompt_export
 
-folder, name, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
-for number in range(first, first + 1000):
-    array = np.full((500, 1000), number, np.float32)
+folder, name, point = sys.argv[1], sys.argv[2], int(sys.argv[3])
+operations = 0
+
+def before(event, arguments):
+    global operations
+    if event in ("os.mkdir", "open", "os.rename", "os.remove", "os.rmdir"):
+        if str(arguments[0]).startswith(folder):
+            operations += 1
+            if operations == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+def export(number):
+    array = np.full((50, 100), number, np.float32)
     prompt_export.export_prompts(folder, 7, {name: array, "b": array})
-    print("written", flush=True)
+
+export(1)
+sys.addaudithook(before)
+export(2)
+print(operations)
 """
 
 
-def test_killed_at_random_moments_an_export_is_whole_or_not_there(tmp_path):
-    rng = random.Random(0)
-    seen = set()
-    for kill in range(KILLS):
-        command = [sys.executable, "-c", WRITER, tmp_path, NAME, str(1000 * kill)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout.readline()
-            started = time.monotonic()
-            assert writer.stdout.readline()
-            seconds = time.monotonic() - started
-            time.sleep(rng.uniform(0, 3 * seconds))
-            writer.kill()
-        folder = tmp_path / "numpy_checkpoints/checkpoint_7"
-        if folder.exists():
-            both = [np.load(file.open("rb")) for file in folder.iterdir()]
-            assert [array.shape for array in both] == [(500, 1000)] * 2
-            (number,) = {float(n) for array in both for n in np.unique(array)}
-            assert 1000 * kill <= number < 1000 * (kill + 1)
-            seen.add(number)
-    assert len(seen) > KILLS // 4
+def test_killed_before_each_operation_an_export_is_whole_or_not_there(tmp_path):
+    def run(point):
+        out = tmp_path / f"run-{point}"
+        done = subprocess.run(
+            [sys.executable, "-c", WRITER, str(out), NAME, str(point)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (-signal.SIGKILL if point else 0), done.stderr
+        folder = out / "numpy_checkpoints/checkpoint_7"
+        if not folder.exists():
+            return None, done.stdout
+        arrays = [np.load(file.open("rb")) for file in folder.iterdir()]
+        assert [array.shape for array in arrays] == [(50, 100)] * 2
+        (number,) = {float(n) for array in arrays for n in np.unique(array)}
+        return number, done.stdout
+
+    number, operations = run(0)
+    assert number == 2
+    found = [run(point)[0] for point in range(1, int(operations) + 1)]
+    # In this order: the one before, for a moment none, the new one.
+    assert found == sorted(found, key=[1, None, 2].index)
+    assert set(found) == {1, None, 2}

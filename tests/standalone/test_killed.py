@@ -14,7 +14,7 @@ from prompt_tuning_recycling import open_checkpoint
 
 HERE = pathlib.Path(__file__).resolve().parent
 FIRST, STEPS, PERIOD = 1600, 20, 2
-KILLS = 20
+KILLS = 12
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 
