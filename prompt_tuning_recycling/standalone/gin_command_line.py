@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import gin
 
 from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.gin_path import gin_path
 
@@ -62,6 +63,7 @@ def run(
         with command_line.silent_unless_it_fails():
             function = load()
             _leave_accelerators_to_jax()
+            check_platform()
         try:
             configure(flags, overrides)
             if flags.dry_run:
