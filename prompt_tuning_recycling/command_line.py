@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import logging
 import os
+import select
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import reason, storage_errors, store_errors
 
 # Modules, not functions: only the one that is asked for is imported.
 COMMANDS = {
@@ -24,6 +29,10 @@ COMMANDS = {
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_IN_GIN = "\n  In call to configurable"
 
 
 def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser:
@@ -74,9 +83,14 @@ def run(
 ) -> int:
     """Runs `main`, turning an error of the user's into one line and an exit code.
 
+    So are a full disk, an object store out of reach, and a standard output that takes
+    no more; other errors, which may be our own, keep their traceback.
+
     Returns:
-      0 if it worked, 1 if the input could not be used, 130 if interrupted.
-      (Flags that cannot be parsed exit with 2, as argparse does it.)
+      0 if it worked; 1 if the input could not be used or the output not be written; 130
+      if interrupted, and 141 if what read the standard output stopped reading, as
+      `head` does: what a shell says of a program ended by these signals. (Flags that
+      cannot be parsed exit with 2, as argparse does it.)
     """
     log = logging.StreamHandler(sys.stderr)
     log.setFormatter(logging.Formatter("%(message)s"))
@@ -84,18 +98,102 @@ def run(
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # A piece of the vocabulary that the terminal has no character for.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    stop = None
+    try:
+        code = _code(main, arguments)
+    except SystemExit as error:  # argparse's, after --help or wrong flags.
+        stop, code = error, 2 if error.code else 0
+    finally:
+        logger.removeHandler(log)
+    unprinted = _unprinted()
+    if unprinted is not None and code == 0:
+        return _not_printed(unprinted)
+    if stop is not None:
+        raise stop
+    return code
+
+
+def _code(
+    main: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None
+) -> int:
     try:
         main(arguments)
     except RecyclingError as error:
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    finally:
-        logger.removeHandler(log)
+    except storage_errors() as error:
+        unprinted = _unprinted()
+        if unprinted is None and isinstance(error, BrokenPipeError) and _nobody_reads():
+            unprinted = error
+        if unprinted is not None:
+            return _not_printed(unprinted)
+        return _failed(_explained(error))
     return 0
+
+
+def _failed(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def _unprinted() -> OSError | None:
+    """What keeps the last of what was printed from the standard output, if anything
+    does. Python, which would find out when it ends, is then kept from complaining.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return error
+    return None
+
+
+def _not_printed(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    return _failed(
+        f"cannot write to the standard output: {reason(error)}. Make room, or send it "
+        "elsewhere."
+    )
+
+
+def _nobody_reads() -> bool:
+    """Whether the standard output is a pipe that nobody reads from any more."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _explained(error: Exception) -> str:
+    """What to tell of an error that storage is known to have, whatever wrote to it.
+
+    Raises:
+      Exception: the error, if it is another one.
+    """
+    found = error
+    # Gin raises a copy, with more text but without an OSError's number and file.
+    while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
+        found = found.__context__
+    if isinstance(found, store_errors()):
+        return (
+            f"cannot use an object store: {reason(found)}. Check the address, the "
+            "network and your credentials."
+        )
+    if not isinstance(found, OSError) or found.errno not in _NO_ROOM:
+        raise error
+    where = os.fsdecode(found.filename or "to a file or to the standard output")
+    return (
+        f"cannot write {where}: {reason(found)}. Make room, or choose another place to "
+        "write to."
+    )
 
 
 @contextlib.contextmanager

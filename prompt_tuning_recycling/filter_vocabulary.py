@@ -22,6 +22,7 @@ from etils import epath
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import check_writable, write_atomically
+from prompt_tuning_recycling.outputs import check_apart
 from prompt_tuning_recycling.words import (
     NUM_WORDS,
     WORD_OFFSET,
@@ -177,6 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     flags = _parser().parse_args(arguments)
     check_writable(flags.output_path)
+    check_apart(
+        {"--vocabulary": flags.vocabulary, "--compare_with": flags.compare_with},
+        {"--output_path": flags.output_path},
+    )
     published = None
     if flags.compare_with is not None:
         published = Words.from_list(flags.compare_with, None, 0).pieces

@@ -1,9 +1,10 @@
 """The gin macros that the package's gin files offer: what each of them may be.
 
 Importing this module makes gin check them when it has read all files and flags, before
-anything is loaded, in every program that reads such a file: types, ranges, and names
-that nothing uses, which are misspelt ones. It also expands a leading `~` in the macros
-that are paths. (Gin itself sees to it that what has to be set is set.)
+anything is loaded, in every program that reads such a file: types, ranges, names that
+nothing uses (which are misspelt ones), and that a run does not write where it reads. It
+also expands a leading `~` in paths. Gin itself sees to it that what has to be set is
+set.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import Annotated, Any, Literal
 
 import gin.config
 import pydantic
+from etils import epath
 from pydantic import Field
 
+from prompt_tuning_recycling.checkpoints import read_places
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.outputs import Paths, check_apart
 
 _MACRO = "gin.macro"
 _STANDALONE = "prompt_tuning_recycling.standalone."
@@ -233,6 +237,20 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
 # Names that a user's own gin files may set for nobody.
 _PERMITTED = "UNUSED_MACROS"
 
+# Checkpoints and prompts that a run reads, other files that it reads, and the folders
+# that it writes to. What it replaces there as a whole is nobody's input.
+_CHECKPOINTS = (
+    "INITIAL_CHECKPOINT_PATH",
+    "CHECKPOINT_PATH",
+    "SOURCE_CHECKPOINT",
+    "SOURCE_PROMPT",
+    "TARGET_CHECKPOINT",
+    "PROMPT_FILE",
+)
+_FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST")
+_OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR")
+_REPLACED = ("numpy_checkpoints", "recycled_prompt")
+
 
 def check(config: Config) -> dict[str, Any]:
     """Checks the macros of a configuration; gin calls it when it has read all of it.
@@ -257,7 +275,7 @@ def check(config: Config) -> dict[str, Any]:
     _check_used(macros, used, configurables)
     standalone = any(name.startswith(_STANDALONE) for name in configurables)
     kinds = {**MACROS, **_IN_STANDALONE} if standalone else MACROS
-    expanded = {}
+    expanded, paths = {}, {}
     for name, stated in macros.items():
         if name not in kinds or name not in used:
             continue
@@ -274,9 +292,30 @@ def check(config: Config) -> dict[str, Any]:
                 f"{name}: expected {kind.expected}, found {value!r}."
                 + _misspelt_feature(name, value)
             )
-        if kind.is_path and isinstance(stated, str) and stated.startswith("~"):
-            expanded[f"{name}/{_MACRO}.value"] = os.fspath(as_path(stated))
+        if kind.is_path and value is not None:
+            paths[name] = as_path(value)
+            if isinstance(stated, str) and stated.startswith("~"):
+                expanded[f"{name}/{_MACRO}.value"] = os.fspath(paths[name])
+    _check_apart(paths)
     return expanded
+
+
+def _check_apart(paths: Mapping[str, epath.Path]) -> None:
+    """A run does not write where it reads."""
+    outputs = {name: paths[name] for name in _OUTPUTS if name in paths}
+    # What lies in a bucket and what lies on a disk are apart, and no bucket is asked.
+    places = {is_remote(path) for path in outputs.values()}
+    read = {name: path for name, path in paths.items() if is_remote(path) in places}
+    inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
+    for name in _CHECKPOINTS:
+        if name in read:
+            inputs[name] = read_places(read[name])
+    replaced = {
+        f"{part} in {name}": path / part
+        for name, path in outputs.items()
+        for part in _REPLACED
+    }
+    check_apart(inputs, replaced, outputs)
 
 
 def _check_used(

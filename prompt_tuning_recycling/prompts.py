@@ -23,7 +23,12 @@ from prompt_tuning_recycling.checkpoints import (
     open_checkpoint,
 )
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, check_writable, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    check_writable,
+    storage_errors,
+    write_atomically,
+)
 from prompt_tuning_recycling.floats import check_floating
 
 if TYPE_CHECKING:
@@ -143,7 +148,7 @@ def load_provenance(path: epath.PathLike) -> dict[str, Any]:
     try:
         record = dict(json.loads(beside.read_text()))
         digest = hashlib.sha256(as_path(path).read_bytes()).hexdigest()
-    except (OSError, ValueError, TypeError) as error:
+    except storage_errors(ValueError, TypeError, RecursionError) as error:
         raise RecyclingError(
             f"cannot read {beside}, the provenance of {os.fspath(path)}: {error}"
         ) from error
@@ -157,4 +162,4 @@ def load_provenance(path: epath.PathLike) -> dict[str, Any]:
 
 def provenance_path(path: epath.PathLike) -> epath.Path:
     """Where a prompt file's provenance lies: `<path>.json`."""
-    return epath.Path(os.fspath(path) + ".json")
+    return as_path(os.fspath(path) + ".json")

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Sequence
 
 from prompt_tuning_recycling import command_line, prompts, recyclers, report_text
-from prompt_tuning_recycling.checkpoints import EMBEDDING, open_checkpoint
+from prompt_tuning_recycling.checkpoints import (
+    EMBEDDING,
+    open_checkpoint,
+    read_places,
+)
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import check_writable
+from prompt_tuning_recycling.outputs import check_apart
 from prompt_tuning_recycling.recycled_prompt import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
@@ -36,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     flags = _parser().parse_args(arguments)
     recycler = _recycler(flags)
-    for output in filter(None, (flags.save_recycler, flags.output_path)):
-        check_writable(output)
-    _check_distinct(flags)
+    _check_outputs(flags)
     checkpoint = open_checkpoint(flags.prompt_path)
     if flags.report:
         prompt = prompts.load_prompt(checkpoint, flags.prompt_name)
@@ -164,16 +166,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_distinct(flags: argparse.Namespace) -> None:
-    """An output in place of an input would lose it: a tuned prompt is not remade."""
-    inputs = ("source_model", "target_model", "prompt_path", "save_recycler")
-    for name in inputs:
-        given = getattr(flags, name)
-        if given and os.path.realpath(given) == os.path.realpath(flags.output_path):
-            raise RecyclingError(
-                f"--output_path and --{name} are the same file, {given}, which "
-                "would be lost. Choose another output path."
-            )
+def _check_outputs(flags: argparse.Namespace) -> None:
+    """Before the work: each output can be written, and destroys nothing by it."""
+    check_writable(flags.output_path)
+    outputs = {
+        "--output_path": flags.output_path,
+        "the record beside --output_path": prompts.provenance_path(flags.output_path),
+    }
+    if flags.save_recycler is not None:
+        outputs["--save_recycler"] = flags.save_recycler
+    for output in outputs.values():
+        check_writable(output)
+    check_apart(
+        {
+            "--source_model": read_places(flags.source_model),
+            "--target_model": read_places(flags.target_model),
+            "--prompt_path": read_places(flags.prompt_path),
+            "the record beside --prompt_path": prompts.provenance_path(
+                flags.prompt_path
+            ),
+            "--filtered_word": flags.filtered_word,
+            "--vocabulary": flags.vocabulary,
+        },
+        outputs,
+    )
 
 
 def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:

@@ -20,7 +20,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, reason, storage_errors
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -100,7 +100,7 @@ class Words:
           RecyclingError: the list is malformed, or too short for these numbers.
         """
         pieces, digest = _load(path)
-        name = str(path) if path is not None else f"packaged:{PACKAGED_LIST}"
+        name = f"packaged:{PACKAGED_LIST}" if path is None else str(as_path(path))
         if word_offset < 0 or (num_words is not None and num_words < MIN_WORDS):
             raise RecyclingError(
                 f"expected num_words of at least {MIN_WORDS} and word_offset of at "
@@ -140,14 +140,16 @@ class Words:
           vocabulary: the model's SentencePiece file.
 
         Raises:
-          RecyclingError: no such vocabulary, or fewer than two different pieces.
+          RecyclingError: no such vocabulary, half a character in the text, or fewer
+            than two different pieces.
         """
+        _check_text(text, "the text to take words from")
         processor = load_vocabulary(vocabulary)
         indices = processor.encode(text)
         return cls(
             rows=np.asarray(indices, np.int64),
             pieces={index: processor.id_to_piece(index) for index in indices},
-            origin={"text": text, "vocabulary": str(vocabulary)},
+            origin={"text": text, "vocabulary": str(as_path(vocabulary))},
             table_sizes=table_sizes(processor),
         )
 
@@ -211,7 +213,7 @@ def load_vocabulary(path: epath.PathLike) -> Any:
         if not model:
             raise RuntimeError("an empty file")
         return sentencepiece.SentencePieceProcessor(model_proto=model)
-    except (OSError, RuntimeError) as error:
+    except storage_errors(RuntimeError) as error:
         raise RecyclingError(
             f"cannot read the vocabulary {path}: expected a SentencePiece model "
             f"(for T5: sentencepiece.model), found: {error}"
@@ -226,11 +228,10 @@ def _load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
     else:
         try:
             content = as_path(path).read_bytes()
-        except OSError as error:
+        except storage_errors() as error:
             raise RecyclingError(
-                f"cannot read the word list {os.fspath(path)}: "
-                f"{error.strerror or error}. Expected a JSON file "
-                '{"<vocabulary index>": "<piece>", ...}.'
+                f"cannot read the word list {os.fspath(path)}: {reason(error)}. "
+                'Expected a JSON file {"<vocabulary index>": "<piece>", ...}.'
             ) from error
     return _parse(content, path), hashlib.sha256(content).hexdigest()
 
@@ -239,7 +240,8 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
     expected = 'expected JSON {"<vocabulary index>": "<piece>", ...}'
     try:
         entries = json.loads(content, object_pairs_hook=list)
-    except ValueError as error:
+    # Python reads neither numbers of 5,000 digits nor lists 1,000 deep.
+    except (ValueError, RecursionError) as error:
         raise RecyclingError(
             f"the word list {path} is malformed: {expected}, found: {error}"
         ) from error
@@ -250,12 +252,12 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
         raise RecyclingError(f"the word list {path} is malformed or empty: {expected}.")
     pieces: dict[int, str] = {}
     for key, piece in entries:
-        is_index = key.isdecimal() and int(key) <= np.iinfo(np.int64).max
-        if not is_index or not isinstance(piece, str):
+        if not _is_index(key) or not isinstance(piece, str):
             raise RecyclingError(
                 f"the word list {path} is malformed: {expected}, found the entry "
-                f"{key!r}: {piece!r}."
+                f"{ascii(key)[:80]}: {ascii(piece)[:80]}."
             )
+        _check_text(piece, f"the word list {path}, entry {key}")
         if int(key) in pieces:
             raise RecyclingError(
                 f"the word list {path} has the vocabulary index {key} more than once."
@@ -270,6 +272,21 @@ def _are_of_t5(pieces: Mapping[int, str]) -> bool:
     shared = pieces.keys() & t5.keys()
     same = sum(pieces[index] == t5[index] for index in shared)
     return len(shared) >= _ENOUGH_TO_TELL and same >= _SAME_PIECES * len(shared)
+
+
+def _is_index(key: str) -> bool:
+    # Longer ones are no numbers of 64 bits, and Python reads only so many digits.
+    return key.isdecimal() and len(key) <= 19 and int(key) <= np.iinfo(np.int64).max
+
+
+def _check_text(text: str, where: str) -> None:
+    """Half a character (a lone surrogate) cannot be written to a record."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RecyclingError(
+            f"{where}: expected text in UTF-8, found {text[error.start]!a} in it."
+        ) from error
 
 
 def _as_indices(rows: Sequence[int] | Int[np.ndarray, words]) -> np.ndarray:

@@ -11,12 +11,28 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.files import as_path, is_remote
 
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 
 # A host that imports a task's module has locked its gin configuration by then.
 with gin.unlock_config():
+
+    @gin.configurable(module="prompt_tuning_recycling.tasks.features")
+    def vocabulary_file(file: epath.PathLike) -> str:
+        """Returns the path of a SentencePiece model for libraries that know nothing of
+        `~`; the model files hand it `VOCABULARY_FILE`.
+
+        Raises:
+          RecyclingError: there is no such file on this machine.
+        """
+        path = as_path(file)
+        if not is_remote(path) and not path.is_file():
+            raise RecyclingError(
+                f"there is no vocabulary {file}. Expected a SentencePiece model, as in "
+                "--gin.VOCABULARY_FILE=\"'/data/sentencepiece.model'\"."
+            )
+        return os.fspath(path)
 
     @gin.configurable(module="prompt_tuning_recycling.tasks.features")
     def vocabulary(
@@ -40,12 +56,7 @@ with gin.unlock_config():
         """
         if model_vocabulary is not None:
             return model_vocabulary
-        if not is_remote(file) and not os.path.isfile(file):
-            raise RecyclingError(
-                f"there is no vocabulary {file}. Expected a SentencePiece model, as in "
-                "--gin.VOCABULARY_FILE=\"'/data/sentencepiece.model'\"."
-            )
-        return seqio.SentencePieceVocabulary(os.fspath(file), extra_ids)
+        return seqio.SentencePieceVocabulary(vocabulary_file(file), extra_ids)
 
 
 def features() -> dict[str, seqio.Feature]:

@@ -10,11 +10,13 @@ import argparse
 import importlib
 import itertools
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_path
 
 if TYPE_CHECKING:
     import seqio
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     flags = _parser().parse_args(arguments)
+    if flags.examples < 0:
+        raise RecyclingError(
+            f"--examples: expected at least 0, found {flags.examples}."
+        )
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         for module in flags.module:
@@ -34,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import seqio
 
     if flags.tfds_data_dir:
-        seqio.set_tfds_data_dir_override(flags.tfds_data_dir)
+        seqio.set_tfds_data_dir_override(os.fspath(as_path(flags.tfds_data_dir)))
     with gin.unlock_config():
         name = _configured(flags)
     task_or_mixture = _find(name)

@@ -105,7 +105,15 @@ def _jsonl(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
         place = f"{path}, line {number}"
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+            # Half a character, which JSON can spell and TensorFlow cannot take.
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise RecyclingError(
+                f"{place}: expected text, found half a character, {half!a}."
+            ) from error
+        # Python reads neither numbers of 5,000 digits nor lists 1,000 deep.
+        except (ValueError, RecursionError) as error:
             raise RecyclingError(f"{place}: not JSON: {error}.") from error
         if not isinstance(record, Mapping):
             raise RecyclingError(

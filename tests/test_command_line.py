@@ -1,8 +1,13 @@
 """The console script, and what all command lines share."""
 
+import errno
 import importlib.metadata
+import os
+import signal
+import subprocess
 import sys
 
+import gin
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, command_line
@@ -63,4 +68,128 @@ def test_an_error_of_ours_keeps_its_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        command_line.run(broken, [])
+
+
+@pytest.fixture(params=["buffered", "unbuffered"])
+def start(request, files):
+    """Starts `run_recycle --report`, which prints more than a pipe's first line."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    if request.param == "unbuffered":
+        environment["PYTHONUNBUFFERED"] = "1"
+
+    def start(*arguments, module="run_recycle", **options):
+        return subprocess.Popen(
+            [sys.executable, "-m", f"prompt_tuning_recycling.{module}", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, **options.pop("env", {})},
+            **options,
+        )
+
+    return start
+
+
+def as_arguments(files):
+    return [f"--{name}={value}" for name, value in files.items()]
+
+
+def nobody_reads():
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+@pytest.mark.parametrize("module", ["run_recycle", "gin_path"])
+def test_a_pipe_that_nobody_reads_any_more(start, files, module):
+    arguments = [*as_arguments(files), "--report"] if module == "run_recycle" else []
+    process = start(*arguments, module=module, stdout=nobody_reads())
+    _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("module", ["run_recycle", "gin_path"])
+def test_a_standard_output_that_is_full(start, files, module):
+    arguments = [*as_arguments(files), "--report"] if module == "run_recycle" else []
+    with open("/dev/full", "w") as full:
+        process = start(*arguments, module=module, stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert "standard output: No space left on device" in err
+    assert err.count("error:") == 1
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+def test_what_was_written_before_the_standard_output_was_full_stays(start, files):
+    process = start(*as_arguments(files), stdout=nobody_reads())
+    process.communicate()
+    assert os.path.getsize(files["output_path"])
+
+
+def test_the_help_for_a_pipe_that_nobody_reads(start):
+    process = start("--help", stdout=nobody_reads())
+    _, err = process.communicate()
+    assert err == ""
+
+
+def test_no_standard_output_at_all(files):
+    command = [sys.executable, "-m", "prompt_tuning_recycling.run_recycle"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command, *as_arguments(files)],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_standard_output_without_the_pieces_characters(start, files):
+    process = start(
+        *as_arguments(files),
+        "--report",
+        stdout=subprocess.PIPE,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "\\u2581word" in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("in_gin", [False, True])
+def test_a_full_disk_is_one_line(capsys, in_gin):
+    """Whatever wrote to it: also below gin, which raises a copy of the error."""
+
+    def write():
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"bytes")
+
+    def named():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/file")
+
+    for function in (write, named):
+        if in_gin:
+            with gin.unlock_config():
+                function = gin.external_configurable(
+                    function, f"test_{function.__name__}"
+                )
+        assert command_line.run(lambda _, function=function: function(), []) == 1
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "No space left on device. Make room" in err
+    assert "cannot write /disk/file" in err
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "no"), BrokenPipeError(32, "a socket's"), OSError()]
+)
+def test_other_errors_of_the_system_keep_their_traceback(error):
+    def broken(_):
+        raise error
+
+    with pytest.raises(type(error)):
         command_line.run(broken, [])

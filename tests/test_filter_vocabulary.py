@@ -76,13 +76,26 @@ def test_from_a_model_to_a_list_that_is_used(run, tmp_path, vocabulary, capsys):
     output = tmp_path / "words.json"
     flags = {"vocabulary": str(vocabulary), "output_path": str(output)}
     assert run(command.main, flags) == 0
-    again = {**flags, "compare_with": str(output), "num_words": "2", "word_offset": "0"}
+    again = {
+        "vocabulary": str(vocabulary),
+        "output_path": str(tmp_path / "again.json"),
+        "compare_with": str(output),
+        "num_words": "2",
+        "word_offset": "0",
+    }
     assert run(command.main, again) == 0
     assert "precision 1.000" in " ".join(capsys.readouterr().out.split())
     words = Words.from_list(output, num_words=2, word_offset=0)
     processor = sentencepiece.SentencePieceProcessor(str(vocabulary))
     for index, piece in words.pieces.items():
         assert processor.id_to_piece(index).removeprefix("▁") == piece
+
+
+def test_paths_in_the_home_folder(run, tmp_path, vocabulary, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flags = {"vocabulary": "~/tiny.model", "output_path": "~/words.json"}
+    assert run(command.main, flags) == 0
+    assert (tmp_path / "words.json").is_file()
 
 
 @pytest.mark.parametrize(

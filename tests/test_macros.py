@@ -1,10 +1,12 @@
 """Macros of the gin files: what each may be, and what happens with one that nobody
 knows."""
 
+import os
 import pathlib
 import re
 
 import gin
+import numpy as np
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, initial_prompts, macros
@@ -262,7 +264,59 @@ def test_the_home_folder_is_expanded(name, monkeypatch):
     assert gin.query_parameter(f"{name}/gin.macro.value") == "/home/me/here"
 
 
+def test_a_home_folder_of_nobody_is_reported():
+    with pytest.raises(RecyclingError, match="~nobody-by-this-name"):
+        configure("MODEL_DIR = '~nobody-by-this-name/run'")
+
+
 @pytest.mark.parametrize("value", ["gs://bucket/~", "here/~", "./~x", "a~"])
 def test_other_paths_stay_as_they_are(value):
     configure(f"MODEL_DIR = {value!r}")
     assert gin.query_parameter("MODEL_DIR/gin.macro.value") == value
+
+
+@pytest.fixture
+def tuned(tmp_path, write_orbax):
+    """A MODEL_DIR with a step and an exported prompt."""
+    write_orbax(tmp_path / "tuned/checkpoint_7", {"target/x": np.ones(3, np.float32)})
+    export = tmp_path / "tuned/numpy_checkpoints/checkpoint_7/encoder.prompt"
+    export.parent.mkdir(parents=True)
+    np.save(export.open("wb"), np.ones((3, 4), np.float32))
+    (tmp_path / "tuned/words.json").write_text("{}")
+    return tmp_path / "tuned"
+
+
+@pytest.mark.parametrize("output", ["MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR"])
+@pytest.mark.parametrize(
+    ("name", "read", "written"),
+    [
+        # A step, or what lies in it, however it is spelled.
+        ("INITIAL_CHECKPOINT_PATH", "checkpoint_7", "checkpoint_7"),
+        ("INITIAL_CHECKPOINT_PATH", "checkpoint_7", "./checkpoint_7/eval"),
+        ("CHECKPOINT_PATH", "checkpoint_7/state", "checkpoint_7/eval"),
+        ("TARGET_CHECKPOINT", "", "checkpoint_7"),
+        ("SOURCE_CHECKPOINT", "checkpoint_7/", "../tuned/checkpoint_7"),
+        # What a run replaces as a whole.
+        ("SOURCE_PROMPT", "numpy_checkpoints/checkpoint_7/encoder.prompt", ""),
+        ("PROMPT_FILE", "numpy_checkpoints/checkpoint_7/encoder.prompt", "."),
+        # A file in the place of a folder.
+        ("WORD_LIST", "words.json", "words.json"),
+    ],
+)
+def test_a_run_does_not_write_where_it_reads(tuned, output, name, read, written):
+    with pytest.raises(RecyclingError) as error:
+        configure(
+            f"{name} = {os.path.join(tuned, read)!r}",
+            f"{output} = {os.path.join(tuned, written)!r}",
+        )
+    assert name in str(error.value)
+    assert output in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["", "eval", "checkpoint_8"])
+def test_a_run_may_write_beside_what_it_reads(tuned, written):
+    configure(
+        f"INITIAL_CHECKPOINT_PATH = '{tuned}'",
+        f"WORD_LIST = '{tuned}/words.json'",
+        f"MODEL_DIR = {os.path.join(tuned, written)!r}",
+    )

@@ -136,13 +136,6 @@ def test_help_explains_every_flag(capsys):
         assert action.option_strings[-1] in text
 
 
-def test_the_prompt_is_never_overwritten(run, files, prompt, capsys):
-    flags = {**files, "output_path": files["prompt_path"]}
-    assert run(run_recycle.main, flags) == 1
-    assert "--output_path and --prompt_path are the same" in capsys.readouterr().err
-    np.testing.assert_array_equal(load(files["prompt_path"]), prompt)
-
-
 def test_words_of_another_vocabulary_are_said_on_the_screen(run, files, capsys):
     """The package's list, on tables that are smaller than the T5 vocabulary."""
     del files["filtered_word"]
@@ -154,3 +147,21 @@ def test_words_of_another_vocabulary_are_said_on_the_screen(run, files, capsys):
     record = prompts.load_provenance(files["output_path"])
     assert record["nearest_pieces"] is None
     assert "its embedding table has 384 rows" in record["warnings"][0]
+
+
+def test_paths_in_the_home_folder(run, files, tmp_path, monkeypatch):
+    """A shell replaces ~ at the beginning of a word, but not behind a flag's `=`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flags = {
+        name: value.replace(str(tmp_path), "~") for name, value in files.items()
+    } | {"save_recycler": "~/out/map"}
+    assert sum(value.startswith("~/") for value in flags.values()) == 6
+    assert run(run_recycle.main, flags) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "map",
+        "recycled",
+        "recycled.json",
+    ]
+    record = prompts.load_provenance("~/out/recycled")
+    assert record["source"]["path"] == str(tmp_path / "source/checkpoint_7")
+    assert record["words"]["word_list"] == str(tmp_path / "words.json")

@@ -1,5 +1,6 @@
 """Whatever is wrong: one clear message, no traceback, no output, an exit code."""
 
+import os
 import pathlib
 import pickle
 import subprocess
@@ -23,6 +24,16 @@ def save(path, array, **options):
 
 def write(path, content):
     path.write_bytes(content)
+    return str(path)
+
+
+def made(folder):
+    folder.mkdir()
+    return str(folder)
+
+
+def circle(path):
+    path.symlink_to(path)
     return str(path)
 
 
@@ -209,15 +220,75 @@ BAD_FLAGS = {
         lambda d, s: {"output_path": str(d / "prompt.npy" / "out")},
         "is a file, not a folder",
     ),
-    "recycler's file in place of the prompt": (
-        lambda d, s: {"save_recycler": str(d / "out" / "recycled")},
-        "--output_path and --save_recycler are the same file",
-    ),
     "word index beyond all numbers": (
         lambda d, s: {
             "filtered_word": write(d / "w", b'{"99999999999999999999": "a", "6": "b"}')
         },
         "found the entry '99999999999999999999'",
+    ),
+    "word index of 5,000 digits": (
+        lambda d, s: {"filtered_word": write(d / "w", b'{"%s": "a"}' % (b"9" * 5000))},
+        "found the entry '9999",
+    ),
+    "piece of 5,000 digits": (
+        lambda d, s: {"filtered_word": write(d / "w", b'{"5": %s}' % (b"9" * 5000))},
+        "is malformed: expected JSON",
+    ),
+    "word list that is too deep": (
+        lambda d, s: {"filtered_word": write(d / "w", b"[" * 100_000)},
+        "is malformed: expected JSON",
+    ),
+    "half a character among the words": (
+        lambda d, s: {"filtered_word": write(d / "w", b'{"5": "\\ud800", "6": "b"}')},
+        "entry 5: expected text in UTF-8, found '\\ud800'",
+    ),
+    "half a character in the text": (
+        lambda d, s: {"words_of_text": "a \udcff", "vocabulary": str(d / "v")},
+        "expected text in UTF-8, found '\\udcff'",
+    ),
+    "output whose name is not UTF-8": (
+        lambda d, s: {"output_path": str(d / "\udcff")},
+        "expected a name in UTF-8",
+    ),
+    "input whose name is not UTF-8": (
+        lambda d, s: {"source_model": save(d / "\udcff", s)},
+        "expected a name in UTF-8",
+    ),
+    "word list in a folder whose name is not UTF-8": (
+        lambda d, s: {"filtered_word": str(d / "\udcff" / "words.json")},
+        "expected a name in UTF-8",
+    ),
+    "null character in a name": (
+        lambda d, s: {"prompt_path": "prompt\0.npy"},
+        "no file's name has a null character",
+    ),
+    "output whose record's name is too long": (
+        lambda d, s: {"output_path": str(d / ("a" * 252))},
+        ".json: File name too long",
+    ),
+    "output whose record is a folder": (
+        lambda d, s: {"output_path": made(d / "o.json").removesuffix(".json")},
+        "o.json: it is a folder",
+    ),
+    "input whose name is too long": (
+        lambda d, s: {"source_model": str(d / ("a" * 300))},
+        "File name too long",
+    ),
+    "link in a circle": (
+        lambda d, s: {"target_model": circle(d / "l")},
+        "Too many levels of symbolic links",
+    ),
+    "output in a circle": (
+        lambda d, s: {"output_path": circle(d / "l") + "/out"},
+        "Too many levels of symbolic links",
+    ),
+    "word list in a circle": (
+        lambda d, s: {"filtered_word": circle(d / "l")},
+        "Too many levels of symbolic links",
+    ),
+    "home folder of nobody": (
+        lambda d, s: {"source_model": "~no-such-user/model"},
+        "there is no user 'no-such-user'",
     ),
     "empty output": (lambda d, s: {"output_path": ""}, "output path is empty"),
     "recycler's file in no folder": (
@@ -270,9 +341,9 @@ def check(code, captured, message, files):
     assert sum("error:" in line for line in captured.err.splitlines()) == 1
     assert "wrote" not in captured.out
     output = pathlib.Path(files["output_path"] or "nothing")
-    assert not output.is_file()
+    assert not os.path.isfile(output)
     assert not list(output.parent.glob("*.tmp")) + list(output.parent.glob(".*.tmp"))
-    assert not pathlib.Path(f"{output}.json").exists()
+    assert not os.path.isfile(f"{output}.json")
 
 
 @pytest.mark.parametrize("case", BAD_FLAGS)
@@ -296,17 +367,58 @@ def test_missing_flag(run, files, capsys, required):
     check(run(run_recycle.main, flags), capsys.readouterr(), f"--{required}", files)
 
 
-def test_as_a_program_of_its_own(files):
-    """The exit code and the message as a shell sees them."""
-    flags = {**files, "recycler": "v2v-line"}
-    done = subprocess.run(
-        [sys.executable, "-m", "prompt_tuning_recycling.run_recycle"]
-        + [f"--{name}={value}" for name, value in flags.items()],
+PROGRAM = [sys.executable, "-m", "prompt_tuning_recycling.run_recycle"]
+
+
+def as_program(flags, **environment):
+    return subprocess.run(
+        PROGRAM + [f"--{name}={value}" for name, value in flags.items()],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **environment},
     )
+
+
+def test_as_a_program_of_its_own(files):
+    """The exit code and the message as a shell sees them."""
+    done = as_program({**files, "recycler": "v2v-line"})
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: there is no recycler 'v2v-line'")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("platform", ["cuda", "no-such-platform"])
+def test_a_platform_that_jax_does_not_find(files, platform):
+    flags = {**files, "recycler": "v2v-nn", "epochs": "1"}
+    done = as_program(flags, JAX_PLATFORMS=platform)
+    if platform == "cuda" and done.returncode == 0:
+        pytest.skip("this machine has a GPU")
+    assert done.returncode == 1
+    assert f"It was told to use JAX_PLATFORMS={platform}: unset" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not os.path.exists(files["output_path"])
+    # Linear recyclers do without JAX.
+    assert as_program(files, JAX_PLATFORMS=platform).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "flag", ["source_model", "target_model", "prompt_path", "filtered_word", "output"]
+)
+def test_an_object_store_out_of_reach(files, flag):
+    """Of all that the libraries raise, what they do where there is no network."""
+    pytest.importorskip("tensorflow")
+    flag = "output_path" if flag == "output" else flag
+    done = as_program(
+        {**files, flag: "gs://no-such-bucket/x"},
+        # No name below .invalid is ever resolved (RFC 6761): nothing leaves here.
+        https_proxy="http://proxy.invalid:1",
+        NO_GCE_CHECK="true",
+        CLOUDSDK_CONFIG=os.path.dirname(files["prompt_path"]),
+        TF_CPP_MIN_LOG_LEVEL="3",
+    )
+    assert done.returncode == 1
+    assert "error: cannot " in done.stderr
+    assert "gs://no-such-bucket/x" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -14,9 +14,19 @@ from prompt_tuning_recycling.checkpoints.base import Checkpoint
 from prompt_tuning_recycling.checkpoints.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.checkpoints.numpy_file import ArrayInMemory, NumpyFile
 from prompt_tuning_recycling.checkpoints.orbax import OrbaxCheckpoint
-from prompt_tuning_recycling.checkpoints.steps import STEP, step_of, steps
+from prompt_tuning_recycling.checkpoints.steps import (
+    STEP,
+    STEP_FOLDER,
+    step_of,
+    steps,
+)
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    reason,
+    storage_errors,
+)
 
 __all__ = [
     "EMBEDDING",
@@ -27,6 +37,7 @@ __all__ = [
     "NumpyFile",
     "OrbaxCheckpoint",
     "open_checkpoint",
+    "read_places",
     "step_of",
     "steps",
 ]
@@ -67,15 +78,60 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     try:
         if path.is_dir():
             return _open_folder(path)
-        if path.exists():
+        if _exists(path):
             return _open_file(path)
-    except OSError as error:
-        raise RecyclingError(
-            f"cannot read {path}: {error.strerror or error}. Check its permissions and "
-            "the disk or bucket that it lies on."
-        ) from error
+    except storage_errors() as error:
+        raise _unreadable(path, error) from error
     raise RecyclingError(
         f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}"
+    )
+
+
+def read_places(path: epath.PathLike) -> list[epath.Path]:
+    """Returns the files and folders that a checkpoint given by `path` is made of, which
+    no output may touch; see `outputs.check_apart`.
+
+    Of a `MODEL_DIR` these are all its steps, complete or not, but not the folder
+    itself: people put prompts beside the steps. A numpy file is that file. A step, or a
+    part of one that `open_checkpoint` takes for it (`checkpoint`, `state/`), is the
+    whole step. A folder without a checkpoint is none of these, and not read.
+
+    Raises:
+      RecyclingError: it cannot be looked into.
+    """
+    path = as_path(path)
+    try:
+        if orbax.state_folder(path.parent) == path:
+            return [path.parent]
+        if path.is_dir():
+            if (path / state_file.NAME).is_file() or orbax.state_folder(path):
+                return [path]
+            if not steps(path):
+                return []
+            return [child for child in path.iterdir() if STEP_FOLDER.match(child.name)]
+        if path.name == state_file.NAME and path.exists():
+            is_numpy = _first_bytes(path).startswith(numpy_file.MAGIC)
+            return [path if is_numpy else path.parent]
+    except storage_errors() as error:
+        raise _unreadable(path, error) from error
+    return [path]
+
+
+def _exists(path: epath.Path) -> bool:
+    """Unlike `Path.exists`, which says no where it may not look."""
+    if is_remote(path):
+        return path.exists()
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _unreadable(path: epath.Path, error: Exception) -> RecyclingError:
+    return RecyclingError(
+        f"cannot read {path}: {reason(error)}. Check its permissions and the disk or "
+        "bucket that it lies on."
     )
 
 
@@ -119,10 +175,14 @@ def _nearest(path: epath.Path) -> str:
     parent = path.parent
     if not parent.is_dir():
         return f" There is no folder {parent} either."
-    found = steps(parent)
+    try:
+        found = steps(parent)
+        names = [child.name for child in parent.iterdir()]
+    except storage_errors(RecyclingError) as error:
+        return f" What is beside it cannot be listed: {reason(error)}."
     if found:
         return f" Steps there: {', '.join(folder.name for folder in found.values())}."
-    return did_you_mean(path.name, (child.name for child in parent.iterdir()))
+    return did_you_mean(path.name, names)
 
 
 def _meant_inside(folder: epath.Path, names: list[str]) -> str:

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from etils import epath
 
 from prompt_tuning_recycling.checkpoints import base, orbax, state_file
-from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import is_remote, reason, storage_errors
 
 STEP = "state/step"
 """Where T5X keeps the number of training steps."""
 
 # While it is written a step has a longer name: `checkpoint_5.tmp-1700000000`,
 # `checkpoint_5.orbax-checkpoint-tmp-17`.
-_STEP_FOLDER = re.compile(r"checkpoint_(\d+)")
+STEP_FOLDER = re.compile(r"checkpoint_(\d+)")
 
 
 def steps(model_dir: epath.Path) -> dict[int, epath.Path]:
-    """Returns the folders of all complete steps, in the order of their numbers."""
+    """Returns the folders of all complete steps, in the order of their numbers.
+
+    Raises:
+      RecyclingError: the folder, or a step in it, cannot be looked into. An older step
+        is not taken for the newest one because that cannot be read.
+    """
     found = {}
-    for folder in model_dir.iterdir():
-        match = _STEP_FOLDER.fullmatch(folder.name)
-        if match and is_complete(folder):
-            found[int(match[1])] = folder
+    try:
+        for folder in model_dir.iterdir():
+            match = STEP_FOLDER.fullmatch(folder.name)
+            if not match:
+                continue
+            if is_complete(folder):
+                found[int(match[1])] = folder
+            elif folder.is_dir():
+                # A running job may have removed it by now.
+                with contextlib.suppress(FileNotFoundError):
+                    next(folder.iterdir(), None)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot look for checkpoints in {model_dir}: {reason(error)}. Check its "
+            "permissions, or the network and your credentials."
+        ) from error
     return dict(sorted(found.items()))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.recyclers import base, registry
 
@@ -85,6 +86,7 @@ class VocabToVocabMLP(base.Recycler):
     ) -> tuple[base.Arrays, dict[str, Any]]:
         import jax
 
+        check_platform()
         words, width = target.shape
         hidden = self.hidden_scale * width
         with _same_bits():

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 import gin
 
 from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path
 
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -67,6 +69,7 @@ def run(
         with command_line.silent_unless_it_fails():
             function = load()
             _leave_accelerators_to_jax()
+            check_platform()
         try:
             configure(flags, overrides)
             if flags.dry_run:
@@ -166,12 +169,12 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     gin.clear_config()
     if flags.tfds_data_dir:
-        seqio.set_tfds_data_dir_override(flags.tfds_data_dir)
+        seqio.set_tfds_data_dir_override(os.fspath(as_path(flags.tfds_data_dir)))
     if flags.seqio_additional_cache_dirs:
-        seqio.add_global_cache_dirs(flags.seqio_additional_cache_dirs.split(","))
-    for path in [*filter(None, flags.gin_search_paths.split(",")), gin_path()]:
+        seqio.add_global_cache_dirs(_paths(flags.seqio_additional_cache_dirs))
+    for path in [*_paths(flags.gin_search_paths), gin_path()]:
         gin.add_config_file_search_path(path)
-    for name in flags.gin_file:
+    for name in (os.fspath(as_path(file)) for file in flags.gin_file):
         try:
             gin.parse_config_file(name)
         except OSError as error:
@@ -192,6 +195,15 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise
     except ValueError as error:
         raise RecyclingError(f"the gin files leave something open: {error}") from error
+
+
+def _paths(separated_by_commas: str) -> list[str]:
+    """The paths, in which gin and seqio do not know `~`."""
+    return [
+        os.fspath(as_path(path))
+        for path in separated_by_commas.split(",")
+        if path.strip()
+    ]
 
 
 def _no_such_file(name: str, error: OSError) -> str:

@@ -21,7 +21,7 @@ from prompt_tuning_recycling.checkpoints import (
     steps,
 )
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, reason, storage_errors
 from prompt_tuning_recycling.standalone.parameters import TARGET, Parameters
 
 _OPTIMIZER = "state/param_states/"
@@ -57,7 +57,11 @@ class Saver:
         )
 
     def save(self, step: int, parameters: Parameters, optimizer_state: Any) -> None:
-        """Writes a step; one that exists is left as it is."""
+        """Writes a step; one that exists is left as it is.
+
+        Raises:
+          RecyclingError: the disk is full, or cannot be written to. Earlier steps stay.
+        """
         if step in self._manager.all_steps():
             return
         arrays = {
@@ -68,9 +72,19 @@ class Saver:
             arrays[_OPTIMIZER + name] = np.asarray(array)
         arrays[STEP] = np.asarray(step, np.int32)
         tree = traverse_util.unflatten_dict(arrays, sep="/")
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
-        )
+        try:
+            self._manager.save(
+                step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
+            )
+        except storage_errors(ValueError) as error:
+            # What the system refuses tensorstore, it reports so, as a ValueError.
+            if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
+                raise
+            raise RecyclingError(
+                f"cannot write checkpoint {step} to {self._manager.directory}: "
+                f"{reason(error).split(' [')[0]}. The steps before it are whole. Make "
+                "room, and start the run again: it goes on from the last of them."
+            ) from error
 
     def close(self) -> None:
         """Waits until everything is on the disk."""

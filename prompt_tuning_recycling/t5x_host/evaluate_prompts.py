@@ -10,6 +10,7 @@ Flags as T5X's own programs have them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from absl import flags
 from t5x import config_utils, gin_utils
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.t5x_host.prompt_evaluation import evaluate_prompts
 
@@ -37,17 +39,21 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the command line."""
     del arguments
     if _TFDS_DATA_DIR.value:
-        seqio.set_tfds_data_dir_override(_TFDS_DATA_DIR.value)
+        seqio.set_tfds_data_dir_override(os.fspath(as_path(_TFDS_DATA_DIR.value)))
     try:
         gin_utils.parse_gin_flags(
-            [*_GIN_SEARCH_PATHS.value, str(gin_path())],
-            _GIN_FILE.value,
+            [*_expanded(_GIN_SEARCH_PATHS.value), gin_path()],
+            _expanded(_GIN_FILE.value or ()),
             _GIN_BINDINGS.value,
         )
         evaluate_prompts()
     except RecyclingError as error:
         # Gin adds to a message through which of its functions it came.
         sys.exit("error: " + str(error).split("\n  In call to configurable")[0])
+
+
+def _expanded(paths: Sequence[str]) -> list[str]:
+    return [os.fspath(as_path(path)) for path in paths]
 
 
 if __name__ == "__main__":

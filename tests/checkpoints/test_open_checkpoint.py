@@ -1,4 +1,7 @@
+import os
+import pathlib
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -89,3 +92,68 @@ def test_a_disk_that_fails_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_first_bytes", fails)
     with pytest.raises(RecyclingError, match="cannot read .*Permission denied"):
         open_checkpoint(path)
+
+
+@pytest.fixture
+def forbidden(write_orbax, source_table):
+    """Makes a folder under /tmp that this process has no permission to look into."""
+    root = os.geteuid() == 0
+    # The tests' own folder is one that root alone may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        try:
+
+            def forbid(name, mode=0):
+                os.chmod(os.path.join(folder, name), mode)
+                # Permissions do not hold root back.
+                if root:
+                    os.seteuid(65534)
+
+            yield pathlib.Path(folder), forbid
+        finally:
+            if root:
+                os.seteuid(0)
+            for path in pathlib.Path(folder).rglob("*"):
+                if path.is_dir():
+                    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("given", ["model", "model/checkpoint_3", "model/no/such"])
+def test_a_folder_that_may_not_be_looked_into(
+    forbidden, write_orbax, source_table, given
+):
+    folder, forbid = forbidden
+    write_orbax(folder / "model" / "checkpoint_3", {EMBEDDING: source_table})
+    forbid("model")
+    with pytest.raises(RecyclingError, match=f"{given}: Permission denied"):
+        open_checkpoint(folder / given)
+
+
+def test_an_older_step_does_not_stand_for_one_that_may_not_be_read(
+    forbidden, write_orbax, source_table
+):
+    folder, forbid = forbidden
+    for step in (3, 5):
+        write_orbax(folder / f"model/checkpoint_{step}", {EMBEDDING: source_table})
+    assert open_checkpoint(folder / "model").path.name == "checkpoint_5"
+    forbid("model/checkpoint_5")
+    with pytest.raises(RecyclingError, match="checkpoints in .*: Permission denied"):
+        open_checkpoint(folder / "model")
+
+
+def test_a_missing_name_beside_what_may_not_be_looked_into(
+    forbidden, write_orbax, source_table
+):
+    folder, forbid = forbidden
+    write_orbax(folder / "checkpoint_3", {EMBEDDING: source_table})
+    forbid("checkpoint_3")
+    with pytest.raises(RecyclingError, match="nowhere does not exist.*Permission"):
+        open_checkpoint(folder / "nowhere")
+
+
+def test_a_missing_name_in_a_folder_that_may_not_be_listed(forbidden):
+    folder, forbid = forbidden
+    (folder / "model").mkdir()
+    forbid("model", 0o111)
+    with pytest.raises(RecyclingError, match="nowhere does not exist.*Permission"):
+        open_checkpoint(folder / "model" / "nowhere")

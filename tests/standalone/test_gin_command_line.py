@@ -1,7 +1,10 @@
 """Gin files and flags: every macro, every file, and one clear message for a mistake."""
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -313,3 +316,19 @@ def test_the_help_names_the_flags(start):
     assert result.code == 0
     for flag in ("--gin_file", "--gin_search_paths", "--gin_bindings"):
         assert flag in result.out
+
+
+@pytest.mark.parametrize("program", RUNS)
+def test_a_platform_that_jax_does_not_find(program):
+    """In a process of its own: JAX looks for its platform once."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"prompt_tuning_recycling.standalone.{program}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "no-such-platform"},
+    )
+    assert done.returncode == 1
+    assert "error: JAX finds no device" in done.stderr
+    assert "It was told to use JAX_PLATFORMS=no-such-platform" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,7 @@
 """A run's checkpoints: T5X's layout, which are kept, and what is never read."""
 
+import resource
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,3 +127,31 @@ def test_the_state_for_a_prompt_of_another_shape_is_reported(tmp_path, named, st
     fresh = optimizers.adafactor().init({PROMPT: jnp.zeros((6, 12))})
     with pytest.raises(RecyclingError, match="first difference: a shape"):
         saving.restore_optimizer(saving.latest(tmp_path), fresh)
+
+
+def test_a_full_disk_is_one_message_and_earlier_steps_stay(tmp_path, named, state):
+    saver = saving.Saver(tmp_path, keep=1)
+    saver.save(1610, named, state)
+    before = open_checkpoint(tmp_path).read("target/" + KERNEL)
+    large = {KERNEL: np.random.default_rng(0).normal(size=(500, 500))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As if the disk were full after so many bytes of a file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(
+            RecyclingError,
+            match="cannot write checkpoint 1620 to .*File too large. The steps before",
+        ) as failed:
+            saver.save(1620, large, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(failed.value)
+    assert open_checkpoint(tmp_path).path.name == "checkpoint_1610"
+    np.testing.assert_array_equal(
+        open_checkpoint(tmp_path).read("target/" + KERNEL), before
+    )
+    # With room again, the run goes on where it was.
+    again = saving.Saver(tmp_path, keep=1)
+    again.save(1620, large, {})
+    again.close()
+    assert open_checkpoint(tmp_path).path.name == "checkpoint_1620"

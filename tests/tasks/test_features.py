@@ -79,3 +79,21 @@ def test_tasks_can_be_imported_by_a_host_that_runs():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("given_by", ["model file", "task"])
+def test_it_may_be_in_the_home_folder(tmp_path, monkeypatch, given_by):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "v.model").write_bytes(pathlib.Path(VOCABULARY).read_bytes())
+    if given_by == "model file":
+        gin.add_config_file_search_path(gin_path())
+        gin.parse_config_files_and_bindings(
+            ["models/t5_1_1_base.gin"], ["VOCABULARY_FILE = '~/v.model'"]
+        )
+    else:
+        gin.bind_parameter(
+            "prompt_tuning_recycling.tasks.features.vocabulary.file", "~/v.model"
+        )
+    for vocabulary in vocabularies():
+        assert vocabulary.sentencepiece_model_file == str(tmp_path / "v.model")
+        assert vocabulary.encode("a movie")

@@ -85,6 +85,10 @@ def test_jsonl(write):
         ("a.tsv", b"inputs\ttargets\n\xff\tb\n", "expected UTF-8"),
         ("a.jsonl", '{"inputs": "a", "targets": "b"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[1]", "line 1: expected an object"),
+        ("a.jsonl", r'{"inputs": "a\ud800", "targets": "b"}', r"half .*, '\\ud800'"),
+        ("a.jsonl", r'{"inputs": "a", "targets": ["\udc00"]}', "line 1: .* half a"),
+        ("a.jsonl", '{"inputs": "a", "targets": ' + 5000 * "1", "line 1: not JSON"),
+        ("a.jsonl", 100_000 * "[", "line 1: not JSON"),
         (
             "a.jsonl",
             '{"input": "a", "targets": "b"}',

@@ -131,3 +131,9 @@ def test_as_a_program(tfds_folder):
         cwd=tfds_folder,
     )
     assert "  inputs: 'Wonderful!'" in done.stdout
+
+
+def test_a_negative_number_of_examples(shown):
+    code, _, err = shown("pr:glue_sst2_v200_test", "--examples=-1")
+    assert code == 1
+    assert err == "error: --examples: expected at least 0, found -1.\n"
