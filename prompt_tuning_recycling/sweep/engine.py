@@ -25,7 +25,13 @@ import filelock
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    read_json,
+    write_atomically,
+)
+from prompt_tuning_recycling.sweep import layout
 
 logger = logging.getLogger(__name__)
 
@@ -116,17 +122,16 @@ class Engine:
             with self._cluster() as client:
                 yield from _done(client, function, pieces)
             return
-        meeting = as_path(self.folder) / ".sweep"
+        locked, note = map(as_path, layout.meeting(self.folder))
         try:
-            meeting.mkdir(parents=True, exist_ok=True)
+            note.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecyclingError(
                 f"cannot write to the sweep's folder {self.folder}: "
                 f"{error.strerror or error}. Choose another root_dir."
             ) from error
         # The system lets go of the lock when the process ends, however it does.
-        lock = filelock.FileLock(os.fspath(meeting / "lock"))
-        note = meeting / "scheduler.json"
+        lock = filelock.FileLock(os.fspath(locked))
         try:
             held = lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -167,24 +172,23 @@ class Engine:
         early if that process does.
         """
         try:
-            record = json.loads(note.read_text())
-        except (OSError, ValueError):  # Not yet, or no longer.
+            record = read_json(note, "the note of a scheduler")
+            address, host = record["address"], record["host"]
+        except (RecyclingError, KeyError, TypeError):  # Not yet, or no longer.
             time.sleep(_PAUSE)
             return
-        if record["host"] != socket.gethostname():
+        if host != socket.gethostname():
             raise RecyclingError(
-                f"another machine, {record['host']}, is working on {self.folder}. To "
+                f"another machine, {host}, is working on {self.folder}. To "
                 "share the work between machines, run `dask scheduler` on one and "
                 "`dask worker` on each, and give its address with --scheduler."
             )
         # Threads of its own, so that none is left at work when the scheduler is gone.
         threads = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            with distributed.Client(
-                record["address"], timeout=5, set_as_default=False
-            ) as client:
+            with distributed.Client(address, timeout=5, set_as_default=False) as client:
                 logger.info("joining the process that works on %s", self.folder)
-                worker = client.sync(_start_worker, record["address"], threads)
+                worker = client.sync(_start_worker, address, threads)
                 try:
                     yield from _done(client, function, pieces)
                 finally:

@@ -162,22 +162,24 @@ def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
 
 def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     assert evaluate_prompts(arguments) == 0
-    path = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
-    before = metrics(listed[3].output_dir)
+    gone = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
+    cut = pathlib.Path(listed[4].output_dir, "inference_eval", METRICS[1])
+    before = [metrics(entry.output_dir) for entry in listed]
     others = {
         entry.output_dir: os.stat(
             pathlib.Path(entry.output_dir, "inference_eval")
         ).st_mtime_ns
         for entry in listed
-        if entry is not listed[3]
+        if entry not in listed[3:]
     }
-    path.unlink()
+    gone.unlink()
+    os.truncate(cut, cut.stat().st_size - 1)
     capfd.readouterr()
     assert evaluate_prompts(arguments) == 0
     out = capfd.readouterr().out
-    assert "4 of 5 were evaluated before" in out
-    assert "1 of 1: " in out
-    assert metrics(listed[3].output_dir) == before
+    assert "3 of 5 were evaluated before" in out
+    assert "2 of 2: " in out
+    assert [metrics(entry.output_dir) for entry in listed] == before
     for folder, when in others.items():
         now = os.stat(pathlib.Path(folder, "inference_eval")).st_mtime_ns
         assert now == when
@@ -200,6 +202,15 @@ def test_what_fails_is_reported_and_the_rest_is_done(
         assert metrics(entry.output_dir)
     for entry in (listed[2], listed[3]):
         assert not pathlib.Path(entry.output_dir, "inference_eval").exists()
+
+
+def test_a_task_without_metrics(arguments, listed, capfd):
+    arguments.append("--gin.MIXTURE_OR_TASK_NAME='sweep_silent'")
+    assert evaluate_prompts(arguments) == 1
+    captured = capfd.readouterr()
+    assert "sweep_silent has no metrics" in captured.err
+    assert "were evaluated before" not in captured.out
+    assert not pathlib.Path(listed[0].output_dir).exists()
 
 
 def test_a_model_without_a_place_for_prompts(model, arguments, capfd):
