@@ -11,9 +11,24 @@ import enum
 import os
 import posixpath
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from prompt_tuning_recycling.files import as_path, is_remote
 from prompt_tuning_recycling.sweep.json_places import Place
+
+
+class Name(NamedTuple):
+    """A name that a path is composed of.
+
+    Attributes:
+      place: where it stands in a configuration.
+      which: of several that stand there.
+      role: its part in the path, where it may have several.
+    """
+
+    place: Place
+    which: str = ""
+    role: str = ""
 
 
 class Use(enum.Enum):
@@ -33,18 +48,17 @@ class Claim:
       path: the path.
       use: how it is used.
       what: what it is, for messages.
-      names: what the path was composed of: places in a configuration, and, where a
-        place holds several, which of them.
+      names: what the path was composed of.
     """
 
     path: str
     use: Use
     what: str
-    names: tuple[tuple[Place, str], ...] = ()
+    names: tuple[Name, ...] = ()
 
 
 def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
-    """Returns every two claims that meet, in the order of the later one.
+    """Returns every two claims that meet, but for those below others that do.
 
     Paths are compared as places, however they are spelled: `./`, a `/` at the end,
     relative or absolute, through links of folders. Letters are compared as they are,
@@ -57,14 +71,17 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
     for place, claim in places:
         by_place.setdefault(place, []).append(claim)
     found: dict[tuple[Claim, Claim], None] = {}
+    met = set()
+    for place, here in by_place.items():
+        for number, claim in enumerate(here):
+            for other in here[:number]:
+                if not (other.use is claim.use is Use.READ):
+                    found[other, claim] = None
+                    met.add(place)
     for place, claim in places:
-        for other in by_place[place]:
-            if other is claim:
-                break  # The others come later, and find this one.
-            if not (other.use is claim.use is Use.READ):
-                found[other, claim] = None
         above = os.path.dirname(place)
-        while above != os.path.dirname(above):
+        # What lies below a meeting meets for the same reason.
+        while above != os.path.dirname(above) and above not in met:
             for other in by_place.get(above, ()):
                 if _keeps_out(other, claim):
                     found[other, claim] = None

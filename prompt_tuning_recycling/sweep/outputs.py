@@ -15,11 +15,13 @@ from prompt_tuning_recycling.sweep.configuration import (
     WordList,
 )
 from prompt_tuning_recycling.sweep.json_places import Place
-from prompt_tuning_recycling.sweep.meetings import Claim, Use, find
+from prompt_tuning_recycling.sweep.meetings import Claim, Name, Use, find
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
 from prompt_tuning_recycling.sweep.plan import Item, PairWork
 
-Names = tuple[tuple[Place, str], ...]
+Names = tuple[Name, ...]
+
+_SOURCE = "source"
 
 
 def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
@@ -37,7 +39,7 @@ def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
         one, two = met[0]
         count = len(met) - 1
         more = f" ({count} more paths meet likewise)" if count else ""
-        place = (names_two or names_one or ((("root_dir",), ""),))[-1][0]
+        place = (names_two or names_one or (Name(("root_dir",)),))[-1].place
         if Use.READ in (one.use, two.use):
             read, written = (one, two) if one.use is Use.READ else (two, one)
             mistakes.add(
@@ -46,11 +48,12 @@ def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
                 f"written, {written.what}{more}. Choose another root_dir.",
             )
             continue
-        mistakes.add(
-            place,
-            f"{two.path} would be {two.what}{_in_words(names_two)}, but {one.path} is "
-            f"{one.what}{_in_words(names_one)}{more}. Rename one.",
-        )
+        first = f"{one.what}{_in_words(names_one)}"
+        second = f"{two.what}{_in_words(names_two)}"
+        said = f"{two.path} would be both {first} and {second}"
+        if one.path != two.path:
+            said = f"{two.path} would be {second}, but {one.path} is {first}"
+        mistakes.add(place, f"{said}{more}. Rename one.")
     mistakes.report()
 
 
@@ -61,15 +64,16 @@ def _causes(one: Claim, two: Claim) -> tuple[Names, Names]:
     if two.use is Use.READ:
         return two.names, ()
     return (
-        tuple(name for name in one.names if name not in two.names),
-        tuple(name for name in two.names if name not in one.names),
+        tuple(n._replace(role="") for n in one.names if n not in two.names),
+        tuple(n._replace(role="") for n in two.names if n not in one.names),
     )
 
 
 def _in_words(names: Names) -> str:
     if not names:
         return ""
-    return f" ({', '.join('.'.join(map(str, place)) + of for place, of in names)})"
+    words = [".".join(map(str, name.place)) + name.which for name in names]
+    return f" ({', '.join(words)})"
 
 
 class _Paths:
@@ -77,7 +81,7 @@ class _Paths:
 
     def __init__(self, sweep: Configuration) -> None:
         self._sweep = sweep
-        self._dataset: Names = ((("dataset",), ""),)
+        self._dataset: Names = (Name(("dataset",)),)
 
     def claims(self, items: Sequence[Item]) -> Iterator[Claim]:
         yield from self._read(items)
@@ -96,8 +100,8 @@ class _Paths:
         for name, path in sweep.pretrained.items():
             yield Claim(path, Use.READ, "a model", _model(name))
         for item in items:
-            names = self._tuning(item.source, item.init, item.run)
-            yield Claim(item.prompt_from, Use.READ, "a tuned prompt", names)
+            tuning = self._tuning(item.source, item.init, item.run)
+            yield Claim(item.prompt_from, Use.READ, "a tuned prompt", tuning)
         for target in sweep.pretrained:
             for baseline in evaluations.baselines(sweep, target):
                 if baseline.evaluation.prompt is not None:
@@ -108,16 +112,14 @@ class _Paths:
                         "an untuned prompt",
                         self._tuning(target, init, run),
                     )
-        for method in sweep.methods:
-            for init in sweep.inits:
-                words = sweep.words_of(method, init)
-                if not isinstance(words, WordList):
-                    place: Place = ("load_embeddings", "from_string", "vocab_file")
-                    names = ((place, ""),)
-                    yield Claim(words.vocab_file, Use.READ, "a vocabulary", names)
-                elif words.word_list_path is not None:
-                    names = _method(method.name)
-                    yield Claim(words.word_list_path, Use.READ, "a word list", names)
+        for method, init in itertools.product(sweep.methods, sweep.inits):
+            words = sweep.words_of(method, init)
+            if not isinstance(words, WordList):
+                names: Names = (Name(("load_embeddings", "from_string", "vocab_file")),)
+                yield Claim(words.vocab_file, Use.READ, "a vocabulary", names)
+            elif words.word_list_path is not None:
+                names = _method(method.name)
+                yield Claim(words.word_list_path, Use.READ, "a word list", names)
 
     def _of_folder(self) -> Iterator[Claim]:
         """What belongs to the folder, whatever sweeps are in it."""
@@ -154,16 +156,16 @@ class _Paths:
         kinds = sorted({init == WAYWARD for init in sweep.inits})
         for (source, target), wayward in itertools.product(sweep.pairs(), kinds):
             path = layout.recycler(sweep.root_dir, method, source, target, wayward)
-            of_pair = (*names, *_model(source), *_model(target))
+            of_pair = (*names, *_model(source, _SOURCE), *_model(target))
             yield from _with_record(path, "a fitted recycler", of_pair)
         names = (*names, *self._dataset)
         yield self._folder("a dataset's folder", method, sweep.dataset, names=names)
         for init in sweep.inits:
             parts = (method, sweep.dataset, init)
-            of_init = (*names, (self._place(init), ""))
+            of_init = (*names, Name(self._place(init)))
             yield self._folder("an initialization's folder", *parts, names=of_init)
             for run in sweep.runs:
-                of_run = (*of_init, (self._place(init, run), ""))
+                of_run = (*of_init, Name(self._place(init, run)))
                 yield self._folder("a run's folder", *parts, run, names=of_run)
                 for part, what in (
                     ("recycled-prompt", "the folder of recycled prompts"),
@@ -175,10 +177,10 @@ class _Paths:
         names = (
             *_method(item.method),
             *self._dataset,
-            (self._place(item.init), ""),
-            (self._place(item.init, item.run), ""),
-            *_model(item.source),
-            (("steps",), f" {item.step}"),
+            Name(self._place(item.init)),
+            Name(self._place(item.init, item.run)),
+            *_model(item.source, _SOURCE),
+            Name(("steps",), f" {item.step}"),
             *_model(item.target),
         )
         yield from _with_record(item.output, "a recycled prompt", names)
@@ -192,10 +194,10 @@ class _Paths:
         what = "the folder of a target's baselines"
         yield self._folder(what, "baselines", sweep.dataset, target, names=names)
         for baseline in evaluations.baselines(sweep, target):
-            of_one: Names = ((("baselines",), f" {baseline.name}"),)
+            of_one: Names = (Name(("baselines",), f" {baseline.name}"),)
             if baseline.group.init is not None and baseline.run is not None:
                 init, run = baseline.group.init, baseline.run
-                of_one = ((self._place(init), ""), (self._place(init, run), ""))
+                of_one = (Name(self._place(init)), Name(self._place(init, run)))
             yield from _evaluated(
                 baseline.evaluation.output_dir, "a baseline", (*names, *of_one)
             )
@@ -214,15 +216,15 @@ class _Paths:
         return "prompts", model, self._sweep.inits[0], run
 
     def _tuning(self, model: str, init: str, run: str) -> Names:
-        return ((("prompts", model, init, run), ""),)
+        return (Name(("prompts", model, init, run)),)
 
 
 def _method(name: str) -> Names:
-    return ((("recycling_methods", name), ""),)
+    return (Name(("recycling_methods", name)),)
 
 
-def _model(name: str) -> Names:
-    return ((("pretrained", name), ""),)
+def _model(name: str, role: str = "") -> Names:
+    return (Name(("pretrained", name), role=role),)
 
 
 def _with_record(path: str, what: str, names: Names) -> Iterator[Claim]:
