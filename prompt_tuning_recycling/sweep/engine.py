@@ -38,9 +38,10 @@ logger = logging.getLogger(__name__)
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+_CONNECT = 5  # Seconds until a scheduler that does not answer counts as gone.
 _PAUSE = 0.2  # Seconds between two looks for the scheduler of a folder.
 _SETTINGS = {
-    "distributed.comm.timeouts.connect": "5s",
+    "distributed.comm.timeouts.connect": f"{_CONNECT}s",
     # A piece is only done again if the worker that did it is gone, however often.
     "distributed.scheduler.allowed-failures": 1000,
 }
@@ -186,7 +187,9 @@ class Engine:
         # Threads of its own, so that none is left at work when the scheduler is gone.
         threads = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            with distributed.Client(address, timeout=5, set_as_default=False) as client:
+            with distributed.Client(
+                address, timeout=_CONNECT, set_as_default=False
+            ) as client:
                 logger.info("joining the process that works on %s", self.folder)
                 worker = client.sync(_start_worker, address, threads)
                 try:
@@ -206,6 +209,8 @@ async def _start_worker(
 ) -> distributed.Worker:
     return await distributed.Worker(
         address,
+        # It would wait forever for a scheduler that ends while it starts.
+        death_timeout=_CONNECT,
         nthreads=1,
         executor=threads,
         dashboard=False,
