@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
