@@ -26,10 +26,12 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
     check_writable,
+    reason,
     storage_errors,
     write_atomically,
 )
 from prompt_tuning_recycling.floats import check_floating
+from prompt_tuning_recycling.json_files import read_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -145,14 +147,12 @@ def load_provenance(path: epath.PathLike) -> dict[str, Any]:
       RecyclingError: there is none, or it belongs to another prompt.
     """
     beside = provenance_path(path)
+    record = read_json(beside, f"the provenance of {os.fspath(path)},")
     try:
-        record = dict(json.loads(beside.read_text()))
         digest = hashlib.sha256(as_path(path).read_bytes()).hexdigest()
-    except storage_errors(ValueError, TypeError, RecursionError) as error:
-        raise RecyclingError(
-            f"cannot read {beside}, the provenance of {os.fspath(path)}: {error}"
-        ) from error
-    if record.get("file_sha256") != digest:
+    except storage_errors() as error:
+        raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
+    if not isinstance(record, dict) or record.get("file_sha256") != digest:
         raise RecyclingError(
             f"{beside} does not belong to {os.fspath(path)}: the prompt was changed or "
             "replaced after it was written. Recycle it again."

@@ -27,6 +27,7 @@ from prompt_tuning_recycling.sweep import (
     evaluations,
     layout,
     manifest,
+    outputs,
 )
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.plan import PairWork, Plan
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sweep = configuration.load(flags.config, check_words=flags.recycle)
     plan = Plan(sweep)
     pairs = plan.pairs()
+    outputs.check(sweep, pairs)
     failed = [(folder, why) for pair in pairs for folder, why in pair.unlisted]
     if flags.recycle:
         failed = _recycle(sweep, pairs, flags)

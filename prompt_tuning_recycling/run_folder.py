@@ -24,6 +24,7 @@ from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
 from prompt_tuning_recycling.initial_prompts import InitialPrompt, Recycled, place
+from prompt_tuning_recycling.json_files import read_json
 from prompt_tuning_recycling.prompts import load_prompt, load_provenance, save_prompt
 
 if TYPE_CHECKING:
@@ -219,11 +220,11 @@ def read_start(folder: epath.PathLike) -> Start | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path, "the start of the run,")
         if record.pop("format") != _FORMAT:
             raise ValueError("another format")
         return Start(**record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecyclingError(
             f"cannot go on with the run in {folder}: expected what it was started with "
             f"in {path}, found: {error}. To start a new run from its checkpoint, give "

@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gin
@@ -81,11 +81,17 @@ class _Files:
         return bool(read_examples(dict(self.paths)[splits[0]][0])[0].choices)
 
     def _examples(self, split: str) -> list[Example]:
-        return [
+        examples = [
             self._verbalized(example)
             for path in dict(self.paths)[split]
             for example in read_examples(path)
         ]
+        pieces = functools.cache(_pieces(features.vocabulary()))
+        if self.verbalizers:
+            _check_apart([text for _, text in self.verbalizers], "VERBALIZERS", pieces)
+        for example in examples:
+            _check_apart(example.choices or (), f"{example.place}: choices", pieces)
+        return examples
 
     def _verbalized(self, example: Example) -> Example:
         targets, choices = example.targets, example.choices
@@ -105,6 +111,30 @@ class _Files:
                 f"{', '.join(targets)} and the choices {', '.join(choices)}."
             )
         return dataclasses.replace(example, targets=targets, choices=choices)
+
+
+def _pieces(vocabulary: seqio.Vocabulary) -> Callable[[str], tuple[int, ...]]:
+    return lambda text: tuple(vocabulary.encode(text))
+
+
+def _spaced(text: str) -> str:
+    """As a vocabulary reads it: without spaces at the ends, and one in between."""
+    return " ".join(text.split())
+
+
+def _check_apart(
+    texts: Sequence[str], what: str, key: Callable[[str], Hashable]
+) -> None:
+    """Texts that are the same to the model cannot be told apart by their scores."""
+    seen: dict[Hashable, str] = {}
+    for text in texts:
+        if (known := key(text)) in seen:
+            raise RecyclingError(
+                f"{what}: {seen[known]!r} and {text!r} are the same to the model, "
+                f"{known!r}, so no answer can be told from the other. Choose texts "
+                "that differ in the model's vocabulary."
+            )
+        seen[known] = text
 
 
 def _dataset(examples: Sequence[Example]) -> tf.data.Dataset:
@@ -170,8 +200,8 @@ with gin.unlock_config():
           The name.
 
         Raises:
-          RecyclingError: a file is missing, something else has the name, or the choices
-            are missing that are to be ranked.
+          RecyclingError: a file is missing, something else has the name, the choices
+            are missing that are to be ranked, or two labels have the same text.
         """
         source = _Files(_paths(files), _texts(verbalizers))
         if evaluate_by not in (None, GENERATION, RANKING):
@@ -258,12 +288,29 @@ def _texts(
 ) -> tuple[tuple[str, str], ...] | None:
     if verbalizers is None:
         return None
-    if isinstance(verbalizers, str):
+    expected = (
+        "VERBALIZERS: expected the text of each label, of two or more, as in "
+        f"--gin.VERBALIZERS=\"('negative', 'positive')\", found {verbalizers!r}."
+    )
+    if isinstance(verbalizers, str) or not isinstance(verbalizers, Mapping | Sequence):
+        raise RecyclingError(expected)
+    given = (
+        list(verbalizers.items())
+        if isinstance(verbalizers, Mapping)
+        else list(enumerate(verbalizers))
+    )
+    if len(given) < 2 or not all(_is_text(part) for pair in given for part in pair):
+        raise RecyclingError(expected)
+    labels = [str(label) for label, _ in given]
+    if len(set(labels)) < len(labels):
         raise RecyclingError(
-            "VERBALIZERS: expected the text of each label, as in "
-            "--gin.VERBALIZERS=\"('negative', 'positive')\", found "
-            f"{verbalizers!r}."
+            f"VERBALIZERS: a label is there twice, found {verbalizers!r}. A label is "
+            "compared as text, so 1 and '1' are the same."
         )
-    if isinstance(verbalizers, Mapping):
-        return tuple((str(label), str(text)) for label, text in verbalizers.items())
-    return tuple((str(label), str(text)) for label, text in enumerate(verbalizers))
+    texts = [str(text) for _, text in given]
+    _check_apart(texts, "VERBALIZERS", _spaced)
+    return tuple(zip(labels, texts, strict=True))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)

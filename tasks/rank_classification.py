@@ -51,6 +51,8 @@ class Choice(NamedTuple):
       correct: whether it is a right one.
       choices: how many the example has.
       tokens: how many the choice's text has, EOS included.
+      ids: these tokens, by which choices that are the same to the model are found;
+        empty if they are not known.
     """
 
     example: int
@@ -58,6 +60,7 @@ class Choice(NamedTuple):
     correct: bool
     choices: int
     tokens: int
+    ids: tuple[int, ...] = ()
 
 
 def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -121,7 +124,8 @@ def keep_ranking(
     if not is_target or example is None:
         return target_or_prediction
     key, choice, correct, choices = (int(part) for part in example["ranking"])
-    return Choice(key, choice, bool(correct), choices, len(example["targets"]))
+    ids = tuple(int(token) for token in example["targets"])
+    return Choice(key, choice, bool(correct), choices, len(ids), ids)
 
 
 def accuracy(
@@ -134,7 +138,8 @@ def accuracy(
     """Returns the percentage of examples whose likeliest choice is a right one.
 
     Of equally likely choices the first one counts. An example with a score that is not
-    a number counts as wrong.
+    a number counts as wrong. So does one whose right choice is the same to the model as
+    a wrong one, or whose choices are all the same.
 
     Args:
       targets: what each score is the score of.
@@ -143,7 +148,7 @@ def accuracy(
       prefix: of the metric's name.
 
     Raises:
-      RecyclingError: choices are missing.
+      RecyclingError: choices are missing, or those of every example are the same.
     """
     answers = [
         best is not None and choices[best].correct
@@ -191,7 +196,7 @@ def _answered(
     targets: Sequence[Choice], scores: Scores, by_length: bool
 ) -> list[tuple[list[Choice], int | None]]:
     """Returns each example's choices, in order, and the number of the likeliest; None
-    if one of the scores is not a number.
+    if one of the scores is not a number, or the choices are the same to the model.
     """
     values = _values(scores)
     if len(values) != len(targets):
@@ -201,20 +206,47 @@ def _answered(
         )
     if by_length:
         values = values / np.array([target.tokens for target in targets])
-    answered = []
+    answered: list[tuple[list[Choice], int | None]] = []
+    alike = invalid = 0
     for rows in _examples(targets):
         likelihoods = values[rows]
-        best = None if np.isnan(likelihoods).any() else int(likelihoods.argmax())
-        answered.append(([targets[row] for row in rows], best))
-    invalid = sum(best is None for _, best in answered)
-    if invalid:
-        logging.getLogger(__name__).warning(
-            "rank classification: %d of %d examples have a score that is not a number, "
-            "and count as wrong.",
-            invalid,
-            len(answered),
+        choices = [targets[row] for row in rows]
+        best = None
+        if _alike(choices):
+            alike += 1
+        elif np.isnan(likelihoods).any():
+            invalid += 1
+        else:
+            best = int(likelihoods.argmax())
+        answered.append((choices, best))
+    if alike == len(answered):
+        raise RecyclingError(
+            "rank classification: in every example a right choice has the same tokens "
+            "as another, so no score can tell them apart. Expected texts that differ "
+            "in the model's vocabulary, also after they are cut to "
+            "TASK_FEATURE_LENGTHS."
         )
+    for count, why in (
+        (invalid, "have a score that is not a number"),
+        (alike, "have a right choice with the same tokens as another"),
+    ):
+        if count:
+            logging.getLogger(__name__).warning(
+                "rank classification: %d of %d examples %s, and count as wrong.",
+                count,
+                len(answered),
+                why,
+            )
     return answered
+
+
+def _alike(choices: Sequence[Choice]) -> bool:
+    """Whether a right choice has a wrong one's tokens, or all have the same."""
+    if len(choices) < 2 or not all(choice.ids for choice in choices):
+        return False
+    right = {choice.ids for choice in choices if choice.correct}
+    wrong = {choice.ids for choice in choices if not choice.correct}
+    return bool(right & wrong) or len(right | wrong) == 1
 
 
 def _values(scores: Scores) -> np.ndarray:

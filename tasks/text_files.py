@@ -11,6 +11,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.json_files import parse_json, read_text
 
 # Between the choices of a TSV file's example.
 SEPARATOR = "|"
@@ -52,16 +53,7 @@ def read_examples(path: epath.PathLike) -> list[Example]:
             f"cannot read {path}: expected a file that ends in "
             f"{' or '.join(_FORMATS)}, found {file.suffix or 'no ending'}."
         )
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise RecyclingError(
-            f"cannot read {path}: {error.strerror or 'there is no such file'}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RecyclingError(
-            f"cannot read {path}: expected UTF-8, found another byte at {error.start}."
-        ) from error
+    text = read_text(path, "the examples")
     # Not splitlines: it also ends lines at characters that texts may hold.
     lines = text.replace("\r\n", "\n").split("\n")
     numbered = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
@@ -74,7 +66,8 @@ def read_examples(path: epath.PathLike) -> list[Example]:
 def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
     if not lines:
         return
-    columns = lines[0][1].split("\t")
+    header, first = lines[0]
+    columns = first.split("\t")
     for column in ("inputs", "targets"):
         if column not in columns:
             raise RecyclingError(
@@ -82,6 +75,12 @@ def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
                 f"targets, and perhaps choices, separated by tabs; found "
                 f"{', '.join(column[:40] for column in columns[:10])}."
             )
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise RecyclingError(
+            f"{path}, line {header}: there are two columns {twice[0]!r}. Rename or "
+            "remove one of them."
+        )
     for number, line in lines[1:]:
         fields = line.split("\t")
         place = f"{path}, line {number}"
@@ -95,7 +94,7 @@ def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
         yield Example(
             record["inputs"],
             (record["targets"],),
-            tuple(choices.split(SEPARATOR)) if choices else None,
+            _once(choices.split(SEPARATOR), f"{place}: choices") if choices else None,
             place,
         )
 
@@ -103,18 +102,7 @@ def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
 def _jsonl(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
     for number, line in lines:
         place = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-            # Half a character, which JSON can spell and TensorFlow cannot take.
-            json.dumps(record, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = error.object[error.start]
-            raise RecyclingError(
-                f"{place}: expected text, found half a character, {half!a}."
-            ) from error
-        # Python reads neither numbers of 5,000 digits nor lists 1,000 deep.
-        except (ValueError, RecursionError) as error:
-            raise RecyclingError(f"{place}: not JSON: {error}.") from error
+        record = parse_json(line, place)
         if not isinstance(record, Mapping):
             raise RecyclingError(
                 f"{place}: expected an object such as "
@@ -147,7 +135,14 @@ def _texts(value: Any, what: str) -> tuple[str, ...]:
                 f"{what}: expected a text, a whole number or a list of them, found "
                 f"{json.dumps(value)[:80]}."
             )
-    return tuple(map(str, values))
+    return _once([str(value) for value in values], what)
+
+
+def _once(values: Sequence[str], what: str) -> tuple[str, ...]:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise RecyclingError(f"{what}: {value!r} is there twice. Remove one.")
+    return tuple(values)
 
 
 _FORMATS: dict[str, Callable[[Sequence[tuple[int, str]], str], Iterator[Example]]] = {

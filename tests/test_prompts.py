@@ -85,12 +85,19 @@ def test_provenance_knows_its_prompt(tmp_path, prompt):
         prompts.load_provenance(tmp_path / "p")
 
 
-@pytest.mark.parametrize("content", [None, "{", "[1]"])
-def test_provenance_that_cannot_be_read(tmp_path, prompt, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"cannot read the provenance of .*p\.json: No such file"),
+        ("{", r"the provenance of .*p\.json is not JSON"),
+        ("[1]", r"p\.json does not belong to"),
+    ],
+)
+def test_provenance_that_cannot_be_read(tmp_path, prompt, content, message):
     save_prompt(prompt, tmp_path / "p")
     beside = tmp_path / "p.json"
     beside.unlink() if content is None else beside.write_text(content)
-    with pytest.raises(RecyclingError, match=r"cannot read .*p\.json"):
+    with pytest.raises(RecyclingError, match=message):
         prompts.load_provenance(tmp_path / "p")
 
 

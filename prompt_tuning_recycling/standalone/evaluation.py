@@ -118,6 +118,9 @@ class Evaluation:
           loaded: the parameters.
           step: the number of training steps behind them.
           model: if not this evaluation's own, the network that they are of.
+
+        Raises:
+          RecyclingError: a metric cannot be computed of this task.
         """
         model = model or self._model
         nested = parameters.nested(loaded)
@@ -137,7 +140,14 @@ class Evaluation:
                 scored(model, nested, self._batches(dataset))
             ),
         )
-        return {task: dict(metrics) for task, metrics in future.result().items()}
+        try:
+            results = future.result()
+        except ValueError as error:
+            # Seqio wraps what a metric finds wrong with the task.
+            if isinstance(error.__cause__, RecyclingError):
+                raise error.__cause__ from error
+            raise
+        return {task: dict(metrics) for task, metrics in results.items()}
 
     def _batches(self, dataset: tf.data.Dataset) -> Iterable[NumberedBatch]:
         batches = enumerated_batches(dataset, self._batch_size)

@@ -61,9 +61,7 @@ def evaluate_prompts(
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
     """
-    task = dataset.task_or_mixture()
-    names = [part.name for part in seqio.get_subtasks(task) if part.metric_fns]
-    job = ManifestJob(manifest, names)
+    job = ManifestJob(manifest, dataset.task_or_mixture(), dataset.split)
     if not job.missing:
         return 0
     target = _Target(model, open_checkpoint(checkpoint_path), random_prompt)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.checkpoints import EMBEDDING
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.json_places import Place
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
 
@@ -52,6 +51,8 @@ def check(content: Any, mistakes: Mistakes) -> None:
             _check_text((key,), content[key], mistakes)
     if isinstance(content.get("dataset"), str):
         _check_name(("dataset",), content["dataset"], mistakes)
+    if isinstance(content.get("prompt_file"), str):
+        _check_name(("prompt_file",), content["prompt_file"], mistakes)
     if "clobber" in content:
         mistakes.kind(("clobber",), content["clobber"], bool)
     _check_steps(content.get("steps"), mistakes)
@@ -81,8 +82,10 @@ def recycler(name: str, entry: Mapping[str, Any]) -> recyclers.Recycler:
 def _check_text(place: Place, value: str, mistakes: Mistakes) -> None:
     if value == _PLACEHOLDER:
         mistakes.add(place, 'this is still the placeholder "..."; fill it in.')
-    elif not value:
+    elif not value.strip():
         mistakes.add(place, "this is empty.")
+    elif "\0" in value:
+        mistakes.add(place, "a NUL character cannot be part of this.")
 
 
 def _check_name(place: Place, name: str, mistakes: Mistakes) -> None:
@@ -94,19 +97,9 @@ def _check_name(place: Place, name: str, mistakes: Mistakes) -> None:
         )
 
 
-def _check_names(place: Place, names: Mapping[str, Any], mistakes: Mistakes) -> None:
-    """Names become parts of paths, in which a space becomes an underscore."""
-    seen: dict[str, str] = {}
+def _check_names(place: Place, names: Iterable[str], mistakes: Mistakes) -> None:
     for name in names:
         _check_name((*place, name), name, mistakes)
-        part = layout.part(name)
-        if part in seen:
-            mistakes.add(
-                (*place, name),
-                f"{name!r} and {seen[part]!r} would share the folder {part}, since "
-                "spaces become underscores. Rename one.",
-            )
-        seen[part] = name
 
 
 def _check_settings(
@@ -260,8 +253,8 @@ def _check_prompts(prompts: Any, models: list[str], mistakes: Mistakes) -> None:
         if isinstance(value, dict)
         for inner in value.values()
     )
-    _check_names(place, dict.fromkeys(inits), mistakes)
-    _check_names(place, dict.fromkeys(runs), mistakes)
+    _check_names(place, inits, mistakes)
+    _check_names(place, runs, mistakes)
     for model, of_model in prompts.items():
         if not mistakes.kind((*place, model), of_model, dict):
             continue

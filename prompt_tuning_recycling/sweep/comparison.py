@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.json_files import read_json
 from prompt_tuning_recycling.prompts import provenance_path
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import WAYWARD, Configuration
-from prompt_tuning_recycling.sweep.evaluations import NO_PROMPT
+from prompt_tuning_recycling.sweep.evaluations import Group, groups_for
 from prompt_tuning_recycling.sweep.plan import Item
 from prompt_tuning_recycling.sweep.results import Results
 
 Key = TypeVar("Key")
-
-RANDOM = "random prompts"
-UNTUNED = "untuned prompts"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +28,9 @@ class Judged:
       item: which prompt.
       value: of the metric.
       baselines: what it is compared with: the model without a prompt, the mean of its
-        random prompts, the mean of its untuned ones of the same initialisation; those
+        random prompts, the mean of its untuned ones of the same initialization; those
         that there are.
+      complete: whether these are all that the configuration asks for.
       fitted, held_out: the map's residual on words that it was fitted on, and on
         others, if known.
       words: how many words the map was fitted on, if known.
@@ -39,15 +38,18 @@ class Judged:
 
     item: Item
     value: float
-    baselines: Mapping[str, float]
+    baselines: Mapping[Group, float]
+    complete: bool
     fitted: float | None
     held_out: float | None
     words: int | None
 
     @property
     def beats(self) -> bool | None:
-        """Whether it is better than every baseline; None if there is none."""
-        if not self.baselines:
+        """Whether it is better than every baseline; None if one of them is missing, or
+        there are none.
+        """
+        if not self.baselines or not self.complete:
             return None
         return self.value > max(self.baselines.values())
 
@@ -59,13 +61,11 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
     found = []
     for recycled in results.recycled:
         item = recycled.item
-        # Untuned prompts of another initialisation are no baseline for this one.
-        other = f"{UNTUNED}, "
+        wanted = groups_for(sweep, item.init)
         compared = {
-            name: statistics.fmean(numbers)
-            for (target, name), numbers in values.items()
-            if target == item.target
-            and (not name.startswith(other) or name == f"{other}{item.init}")
+            group: statistics.fmean(values[item.target, group])
+            for group in wanted
+            if (item.target, group) in values
         }
         fit = fits.get((item.method, item.source, item.target, item.init == WAYWARD))
         found.append(
@@ -73,9 +73,10 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
                 item,
                 float(recycled.metrics[metric]),
                 compared,
-                fit["residual"]["fitted_words"] if fit else None,
-                fit["residual"]["held_out_words"] if fit else None,
-                fit["words"]["fitted"] if fit else None,
+                len(compared) == len(wanted),
+                fit.fitted if fit else None,
+                fit.held_out if fit else None,
+                fit.words if fit else None,
             )
         )
     return found
@@ -83,24 +84,14 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
 
 def baseline_values(
     results: Results, metric: str
-) -> dict[tuple[str, str], list[float]]:
+) -> dict[tuple[str, Group], list[float]]:
     """Returns target, baseline -> values: one without a prompt, several of the random
-    prompts and of the untuned ones of each initialisation.
+    prompts and of the untuned ones of each initialization.
     """
-    inits = list(dict.fromkeys(tuned.init for tuned in results.tuned))
-    # The longest first: an initialisation's name may begin another's.
-    prefixes = {layout.part(f"untuned-{i}-"): i for i in sorted(inits, key=len)[::-1]}
-    found: dict[tuple[str, str], list[float]] = {}
-    for baseline in results.baselines:
-        name = RANDOM if baseline.name.startswith("random-") else baseline.name
-        for prefix, init in prefixes.items():
-            if baseline.name.startswith(prefix):
-                name = f"{UNTUNED}, {init}"
-                break
-        if name == NO_PROMPT:
-            name = "no prompt"
-        value = float(baseline.metrics[metric])
-        found.setdefault((baseline.target, name), []).append(value)
+    found: dict[tuple[str, Group], list[float]] = {}
+    for one in results.baselines:
+        key = one.baseline.target, one.baseline.group
+        found.setdefault(key, []).append(float(one.metrics[metric]))
     return found
 
 
@@ -128,10 +119,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def _fits(
-    sweep: Configuration,
-) -> dict[tuple[str, str, str, bool], Mapping[str, Any]]:
-    """What was recorded of each map."""
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """What was recorded of a map; see `Judged`."""
+
+    fitted: float | None
+    held_out: float | None
+    words: int | None
+
+
+def _fits(sweep: Configuration) -> dict[tuple[str, str, str, bool], _Fit]:
     found = {}
     for source, target in sweep.pairs():
         for method in sweep.methods:
@@ -140,11 +137,23 @@ def _fits(
                     sweep.root_dir, method.name, source, target, wayward
                 )
                 try:
-                    record = json.loads(as_path(provenance_path(path)).read_text())
-                    for known in ("fitted_words", "held_out_words"):
-                        record["residual"][known]
-                    record["words"]["fitted"]
-                except (OSError, ValueError, KeyError, TypeError):
+                    record = read_json(provenance_path(path), "the record")
+                    residual, words = record["residual"], record["words"]["fitted"]
+                    fit = _Fit(
+                        _number(residual["fitted_words"]),
+                        _number(residual["held_out_words"]),
+                        words if _number(words) is not None else None,
+                    )
+                except (RecyclingError, KeyError, TypeError):
                     continue
-                found[method.name, source, target, wayward] = record
+                found[method.name, source, target, wayward] = fit
     return found
+
+
+def _number(value: Any) -> float | None:
+    """A record's number; None where there is none, as of words that were not held
+    out.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None

@@ -6,7 +6,6 @@ docs/sweeps.md describes the format.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from etils import epath
 
 from prompt_tuning_recycling.checkpoints import EMBEDDING
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.json_files import parse_json, read_text
 from prompt_tuning_recycling.recyclers import Recycler
 from prompt_tuning_recycling.sweep import checks
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
@@ -160,15 +159,9 @@ def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:
         them was logged, with its place.
     """
     path = os.fspath(path)
-    try:
-        text = as_path(path).read_text()
-        content = json.loads(text)
-    except OSError as error:
-        raise RecyclingError(
-            f"cannot read the configuration {path}: {error.strerror or error}."
-        ) from error
-    except ValueError as error:
-        raise RecyclingError(f"{path} is not JSON: {error}") from error
+    text = read_text(path, "the configuration")
+    # A key that stands twice is a mistake like the others, with its line.
+    content = parse_json(text, f"the configuration {path}", keys_once=False)
     mistakes = Mistakes(path, text)
     checks.check(content, mistakes)
     mistakes.report()

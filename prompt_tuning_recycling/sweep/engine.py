@@ -26,15 +26,18 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.sweep import layout
 
 logger = logging.getLogger(__name__)
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+_CONNECT = 5  # Seconds until a scheduler that does not answer counts as gone.
 _PAUSE = 0.2  # Seconds between two looks for the scheduler of a folder.
 _SETTINGS = {
-    "distributed.comm.timeouts.connect": "5s",
+    "distributed.comm.timeouts.connect": f"{_CONNECT}s",
     # A piece is only done again if the worker that did it is gone, however often.
     "distributed.scheduler.allowed-failures": 1000,
 }
@@ -116,17 +119,16 @@ class Engine:
             with self._cluster() as client:
                 yield from _done(client, function, pieces)
             return
-        meeting = as_path(self.folder) / ".sweep"
+        locked, note = map(as_path, layout.meeting(self.folder))
         try:
-            meeting.mkdir(parents=True, exist_ok=True)
+            note.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecyclingError(
                 f"cannot write to the sweep's folder {self.folder}: "
                 f"{error.strerror or error}. Choose another root_dir."
             ) from error
         # The system lets go of the lock when the process ends, however it does.
-        lock = filelock.FileLock(os.fspath(meeting / "lock"))
-        note = meeting / "scheduler.json"
+        lock = filelock.FileLock(os.fspath(locked))
         try:
             held = lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -167,13 +169,14 @@ class Engine:
         early if that process does.
         """
         try:
-            record = json.loads(note.read_text())
-        except (OSError, ValueError):  # Not yet, or no longer.
+            record = read_json(note, "the note of a scheduler")
+            address, host = record["address"], record["host"]
+        except (RecyclingError, KeyError, TypeError):  # Not yet, or no longer.
             time.sleep(_PAUSE)
             return
-        if record["host"] != socket.gethostname():
+        if host != socket.gethostname():
             raise RecyclingError(
-                f"another machine, {record['host']}, is working on {self.folder}. To "
+                f"another machine, {host}, is working on {self.folder}. To "
                 "share the work between machines, run `dask scheduler` on one and "
                 "`dask worker` on each, and give its address with --scheduler."
             )
@@ -181,10 +184,10 @@ class Engine:
         threads = concurrent.futures.ThreadPoolExecutor(1)
         try:
             with distributed.Client(
-                record["address"], timeout=5, set_as_default=False
+                address, timeout=_CONNECT, set_as_default=False
             ) as client:
                 logger.info("joining the process that works on %s", self.folder)
-                worker = client.sync(_start_worker, record["address"], threads)
+                worker = client.sync(_start_worker, address, threads)
                 try:
                     yield from _done(client, function, pieces)
                 finally:
@@ -202,6 +205,8 @@ async def _start_worker(
 ) -> distributed.Worker:
     return await distributed.Worker(
         address,
+        # It would wait forever for a scheduler that ends while it starts.
+        death_timeout=_CONNECT,
         nthreads=1,
         executor=threads,
         dashboard=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Iterable
 
 from prompt_tuning_recycling.sweep import layout
@@ -9,7 +11,50 @@ from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.manifest import Evaluation
 from prompt_tuning_recycling.sweep.plan import Item
 
-NO_PROMPT = "no-prompt"
+
+class Kind(enum.Enum):
+    """What a baseline is."""
+
+    NO_PROMPT = "no prompt"
+    RANDOM = "random prompts"
+    UNTUNED = "untuned prompts"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Baselines that count as one, by their mean.
+
+    Attributes:
+      kind: what they are.
+      init: the initialization of untuned prompts, which are compared with prompts of
+        the same initialization only; None for the other kinds.
+    """
+
+    kind: Kind
+    init: str | None = None
+
+    def __str__(self) -> str:
+        return self.kind.value + (f", {self.init}" if self.init is not None else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A baseline on a target.
+
+    Attributes:
+      target: the model.
+      group: what it counts as.
+      name: its name in tables, and its folder's: `no-prompt`, `random-<seed>`, or
+        `untuned-<init>-<run>` for what the tuning on the target itself began with.
+      evaluation: what is evaluated, and where its metrics go.
+      run: the tuning run of an untuned prompt; None for the other kinds.
+    """
+
+    target: str
+    group: Group
+    name: str
+    evaluation: Evaluation
+    run: str | None = None
 
 
 def of_target(
@@ -17,7 +62,7 @@ def of_target(
 ) -> list[Evaluation]:
     """Returns what is to be evaluated on a target: baselines, then recycled prompts."""
     return [
-        *(evaluation for _, evaluation in baselines(configuration, target)),
+        *(baseline.evaluation for baseline in baselines(configuration, target)),
         *(
             Evaluation(item.eval_dir, prompt=item.output)
             for item in items
@@ -26,14 +71,8 @@ def of_target(
     ]
 
 
-def baselines(
-    configuration: Configuration, target: str
-) -> list[tuple[str, Evaluation]]:
-    """Returns the names and evaluations of a target's baselines.
-
-    `no-prompt`, `random-<seed>`, and `untuned-<init>-<run>`: what the tuning on the
-    target itself began with.
-    """
+def baselines(configuration: Configuration, target: str) -> list[Baseline]:
+    """Returns a target's baselines: without a prompt, random prompts, untuned ones."""
     wanted = configuration.baselines
 
     def place(name: str) -> str:
@@ -43,21 +82,34 @@ def baselines(
 
     found = []
     if wanted.no_prompt:
-        found.append((NO_PROMPT, Evaluation(place(NO_PROMPT), no_prompt=True)))
+        name = "no-prompt"
+        evaluation = Evaluation(place(name), no_prompt=True)
+        found.append(Baseline(target, Group(Kind.NO_PROMPT), name, evaluation))
     for seed in range(wanted.random_prompts):
         name = f"random-{seed}"
-        found.append((name, Evaluation(place(name), random_prompt=seed)))
+        evaluation = Evaluation(place(name), random_prompt=seed)
+        found.append(Baseline(target, Group(Kind.RANDOM), name, evaluation))
     if wanted.untuned_step is not None:
         for init, runs in configuration.prompts[target].items():
             for run, model_dir in runs.items():
-                name = untuned(init, run)
+                name = layout.part(f"untuned-{init}-{run}")
                 prompt = layout.export(
                     model_dir, wanted.untuned_step, configuration.prompt_file
                 )
-                found.append((name, Evaluation(place(name), prompt=prompt)))
+                evaluation = Evaluation(place(name), prompt=prompt)
+                group = Group(Kind.UNTUNED, init)
+                found.append(Baseline(target, group, name, evaluation, run))
     return found
 
 
-def untuned(init: str, run: str) -> str:
-    """Returns the name of the baseline that a run of an initialisation began with."""
-    return layout.part(f"untuned-{init}-{run}")
+def groups_for(configuration: Configuration, init: str) -> list[Group]:
+    """Returns what prompts of an initialization are to be compared with."""
+    wanted = configuration.baselines
+    found = []
+    if wanted.no_prompt:
+        found.append(Group(Kind.NO_PROMPT))
+    if wanted.random_prompts:
+        found.append(Group(Kind.RANDOM))
+    if wanted.untuned_step is not None:
+        found.append(Group(Kind.UNTUNED, init))
+    return found

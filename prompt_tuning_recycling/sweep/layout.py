@@ -8,11 +8,17 @@ ROOT/manifest-<dataset>/<b>.json
 ROOT/baselines/<dataset>/<b>/<baseline>/
 ROOT/training-<dataset>.tsv, recycling-<dataset>.tsv, baselines-<dataset>.tsv
 ROOT/report-<dataset>.html
+ROOT/.sweep/
+
+`outputs` claims each of these paths before a sweep begins; one that is added here is to
+be added there, too.
 """
 
 from __future__ import annotations
 
 import os
+
+_EVALUATED = "inference_eval"
 
 
 def part(name: str) -> str:
@@ -50,7 +56,24 @@ def export(model_dir: str, step: int, prompt_file: str) -> str:
 
 def metrics(output_dir: str, task_name: str) -> str:
     """Returns where an evaluation, or a training, wrote its metrics."""
-    return os.path.join(output_dir, "inference_eval", f"{task_name}-metrics.jsonl")
+    return os.path.join(output_dir, _EVALUATED, f"{task_name}-metrics.jsonl")
+
+
+def evaluated(output_dir: str) -> tuple[str, str]:
+    """Returns the folder of an evaluation's metrics, and the one that becomes it when
+    it is whole; what either held before is removed.
+    """
+    return (
+        os.path.join(output_dir, _EVALUATED),
+        os.path.join(output_dir, f"tmp.{_EVALUATED}"),
+    )
+
+
+def meeting(root: str) -> tuple[str, str]:
+    """Returns the lock that a command holds while it leads a sweep, and its note of how
+    others can join.
+    """
+    return join(root, ".sweep", "lock"), join(root, ".sweep", "scheduler.json")
 
 
 def baseline(root: str, dataset: str, target: str, name: str) -> str:

@@ -14,13 +14,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import write_atomically
+from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.sweep import layout, meetings
+from prompt_tuning_recycling.sweep.meetings import Claim, Use
 
 FORMAT = "prompt_tuning_recycling/manifest/1"
 _WHAT = ("prompt", "random_prompt", "no_prompt")
@@ -62,35 +65,45 @@ def read(path: epath.PathLike) -> list[Evaluation]:
     """Reads a manifest.
 
     Raises:
-      RecyclingError: not there, or not a manifest; names the entry at fault.
+      RecyclingError: not there, or not a manifest; names the entry at fault. So it does
+        if two evaluations have one folder, however that is spelled.
     """
-    try:
-        content = json.loads(as_path(path).read_text())
-    except OSError as error:
-        raise RecyclingError(
-            f"cannot read the manifest {os.fspath(path)}: {error.strerror or error}."
-        ) from error
-    except ValueError as error:
-        raise RecyclingError(f"the manifest {path} is not JSON: {error}") from error
+    content = read_json(path, "the manifest")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecyclingError(f"{path} is not a manifest of the format {FORMAT!r}.")
     entries = content.get("evaluations")
     if not isinstance(entries, list):
         raise RecyclingError(f"the manifest {path} has no list of evaluations.")
     found = [_evaluation(path, n, entry) for n, entry in enumerate(entries, start=1)]
-    places = [evaluation.output_dir for evaluation in found]
-    if len(set(places)) < len(places):
-        twice = next(place for place in places if places.count(place) > 1)
-        raise RecyclingError(f"the manifest {path} has {twice} more than once.")
+    _check_apart(path, found)
     return found
+
+
+def _check_apart(path: epath.PathLike, evaluations: Iterable[Evaluation]) -> None:
+    """Two evaluations in one folder, however it is spelled, would pass for one."""
+    manifest = os.fspath(path)
+    claims = [Claim(manifest, Use.READ, "the manifest itself")]
+    for number, evaluation in enumerate(evaluations, start=1):
+        what = f"evaluation {number}"
+        claims.append(Claim(evaluation.output_dir, Use.FOLDER, what))
+        for folder in layout.evaluated(evaluation.output_dir):
+            claims.append(Claim(folder, Use.REPLACED, what))
+        if evaluation.prompt is not None:
+            claims.append(Claim(evaluation.prompt, Use.READ, f"the prompt of {what}"))
+    for one, two in meetings.find(claims):
+        raise RecyclingError(
+            f"the manifest {manifest}: {one.what} uses {one.path}, and {two.what} uses "
+            f"{two.path}: the same place, or one in which the other would be lost. "
+            "Give each evaluation a folder of its own."
+        )
 
 
 def _evaluation(path: epath.PathLike, number: int, entry: Any) -> Evaluation:
     where = f"the manifest {path}, evaluation {number}"
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("output_dir"), str):
+    if not isinstance(entry, Mapping) or "output_dir" not in entry:
         raise RecyclingError(
             f'{where}: expected {{"output_dir": "...", "prompt": "..."}}, '
-            f"found {entry}."
+            f"found {json.dumps(entry)[:60]}."
         )
     for key in entry:
         if key not in ("output_dir", *_WHAT):
@@ -99,11 +112,27 @@ def _evaluation(path: epath.PathLike, number: int, entry: Any) -> Evaluation:
             )
     if sum(key in entry for key in _WHAT) != 1:
         raise RecyclingError(f"{where}: expected one of {', '.join(_WHAT)}.")
-    kinds = {"prompt": str, "random_prompt": int, "no_prompt": bool}
-    for key in _WHAT:
-        if key in entry and not isinstance(entry[key], kinds[key]):
+    for key, (is_right, expected) in _VALUES.items():
+        if key in entry and not is_right(entry[key]):
             raise RecyclingError(
-                f"{where}: expected {key} to be {kinds[key].__name__}, found "
-                f"{entry[key]!r}."
+                f"{where}: expected {key} to be {expected}, found "
+                f"{json.dumps(entry[key])[:60]}."
             )
     return Evaluation(**entry)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "output_dir": (_is_path, "a folder"),
+    "prompt": (_is_path, "a file"),
+    "random_prompt": (_is_seed, "a whole number, 0 or more"),
+    # A baseline that is not wanted is left out of the list.
+    "no_prompt": (lambda value: value is True, "true"),
+}

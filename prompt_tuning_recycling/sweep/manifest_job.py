@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import filelock
+import seqio
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.sweep import layout, metrics_file
 from prompt_tuning_recycling.sweep.manifest import Evaluation, read
 
 logger = logging.getLogger(__name__)
-
-_FOLDER = "inference_eval"
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -51,9 +51,10 @@ class Loggers:
     @contextlib.contextmanager
     def writing_to(self, output_dir: str) -> Iterator[None]:
         """What is logged within is there, whole, when it ends without an error."""
-        final = as_path(output_dir) / _FOLDER
-        # An object store has no rename; its objects appear whole, one by one.
-        temporary = final if is_remote(final) else final.with_name(f"tmp.{_FOLDER}")
+        final, temporary = map(as_path, layout.evaluated(output_dir))
+        if is_remote(final):
+            # An object store has no rename; its objects appear whole, one by one.
+            temporary = final
         for left_behind in (temporary, final):
             if left_behind.exists():
                 left_behind.rmtree()
@@ -75,10 +76,35 @@ class ManifestJob:
       missing: what of it has not been evaluated.
     """
 
-    def __init__(self, manifest: epath.PathLike, tasks: Sequence[str]) -> None:
-        """Reads a manifest, whose every evaluation writes metrics of these tasks."""
+    def __init__(
+        self,
+        manifest: epath.PathLike,
+        task: seqio.Task | seqio.Mixture,
+        split: str,
+    ) -> None:
+        """Reads a manifest, whose every evaluation writes metrics of a task.
+
+        Args:
+          manifest: its file.
+          task: the task or mixture.
+          split: of the task, on which it is evaluated.
+
+        Raises:
+          RecyclingError: the task has no metrics, or the manifest cannot be used.
+        """
+        # Seqio itself decides so what it evaluates: a task without metrics, or without
+        # that split, writes nothing that could be waited for.
+        evaluated = seqio.evaluation.get_valid_eval_tasks(
+            seqio.get_subtasks(task), split
+        )
+        if not evaluated:
+            raise RecyclingError(
+                f"{task.name} has no metrics of the split {split!r}, so nothing of "
+                f"{os.fspath(manifest)} can be evaluated. Expected a task with "
+                "metric_fns, or a mixture with such a task."
+            )
         self._manifest = os.fspath(manifest)
-        self._tasks = tasks
+        self._tasks = [part.name for part in evaluated]
         self.listed = read(manifest)
         self.missing = [entry for entry in self.listed if not self._is_done(entry)]
         done = len(self.listed) - len(self.missing)
@@ -120,8 +146,13 @@ class ManifestJob:
         return done
 
     def _is_done(self, entry: Evaluation) -> bool:
-        folder = as_path(entry.output_dir) / _FOLDER
-        return all((folder / f"{task}-metrics.jsonl").exists() for task in self._tasks)
+        """Whether every task's metrics are there; half a file of them is not."""
+        for task in self._tasks:
+            try:
+                metrics_file.read(layout.metrics(entry.output_dir, task))
+            except RecyclingError:
+                return False
+        return True
 
     def _shared_out(self) -> Iterator[Evaluation]:
         """Yields those that no other job has done or is doing; the system lets go of a

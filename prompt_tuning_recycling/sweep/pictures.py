@@ -20,6 +20,8 @@ matplotlib.use("svg")
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
+    # Names are names, whatever dollar signs they hold.
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10.5,
     "axes.spines.top": False,
@@ -32,7 +34,8 @@ _MARKERS = "os^Dv<>"
 _WIDTH = 4.4
 _MOST_DOTS = 400
 
-Groups = Mapping[str, Sequence[float]]
+Groups = Sequence[tuple[str, Sequence[float], str]]
+"""Names, values, and colors, which are gray where they are empty."""
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -53,22 +56,19 @@ def _drawing(height: float, xlabel: str, ylabel: str = "") -> Iterator[list]:
         held.append(_svg(figure))
 
 
-def distributions(
-    groups: Groups, colour: Mapping[str, str], xlabel: str, divided_after: int = 0
-) -> str:
+def distributions(groups: Groups, xlabel: str, divided_after: int = 0) -> str:
     """Draws a row for each group: its values as dots, the middle half as a bar, and the
     median as a line.
 
     Args:
-      groups: name -> values.
-      colour: of each name; grey for those it lacks.
+      groups: what is in the rows.
       xlabel: what the values are.
       divided_after: a line separates so many first groups from the others.
     """
     with _drawing(0.52 * len(groups) + 0.7, xlabel) as held:
         axes = held[0]
-        for row, (name, values) in enumerate(groups.items()):
-            _strip(axes, -row, list(values), colour.get(name, "#666666"))
+        for row, (name, values, colour) in enumerate(groups):
+            _strip(axes, -row, list(values), colour or "#666666")
             # Above its row, so that a long name takes nothing of a phone's width.
             axes.text(
                 0,

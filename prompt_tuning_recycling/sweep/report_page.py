@@ -10,6 +10,7 @@ from prompt_tuning_recycling.files import is_remote
 from prompt_tuning_recycling.sweep import comparison, pictures
 from prompt_tuning_recycling.sweep.comparison import Judged, grouped, quartiles, success
 from prompt_tuning_recycling.sweep.configuration import Configuration
+from prompt_tuning_recycling.sweep.evaluations import Group, Kind
 from prompt_tuning_recycling.sweep.html_parts import escape, heat_map, page, table
 from prompt_tuning_recycling.sweep.results import Results
 
@@ -69,9 +70,15 @@ class _Page:
                 f"({_percent(won, count)}) beat the baselines</strong> of their "
                 f"target: {escape(self._baselines_in_words())}.</p>"
             )
+            if count < len(self._judged):
+                yield (
+                    f"<p>Of {len(self._judged) - count} others nothing can be said, "
+                    "since baselines of their target are missing.</p>"
+                )
         elif self._judged:
             yield (
-                "<p>No baseline was evaluated, so nothing can be said of success.</p>"
+                "<p>Baselines are missing on every target, so nothing can be said of "
+                "success.</p>"
             )
         else:
             yield "<p>No recycled prompt has been evaluated yet.</p>"
@@ -83,23 +90,23 @@ class _Page:
             )
 
     def _baselines_in_words(self) -> str:
-        names = {name for one in self._judged for name in one.baselines}
+        kinds = {group.kind for one in self._judged for group in one.baselines}
         words = []
-        if "no prompt" in names:
+        if Kind.NO_PROMPT in kinds:
             words.append("the model without a prompt")
-        if comparison.RANDOM in names:
+        if Kind.RANDOM in kinds:
             count = self._sweep.baselines.random_prompts
             words.append(f"the mean of {count} random prompts")
-        if any(name.startswith(comparison.UNTUNED) for name in names):
-            words.append("the mean untuned prompt of the same initialisation")
+        if Kind.UNTUNED in kinds:
+            words.append("the mean untuned prompt of the same initialization")
         return ", ".join(words)
 
     def _accuracies(self) -> Iterator[str]:
         yield f"<h2>{escape(self._metric.capitalize())} and success</h2>"
-        baselines: dict[str, list[float]] = {}
+        baselines: dict[Group, list[float]] = {}
         by_target = comparison.baseline_values(self._results, self._metric)
-        for (_, name), values in by_target.items():
-            baselines.setdefault(name, []).extend(values)
+        for (_, group), values in by_target.items():
+            baselines.setdefault(group, []).extend(values)
         recycled = {
             name: [one.value for one in of_name]
             for name, of_name in grouped(
@@ -114,7 +121,7 @@ class _Page:
             ]
         }
         rows = [
-            [self._row(name, values) for name, values in baselines.items()],
+            [self._row(str(group), values) for group, values in baselines.items()],
             [
                 self._row(name, values, self._of_method(name))
                 for name, values in recycled.items()
@@ -133,7 +140,15 @@ class _Page:
         yield '<div class="figures">'
         yield _figure(
             pictures.distributions(
-                {**baselines, **recycled}, self._colour, self._metric, len(baselines)
+                [
+                    *((str(group), values, "") for group, values in baselines.items()),
+                    *(
+                        (name, values, self._colour[name])
+                        for name, values in recycled.items()
+                    ),
+                ],
+                self._metric,
+                len(baselines),
             ),
             "Every dot is a prompt on a target; the thick line holds the middle half, "
             "the upright one is the median. Baselines above, recycled prompts below.",
@@ -234,8 +249,12 @@ class _Page:
             "By the step at which the source's prompt was recycled: median and middle "
             "half.",
         )
-        by_init = {
-            f"{init}, {method}": [one.value for one in found]
+        by_init = [
+            (
+                f"{init}, {method}",
+                [one.value for one in found],
+                self._colour[method],
+            )
             for (init, method), found in sorted(
                 grouped(
                     self._judged, lambda one: (one.item.init, one.item.method)
@@ -245,15 +264,10 @@ class _Page:
                     self._methods.index(entry[0][1]),
                 ),
             )
-        }
-        colour = {
-            f"{init}, {method}": self._colour[method]
-            for init in self._sweep.inits
-            for method in self._methods
-        }
+        ]
         yield _figure(
-            pictures.distributions(by_init, colour, self._metric),
-            "By the source prompt's initialisation.",
+            pictures.distributions(by_init, self._metric),
+            "By the source prompt's initialization.",
         )
         words = {one.words for one in self._judged if one.words is not None}
         if len(words) > 1:

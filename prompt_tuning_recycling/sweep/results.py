@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prompt_tuning_recycling.errors import did_you_mean
-from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.sweep import layout
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.sweep import layout, metrics_file, outputs
 from prompt_tuning_recycling.sweep.configuration import Configuration
-from prompt_tuning_recycling.sweep.evaluations import baselines
-from prompt_tuning_recycling.sweep.plan import Item, Plan
+from prompt_tuning_recycling.sweep.evaluations import Baseline, baselines
+from prompt_tuning_recycling.sweep.plan import Item, PairWork, Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +35,10 @@ class Recycled:
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
-    """A baseline's metrics on a target."""
+class Compared:
+    """A baseline's metrics on its target."""
 
-    target: str
-    name: str
+    baseline: Baseline
     metrics: Mapping[str, float]
 
 
@@ -56,12 +55,8 @@ class Results:
 
     tuned: tuple[Tuned, ...]
     recycled: tuple[Recycled, ...]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[Compared, ...]
     missing: tuple[str, ...]
-
-
-class _Missing(Exception):  # noqa: N818 (the ordinary case, halfway through a sweep)
-    pass
 
 
 def read(
@@ -78,12 +73,17 @@ def read(
       metrics: the metrics that are wanted of each.
       training: whether to read those of the tuning runs.
       evaluation: whether to read those of recycled prompts and baselines.
+
+    Raises:
+      RecyclingError: names of the configuration come to the same path.
     """
+    pairs = Plan(sweep).pairs()
+    outputs.check(sweep, pairs)
     missing: list[str] = []
     tuned = list(_tuned(sweep, metrics, missing)) if training else []
     recycled, compared = [], []
     if evaluation:
-        recycled = list(_recycled(sweep, metrics, missing))
+        recycled = list(_recycled(sweep, pairs, metrics, missing))
         compared = list(_baselines(sweep, metrics, missing))
     return Results(
         tuple(tuned), tuple(recycled), tuple(compared), tuple(dict.fromkeys(missing))
@@ -99,22 +99,28 @@ def _tuned(
                 path = layout.metrics(model_dir, sweep.task_name)
                 try:
                     by_step = _by_step(path)
-                    wanted = sweep.steps if sweep.steps is not None else by_step
-                    for step in sorted(wanted):
-                        if step not in by_step:
-                            missing.append(f"{path}: no metrics of step {step}")
-                            continue
-                        found = _wanted(by_step[step], metrics, path)
-                        yield Tuned(model, init, run, step, found)
-                except _Missing as gap:
+                except RecyclingError as gap:
                     missing.append(str(gap))
+                    continue
+                wanted = sweep.steps if sweep.steps is not None else by_step
+                for step in sorted(wanted):
+                    if step not in by_step:
+                        missing.append(f"{path}: no metrics of step {step}")
+                        continue
+                    try:
+                        found = _wanted(by_step[step], metrics, path)
+                    except RecyclingError as gap:
+                        missing.append(f"{gap} (step {step})")
+                        continue
+                    yield Tuned(model, init, run, step, found)
 
 
 def _recycled(
-    sweep: Configuration, metrics: Sequence[str], missing: list[str]
+    sweep: Configuration,
+    pairs: Sequence[PairWork],
+    metrics: Sequence[str],
+    missing: list[str],
 ) -> Iterator[Recycled]:
-    plan = Plan(sweep)
-    pairs = plan.pairs()
     for pair in pairs:
         missing += [f"{folder}: {why}" for folder, why in pair.unlisted]
     methods = [method.name for method in sweep.methods]
@@ -134,19 +140,19 @@ def _recycled(
     for item in sorted(items, key=place):
         try:
             yield Recycled(item, _last(item.eval_dir, sweep.task_name, metrics))
-        except _Missing as gap:
+        except RecyclingError as gap:
             missing.append(str(gap))
 
 
 def _baselines(
     sweep: Configuration, metrics: Sequence[str], missing: list[str]
-) -> Iterator[Baseline]:
+) -> Iterator[Compared]:
     for target in sweep.pretrained:
-        for name, evaluation in baselines(sweep, target):
+        for baseline in baselines(sweep, target):
+            place = baseline.evaluation.output_dir
             try:
-                found = _last(evaluation.output_dir, sweep.task_name, metrics)
-                yield Baseline(target, name, found)
-            except _Missing as gap:
+                yield Compared(baseline, _last(place, sweep.task_name, metrics))
+            except RecyclingError as gap:
                 missing.append(str(gap))
 
 
@@ -160,21 +166,10 @@ def _last(
 
 def _by_step(path: str) -> dict[int, Mapping[str, Any]]:
     """The last metrics of each step, in the order of the file."""
-    try:
-        text = as_path(path).read_text()
-    except OSError as error:
-        raise _Missing(f"{path}: {error.strerror or 'not there'}") from error
     found: dict[int, Mapping[str, Any]] = {}
-    try:
-        for line in text.splitlines():
-            record = json.loads(line)
-            step = int(record["step"])
-            found.pop(step, None)
-            found[step] = record
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Missing(f"{path}: cannot be read: {error!r}") from error
-    if not found:
-        raise _Missing(f"{path}: empty")
+    for record in metrics_file.read(path):
+        found.pop(record["step"], None)
+        found[record["step"]] = record
     return found
 
 
@@ -183,9 +178,16 @@ def _wanted(
 ) -> dict[str, float]:
     found = {}
     for name in metrics:
-        if name not in record:
-            known = [key for key in record if key != "step"]
+        known = [key for key in record if key != "step"]
+        if name not in known:
             meant = did_you_mean(name, known)
-            raise _Missing(f"{path}: there is no metric {name!r}.{meant}")
-        found[name] = record[name]
+            raise RecyclingError(f"{path}: there is no metric {name!r}.{meant}")
+        value = record[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            shown = json.dumps(value)[:60]
+            raise RecyclingError(
+                f"{path}: expected {name} to be a finite number, found {shown}."
+            )
+        found[name] = value
     return found

@@ -48,7 +48,11 @@ def baselines(results: Results, metrics: Sequence[str]) -> str:
     return _table(
         ("Target Model", "Baseline", *_named(metrics)),
         (
-            (b.target, b.name, *(b.metrics[name] for name in metrics))
+            (
+                b.baseline.target,
+                b.baseline.name,
+                *(b.metrics[name] for name in metrics),
+            )
             for b in results.baselines
         ),
     )

@@ -16,6 +16,7 @@ import numpy as np
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.json_files import read_json
 from prompt_tuning_recycling.model_pair import ModelPair, check_width, read_pairs
 from prompt_tuning_recycling.prompts import (
     find_prompt,
@@ -122,7 +123,11 @@ def _present(items: Sequence[Item]) -> set[str]:
                 names[str(folder)] = {child.name for child in folder.iterdir()}
             except OSError:
                 names[str(folder)] = set()
-        if as_path(item.output).name in names[str(folder)]:
+        name = as_path(item.output).name
+        # Listings leave out names that end in `~`, as backups of an editor.
+        if name in names[str(folder)] or (
+            name.endswith("~") and as_path(item.output).exists()
+        ):
             found.add(item.output)
     return found
 
@@ -222,21 +227,22 @@ def _loaded(pair: ModelPair, fit: Fit) -> tuple[FittedRecycler, dict[str, Any]]:
     fitted = FittedRecycler.load(fit.path)
     beside = provenance_path(fit.path)
     try:
-        record = dict(json.loads(beside.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        record = read_json(beside, "the record")
+        residual, words = record["residual"], record["words"]["rows_sha256"]
+        rows = {role: record[role]["used_sha256"] for role in ("source", "target")}
+    except (RecyclingError, KeyError, TypeError) as error:
         raise RecyclingError(
-            f"cannot read {beside}, the record of the fitted recycler {fit.path}: "
-            f"{error}. Delete both to fit it again."
+            f"{beside} is not the record of the fitted recycler {fit.path}: {error} "
+            "Delete both to fit it again."
         ) from error
-    now = pair.fit_report(fitted, record["residual"])
+    now = pair.fit_report(fitted, residual)
     for what, then, asked in (
         ("the recycler", fitted.recycler.parameters(), fit.recycler.parameters()),
         ("the kind of recycler", fitted.recycler.name, fit.recycler.name),
-        ("the words", record["words"]["rows_sha256"], now["words"]["rows_sha256"]),
+        ("the words", words, now["words"]["rows_sha256"]),
         *(
-            (f"the {role} model's rows", record[role][name], now[role][name])
-            for role in ("source", "target")
-            for name in ("used_sha256",)
+            (f"the {role} model's rows", then, now[role]["used_sha256"])
+            for role, then in rows.items()
         ),
     ):
         if then != asked:

@@ -75,8 +75,7 @@ def evaluate_prompts(
     if dataset_cfg.module:
         utils.import_module(dataset_cfg.module)
     task = seqio.get_mixture_or_task(dataset_cfg.mixture_or_task_name)
-    names = [part.name for part in seqio.get_subtasks(task) if part.metric_fns]
-    job = ManifestJob(manifest, names)
+    job = ManifestJob(manifest, task, dataset_cfg.split)
     if not job.missing:
         return 0
     loggers = Loggers(logger_cls, _write_config)

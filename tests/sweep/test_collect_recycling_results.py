@@ -1,12 +1,13 @@
 """Results as tables: the paper's columns, the file's order, and what is missing."""
 
 import csv
+import html
 import pathlib
 
 import pytest
 
-from prompt_tuning_recycling import collect_recycling_results, recycle
-from prompt_tuning_recycling.sweep import manifest
+from prompt_tuning_recycling import collect_recycling_results, recycle, report
+from prompt_tuning_recycling.sweep import layout, manifest
 
 from .conftest import STEPS, write_metrics
 
@@ -105,7 +106,7 @@ def test_a_metric_that_there_is_not(config, content, run, evaluated, capsys):
     assert run(collect_recycling_results.main, flags) == 0
     captured = capsys.readouterr()
     assert "Did you mean accuracy?" in captured.err
-    assert f"{144 + 21 + 12} results are missing" in captured.out
+    assert f"{144 + 21 + 24} results are missing" in captured.out
 
 
 def test_the_same_bytes_every_time(config, content, run, evaluated):
@@ -136,6 +137,75 @@ def test_what_is_missing_is_said(config, content, run, evaluated, capsys):
     assert f"no metrics of step {STEPS[1]}" in captured.err
     assert "cannot be read" in captured.err
     assert len(table(content, "recycling")) == 143
+
+
+NO_NUMBERS = {
+    "NaN": '{"step": 9, "accuracy": NaN}\n',
+    "null": '{"step": 9, "accuracy": null}\n',
+    "infinite": '{"step": 9, "accuracy": -Infinity}\n',
+    "beyond floating point": '{"step": 9, "accuracy": 1e400}\n',
+    "text": '{"step": 9, "accuracy": "50.0"}\n',
+    "boolean": '{"step": 9, "accuracy": true}\n',
+    "a list": '{"step": 9, "accuracy": [50.0]}\n',
+    "too many digits": '{"step": 9, "accuracy": ' + 5000 * "1" + "}\n",
+    "twice": '{"step": 9, "accuracy": 1.0, "accuracy": 2.0}\n',
+    "another metric": '{"step": 9, "f1": 50.0}\n',
+    "no metric": '{"step": 9}\n',
+    "no step": '{"accuracy": 50.0}\n',
+    "a step of no number": '{"step": Infinity, "accuracy": 50.0}\n',
+    "a step of another kind": '{"step": true, "accuracy": 50.0}\n',
+    "no object": "[9, 50.0]\n",
+    "deep": 100_000 * "[" + 100_000 * "]" + "\n",
+    "not UTF-8": b'{"step": 9, "accuracy": 5, "\xff": 1}\n',
+    "empty": "",
+    "cut": '{"step": 9, "accuracy": 5',
+    "cut before the line's end": '{"step": 9, "accuracy": 5}',
+    "cut after a whole record": '{"step": 9, "accuracy": 5}\n{"step": 9',
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_what_is_no_number_is_missing(config, content, run, evaluated, capsys, name):
+    """Of a recycled prompt, a baseline and a tuning run; the others' are there."""
+    root = pathlib.Path(content["root_dir"])
+    spoiled = [
+        layout.metrics(str(folder), TASK)
+        for folder in (
+            root / "tf-lstsq/toy/class-init/run_2/eval"
+            "/recycled_from_Large_at_10_to_Seed_1",
+            root / "baselines/toy/Large/random-1",
+        )
+    ]
+    for path in spoiled:
+        data = NO_NUMBERS[name]
+        pathlib.Path(path).write_bytes(
+            data if isinstance(data, bytes) else data.encode()
+        )
+    assert run(collect_recycling_results.main, {"config": config}) == 0
+    captured = capsys.readouterr()
+    assert "2 results are missing" in captured.out
+    for path in spoiled:
+        assert f"missing: {path}: " in captured.err
+    assert len(table(content, "recycling")) == 143
+    assert len(table(content, "baselines")) == 20
+    assert run(report.main, {"config": config}) == 0
+    page = (root / "report-toy.html").read_text()
+    assert "<strong>2 results are missing</strong>" in page
+    assert all(html.escape(path) in page for path in spoiled)
+    assert ">nan<" not in page and ">inf<" not in page
+
+
+def test_one_step_of_a_tuning_run_that_is_no_number(
+    config, content, run, evaluated, capsys
+):
+    trained = pathlib.Path(content["prompts"]["Large"]["rand-init"]["run 1"])
+    records = [{"step": 5, "accuracy": float("nan")}, {"step": 10, "accuracy": 1.0}]
+    write_metrics(trained, TASK, *records)
+    assert run(collect_recycling_results.main, {"config": config}) == 0
+    captured = capsys.readouterr()
+    assert "1 results are missing" in captured.out
+    assert "finite number, found NaN. (step 5)" in captured.err
+    assert len(table(content, "training")) == 23
 
 
 def test_only_what_is_asked_for(config, content, run, evaluated):

@@ -156,11 +156,13 @@ MISTAKES = {
         "fast",
         "wrong type",
     ),
-    "two names for one folder": (
-        ("pretrained", "Seed_0"),
-        "x",
-        "would share the folder Seed_0",
+    "a prompt's file elsewhere": (
+        ("prompt_file",),
+        "/tmp/prompt",
+        "part of a file's name",
     ),
+    "a text of spaces": (("task_name",), " ", "empty"),
+    "a path with a NUL": (("pretrained", "Large"), "a\0b", "NUL"),
     "a model without prompts": (("prompts", "Large"), None, "required"),
     "a model of whose prompts there is nothing": (
         ("pretrained", "Seed 0"),
@@ -224,7 +226,14 @@ def test_word_lists_are_read_when_they_are_needed(content, write_config, caplog)
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", "not JSON"), ("{", "not JSON"), ("[1]", "expected an object")],
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[1]", "expected an object"),
+        pytest.param(100_000 * "[" + 100_000 * "]", "nested", id="deep"),
+        pytest.param(f'{{"steps": [{"9" * 5000}]}}', "5000 digits", id="long"),
+        ('{"dataset": "\\ud800"}', "half of a character"),
+    ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, caplog, text, expected):
     (tmp_path / "c.json").write_text(text)

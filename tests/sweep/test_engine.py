@@ -1,14 +1,11 @@
 """Several processes at one sweep: each item once, also when one of them is killed."""
 
 import json
-import os
 import pathlib
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import distributed
 import pytest
@@ -16,9 +13,7 @@ import pytest
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.sweep.engine import Engine
 
-from .conftest import MODELS, tree, write_prompt
-
-KILLS = 20
+from .conftest import MODELS, importable_environment, stopping, tree, write_prompt
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def start(command, *flags):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env={**importable_environment(), "JAX_PLATFORMS": "cpu"},
     )
 
 
@@ -92,38 +87,34 @@ def written(root):
     }
 
 
-def wait_until_working(process, root):
-    """A scheduler's address is written just before the work begins."""
-    note = pathlib.Path(root, ".sweep", "scheduler.json")
-    note.unlink(missing_ok=True)
-    while not note.exists() and process.poll() is None:
-        time.sleep(0.005)
+# Before which of its renames a process is killed: of a recycler's record, of the
+# recycler, of the first prompt's record, and so on. The sweep takes about 800 of them.
+KILLED_AT = (1, 2, 3, 4, 5, 20, 41, 60, 102, 155)
 
 
-def test_killed_at_random_moments(many_writes, content):
+def test_killed_at_points_all_over_a_sweep(many_writes, content):
     root = content["root_dir"]
-    process = start(many_writes)
-    wait_until_working(process, root)
-    started = time.monotonic()
-    finish(process)
-    seconds = time.monotonic() - started
-    expected = tree(root)
-    shutil.rmtree(root)
-    rng = random.Random(0)
+    expected = undisturbed(many_writes, root)
     seen: dict[pathlib.Path, int] = {}
-    for _ in range(KILLS):
-        process = start(many_writes)
-        wait_until_working(process, root)
-        time.sleep(rng.uniform(0, 3 * seconds / KILLS))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    grew = []
+    for number in KILLED_AT:
+        killed = start(
+            stopping("kill", "os.rename", number, f"{root}/tf-lstsq/", many_writes)
+        )
+        _, err = killed.communicate()
+        assert killed.returncode == -signal.SIGKILL, err
         now = written(root)
         # Nothing that was there has been done again.
         assert {path: now.get(path) for path in seen} == seen
+        grew.append(len(now) > len(seen))
         seen = now
+    assert not grew[0] and all(grew[5:])
+    # Killed in the middle of a write, of recyclers and of prompts.
+    left = {path.parent.name for path in pathlib.Path(root).rglob("*.tmp")}
+    assert left == {"learned-recyclers", "recycled-prompt"}
     finish(start(many_writes))
-    assert len(seen) > 12, "it was killed before it had done anything"
     assert {path: written(root).get(path) for path in seen} == seen
+    assert len(written(root)) > len(seen)
     assert temporary_files_apart(root) == expected
 
 
@@ -153,21 +144,25 @@ def test_two_processes_on_one_folder(command, content):
 def test_the_one_that_leads_is_killed(command, content):
     root = content["root_dir"]
     expected = undisturbed(command, root)
-    leader = start(command)
-    note = pathlib.Path(root, ".sweep", "scheduler.json")
-    while not note.exists():
-        assert leader.poll() is None
-        time.sleep(0.01)
+    # Held in the middle of the work, so that the other has someone to join.
+    leader = start(stopping("hold", "os.rename", 40, f"{root}/tf-lstsq/", command))
+    assert read_until(leader.stdout, "held")
     follower = start(command)
-    while not written(root) and leader.poll() is None:
-        time.sleep(0.01)
+    assert read_until(follower.stderr, "joining the process")
     leader.send_signal(signal.SIGKILL)
     leader.communicate()
     before = written(root)
+    assert before
     finish(follower)
     now = written(root)
     assert {path: now.get(path) for path in before} == before
+    assert len(now) > len(before)
     assert temporary_files_apart(root) == expected
+
+
+def read_until(stream, text):
+    """Reads lines until one holds the text; whether one does."""
+    return any(text in line for line in stream)
 
 
 def test_workers_in_processes_of_their_own(command, content):

@@ -3,11 +3,9 @@
 import json
 import os
 import pathlib
-import random
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +13,8 @@ import pytest
 from prompt_tuning_recycling import open_checkpoint
 from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.sweep.manifest import Evaluation
+
+from .conftest import importable_environment, stopping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -162,22 +162,24 @@ def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
 
 def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     assert evaluate_prompts(arguments) == 0
-    path = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
-    before = metrics(listed[3].output_dir)
+    gone = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
+    cut = pathlib.Path(listed[4].output_dir, "inference_eval", METRICS[1])
+    before = [metrics(entry.output_dir) for entry in listed]
     others = {
         entry.output_dir: os.stat(
             pathlib.Path(entry.output_dir, "inference_eval")
         ).st_mtime_ns
         for entry in listed
-        if entry is not listed[3]
+        if entry not in listed[3:]
     }
-    path.unlink()
+    gone.unlink()
+    os.truncate(cut, cut.stat().st_size - 1)
     capfd.readouterr()
     assert evaluate_prompts(arguments) == 0
     out = capfd.readouterr().out
-    assert "4 of 5 were evaluated before" in out
-    assert "1 of 1: " in out
-    assert metrics(listed[3].output_dir) == before
+    assert "3 of 5 were evaluated before" in out
+    assert "2 of 2: " in out
+    assert [metrics(entry.output_dir) for entry in listed] == before
     for folder, when in others.items():
         now = os.stat(pathlib.Path(folder, "inference_eval")).st_mtime_ns
         assert now == when
@@ -202,24 +204,33 @@ def test_what_fails_is_reported_and_the_rest_is_done(
         assert not pathlib.Path(entry.output_dir, "inference_eval").exists()
 
 
+def test_a_task_without_metrics(arguments, listed, capfd):
+    arguments.append("--gin.MIXTURE_OR_TASK_NAME='sweep_silent'")
+    assert evaluate_prompts(arguments) == 1
+    captured = capfd.readouterr()
+    assert "sweep_silent has no metrics" in captured.err
+    assert "were evaluated before" not in captured.out
+    assert not pathlib.Path(listed[0].output_dir).exists()
+
+
 def test_a_model_without_a_place_for_prompts(model, arguments, capfd):
     arguments[0] = f"--gin_file={model['none']}"
     assert evaluate_prompts(arguments) == 1
     assert "the model has no prompt" in capfd.readouterr().err
 
 
-def start(arguments):
+def command(arguments):
+    module = "prompt_tuning_recycling.standalone.evaluate_prompts"
+    return [sys.executable, "-m", module, *arguments]
+
+
+def start(command):
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "prompt_tuning_recycling.standalone.evaluate_prompts",
-            *arguments,
-        ],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(HERE / "importable")},
+        env=importable_environment(),
     )
 
 
@@ -233,7 +244,7 @@ def many(tmp_path, listed):
 
 
 def test_two_jobs_on_one_manifest(many, arguments):
-    jobs = [start(arguments), start(arguments)]
+    jobs = [start(command(arguments)), start(command(arguments))]
     outs = [job.communicate(timeout=300) for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], outs
     evaluated = [
@@ -247,19 +258,20 @@ def test_two_jobs_on_one_manifest(many, arguments):
 
 
 def test_killed_and_started_again(many, arguments):
+    """As an evaluation begins to be written, and when it is whole but not in place."""
     seen = {}
-    rng = random.Random(0)
-    for _ in range(3):
-        job = start(arguments)
-        while len(written(many)) == len(seen) and job.poll() is None:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
-        job.send_signal(signal.SIGKILL)
-        job.communicate()
+    points = (("os.mkdir", 2), ("os.rename", 1), ("os.rename", 4))
+    for event, number in points:
+        job = start(
+            stopping("kill", event, number, "inference_eval", command(arguments))
+        )
+        _, err = job.communicate(timeout=300)
+        assert job.returncode == -signal.SIGKILL, err
         now = written(many)
         assert {folder: now[folder] for folder in seen} == seen
+        assert len(now) == len(seen) + number - 1
         seen = now
-    job = start(arguments)
+    job = start(command(arguments))
     _, err = job.communicate(timeout=300)
     assert job.returncode == 0, err
     now = written(many)
@@ -267,6 +279,7 @@ def test_killed_and_started_again(many, arguments):
     assert {folder: now[folder] for folder in seen} == seen
     for entry in many:
         assert metrics(entry.output_dir)
+        assert not pathlib.Path(entry.output_dir, "tmp.inference_eval").exists()
 
 
 def written(listed):

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from prompt_tuning_recycling.sweep import configuration
+from prompt_tuning_recycling.sweep import configuration, outputs
 from prompt_tuning_recycling.sweep.plan import Plan
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -21,6 +21,7 @@ PROMPTS = {
 def test_each_example_has_no_mistakes(name):
     sweep = configuration.load(CHECKOUT / name)
     assert len(Plan(sweep).items()) == PROMPTS[name]
+    outputs.check(sweep, Plan(sweep).pairs())
 
 
 def test_a_configuration_of_the_papers_code_as_it_is(tmp_path):

@@ -57,12 +57,70 @@ def test_success_is_to_beat_every_baseline(judged):
         better = one.item.method == "tf-lstsq" and one.item.init == "rand-init"
         assert one.beats == better, one
         untuned = {"rand-init": 45.0, "class-init": 70.0}[one.item.init]
-        assert one.baselines == {
+        assert {str(group): value for group, value in one.baselines.items()} == {
             "no prompt": 50.0,
             "random prompts": 40.0,
             f"untuned prompts, {one.item.init}": untuned,
         }
     assert comparison.success(judged) == (24, 144)
+
+
+def test_without_the_tuning_runs_metrics_it_is_the_same(evaluated, content, judged):
+    for path in pathlib.Path(content["root_dir"]).parent.glob("tuned/**/*.jsonl"):
+        path.unlink()
+    found = results.read(evaluated, ["accuracy"])
+    assert len(found.missing) == 12 and not found.tuned
+    assert comparison.judge(evaluated, found, "accuracy") == judged
+
+
+@pytest.mark.parametrize(
+    ("gone", "judged"),
+    [
+        ("no-prompt", 2 / 3),
+        # The mean is that of the other one.
+        ("random-0", 1.0),
+        ("random-*", 2 / 3),
+        ("untuned-rand-init-run_1", 1.0),
+        # Of three targets, one; of its prompts, those of that initialization.
+        ("untuned-rand-init-*", 5 / 6),
+    ],
+)
+def test_a_baseline_that_is_missing_is_not_beaten(
+    evaluated, content, config, run, gone, judged
+):
+    root = pathlib.Path(content["root_dir"])
+    for folder in root.glob(f"baselines/toy/Large/{gone}"):
+        write_metrics(folder, TASK, {"step": 9, "accuracy": float("nan")})
+    found = comparison.judge(
+        evaluated, results.read(evaluated, ["accuracy"]), "accuracy"
+    )
+    assert comparison.success(found)[1] == round(144 * judged)
+    assert run(report.main, {"config": config}) == 0
+    page = (root / "report-toy.html").read_text()
+    assert ("others nothing can be said" in page) == (judged < 1)
+    Page(page)
+
+
+def test_names_that_the_page_could_take_for_its_own(content, write_config, run):
+    """A method called as a baseline is, names that make one label, and TeX."""
+    methods = {"no prompt": {"recycler": "v2v-lin"}, "x, $a$": {"recycler": "v2v-lin"}}
+    content["recycling_methods"] = {**methods, "$_{": {"recycler": "v2v-lin"}}
+    content["steps"] = [5]
+    for inits in content["prompts"].values():
+        inits["rand, x"] = inits.pop("rand-init")
+    config = write_config(content)
+    assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
+    root = pathlib.Path(content["root_dir"])
+    for path in root.glob("manifest-toy/*.json"):
+        for entry in manifest.read(path):
+            value = 7.25 if "/baselines/" in entry.output_dir else 60.0
+            write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": value})
+    assert run(report.main, {"config": config}) == 0
+    page = (root / "report-toy.html").read_text()
+    picture = re.search(r"<figure>(<svg.*?</svg>)", page, re.S)[1]
+    labels = re.findall(r">([^<>]+)</text>", picture)
+    assert labels.count("no prompt") == 2
+    assert "x, $a$" in labels and "$_{" in labels
 
 
 def test_the_maps_residuals_are_known(judged):
@@ -172,7 +230,7 @@ def test_without_baselines(evaluated, content, config, run):
         path.unlink()
     assert run(report.main, {"config": config}) == 0
     page = pathlib.Path(content["root_dir"], "report-toy.html").read_text()
-    assert "nothing can be said of success" in page
+    assert "nothing can be said of success" in " ".join(page.split())
 
 
 def test_halfway(evaluated, content, config, run):

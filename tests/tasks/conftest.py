@@ -9,6 +9,7 @@ from typing import Any
 import gin
 import numpy as np
 import pytest
+import sentencepiece
 import seqio
 import tensorflow_datasets as tfds
 
@@ -192,6 +193,38 @@ def demo_vocabulary() -> Iterator[str]:
             "prompt_tuning_recycling.tasks.features.vocabulary.file", file
         )
     yield file
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session")
+def letters_file(tmp_path_factory) -> str:
+    """A vocabulary of single letters, to which no two different words are the same."""
+    prefix = tmp_path_factory.mktemp("vocabulary") / "letters"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(
+            ["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+        ),
+        model_prefix=str(prefix),
+        model_type="char",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return str(prefix.with_suffix(".model"))
+
+
+@pytest.fixture
+def letters(letters_file) -> Iterator[str]:
+    """These letters as the tasks' vocabulary."""
+    with gin.unlock_config():
+        gin.bind_parameter(
+            "prompt_tuning_recycling.tasks.features.vocabulary.file", letters_file
+        )
+    yield letters_file
     gin.clear_config()
 
 

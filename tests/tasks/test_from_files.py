@@ -83,12 +83,24 @@ def test_jsonl(write):
         ("a.tsv", "a film\tgood\n", "first line to name the columns .* found a film"),
         ("a.tsv", "inputs\ttargets\na\tb\tc\n", "line 2: expected 2 fields .* found 3"),
         ("a.tsv", b"inputs\ttargets\n\xff\tb\n", "expected UTF-8"),
-        ("a.jsonl", '{"inputs": "a", "targets": "b"}\n{', "line 2: not JSON"),
+        ("a.jsonl", '{"inputs": "a", "targets": "b"}\n{', "line 2 is not JSON"),
         ("a.jsonl", "[1]", "line 1: expected an object"),
-        ("a.jsonl", r'{"inputs": "a\ud800", "targets": "b"}', r"half .*, '\\ud800'"),
-        ("a.jsonl", r'{"inputs": "a", "targets": ["\udc00"]}', "line 1: .* half a"),
-        ("a.jsonl", '{"inputs": "a", "targets": ' + 5000 * "1", "line 1: not JSON"),
-        ("a.jsonl", 100_000 * "[", "line 1: not JSON"),
+        (
+            "a.jsonl",
+            r'{"inputs": "a\ud800", "targets": "b"}',
+            "line 1 has .* half of a",
+        ),
+        (
+            "a.jsonl",
+            r'{"inputs": "a", "targets": ["\udc00"]}',
+            "line 1 has .* half of a",
+        ),
+        (
+            "a.jsonl",
+            '{"inputs": "a", "targets": ' + 5000 * "1",
+            "line 1 .* 5000 digits",
+        ),
+        ("a.jsonl", 100_000 * "[", "line 1 is nested more"),
         (
             "a.jsonl",
             '{"input": "a", "targets": "b"}',
@@ -99,6 +111,42 @@ def test_jsonl(write):
         ("a.jsonl", '{"inputs": "a", "targets": true}', "targets: .* found true"),
         ("a.jsonl", '{"inputs": "a", "targets": []}', "targets: expected at least one"),
         ("a.jsonl", '{"inputs": "a", "targets": null}', "targets: .* found null"),
+        ("a.tsv", "\ninputs\tinputs\ttargets\nx\ty\tz", "line 2: .* columns 'inputs'"),
+        ("a.tsv", "targets\tinputs\ttargets\nx\ty\tz", "line 1: .* columns 'targets'"),
+        ("a.tsv", "a\tinputs\ta\ttargets\nw\tx\ty\tz", "line 1: .* columns 'a'"),
+        (
+            "a.tsv",
+            "inputs\ttargets\tchoices\nx\ta\ta|b|a",
+            "line 2: choices: 'a' is there twice",
+        ),
+        *(
+            (
+                "a.jsonl",
+                '{"inputs": "a", "targets": "b"}\n' + line,
+                f"line 2.*{message}",
+            )
+            for line, message in (
+                ('{"inputs": "a", "targets": "b", "inputs": "c"}', "'inputs' twice"),
+                ('{"inputs": "a", "targets": "b", "x": {"y": 1, "y": 1}}', "'y' twice"),
+                ('{"inputs": "\\ud800", "targets": "b"}', "half of a character"),
+                ('{"inputs": "a", "targets": ["b", "\\udfff"]}', "half of a character"),
+                ('{"inputs": "a", "targets": ["b", "b"]}', "targets: 'b' is there"),
+                ('{"inputs": "a", "targets": ["1", 1]}', "targets: '1' is there"),
+                (
+                    '{"inputs": "a", "targets": "b", "choices": ["b", "c", "b"]}',
+                    "choices: 'b' is there twice",
+                ),
+            )
+        ),
+        pytest.param(
+            "a.jsonl",
+            '{"inputs": "a", "targets": ' + 5000 * "9" + "}",
+            "line 1 .* 5000 digits",
+            id="digits",
+        ),
+        pytest.param(
+            "a.jsonl", 100_000 * "[" + 100_000 * "]", "line 1 .* nested", id="deep"
+        ),
     ],
 )
 def test_a_line_that_is_no_example(write, name, text, message):
@@ -243,12 +291,56 @@ def test_a_name_that_is_taken(write):
         from_files.mixture("pr:glue_sst2_v200", {"test": path})
 
 
+SAME = "VERBALIZERS: .* are the same to the model"
+VERBALIZERS = [
+    (("good", "good"), SAME),
+    (("good", " good"), SAME),
+    (("good", "good\t"), SAME),
+    (("bad good", "bad  good"), SAME),
+    (("bad", "good", "bad"), SAME),
+    ({"a": "good", "b": "good"}, SAME),
+    # To the vocabulary, which knows neither word.
+    (("qwertz", "asdf"), SAME),
+    ({1: "bad", "1": "good"}, "a label is there twice"),
+    (("good",), "of two or more"),
+    ((), "of two or more"),
+    ({}, "of two or more"),
+    ((None, "good"), "expected the text of each label"),
+    ((True, False), "expected the text of each label"),
+    ((("good",), "bad"), "expected the text of each label"),
+    (5, "expected the text of each label"),
+]
+
+
+@pytest.mark.parametrize(("verbalizers", "message"), VERBALIZERS)
+@pytest.mark.parametrize("kind", ["generation", "rank_classification"])
+def test_verbalizers_that_are_no_answers(write, verbalizers, message, kind):
+    path = write("a.tsv", "inputs\ttargets\nx\t1\n")
+    with pytest.raises(RecyclingError, match=message):
+        from_files.mixture("same", {"test": path}, verbalizers)
+        examples(f"same_{kind}", "test")
+
+
+def test_choices_that_are_the_same_to_the_vocabulary(write):
+    path = write(
+        "a.tsv",
+        "inputs\ttargets\tchoices\nx\tbad\tgood|bad\ny\tbad\tqwertz|bad|asdf\n",
+    )
+    from_files.mixture("unknown", {"test": path})
+    with pytest.raises(RecyclingError, match="line 3: choices: 'qwertz' and 'asdf'"):
+        examples("unknown_rank_classification", "test")
+
+
 @pytest.mark.parametrize(
     ("text", "verbalizers", "message"),
     [
         ("x\t2", ("bad", "good"), "line 2: VERBALIZERS has no text for the label '2'"),
         ("x\t-1", ("bad", "good"), "no text for the label '-1'"),
-        ("x\tpositve", {"positive": "good"}, "Did you mean positive"),
+        (
+            "x\tpositve",
+            {"positive": "good", "negative": "bad"},
+            "Did you mean positive",
+        ),
     ],
 )
 def test_a_label_without_a_text(write, text, verbalizers, message):

@@ -426,7 +426,7 @@ def test_a_mixture_trains_on_the_training_task_alone(
 
 
 @pytest.mark.parametrize("mixture", ["pr:glue_sst2_v200", "pr:super_glue_record_v102"])
-def test_a_mixture_evaluates_all_its_tasks(tfds_folder, demo_vocabulary, mixture):
+def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
     evaluator = seqio.Evaluator(
         mixture, seqio.EncDecFeatureConverter(pack=False), "validation", num_examples=4
     )

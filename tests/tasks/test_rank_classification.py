@@ -113,6 +113,60 @@ def test_a_score_that_is_not_a_number_counts_as_wrong(caplog):
     assert "1 of 2 examples have a score that is not a number" in caplog.text
 
 
+def alike(example, correct, ids):
+    """Choices with a letter each for whether it is right, and for its tokens."""
+    return [
+        choice._replace(ids=(ord(letter), 1))
+        for choice, letter in zip(choices(example, correct), ids, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("correct", "ids", "right"),
+    [
+        ("rw", "aa", False),
+        ("wr", "aa", False),
+        ("rr", "aa", False),
+        ("rww", "aba", False),
+        ("rww", "abb", True),
+        ("rrw", "aab", True),
+        ("rw", "ab", True),
+        ("r", "a", True),
+    ],
+)
+@pytest.mark.parametrize("metric", [rank_classification.accuracy, normed_accuracy])
+def test_choices_that_are_the_same_to_the_model(caplog, metric, correct, ids, right):
+    """A right one that has a wrong one's tokens is no answer; all alike are none."""
+    targets = [*alike(1, correct, ids), *alike(2, "rw", "ab")]
+    scores = [-1.0, *[-2.0] * (len(correct) - 1), -1.0, -2.0]
+    if correct.startswith("w"):
+        scores[:2] = [-2.0, -1.0]
+    logger = "prompt_tuning_recycling.tasks.rank_classification"
+    with caplog.at_level(logging.WARNING, logger=logger):
+        (value,) = metric(targets, scores).values()
+    assert value == (100.0 if right else 50.0)
+    said = "1 of 2 examples have a right choice with the same tokens" in caplog.text
+    assert said != right
+
+
+def test_a_task_whose_choices_are_all_the_same_to_the_model():
+    targets = [*alike(1, "rw", "aa"), *alike(2, "wr", "bb")]
+    for metric in (*rank_classification.METRICS, *rank_classification.F1_METRICS):
+        with pytest.raises(RecyclingError, match="in every example .* same tokens"):
+            metric(targets, [-1.0, -2.0, -1.0, -2.0])
+
+
+def test_choices_cut_to_the_same_tokens(ranking_task, caplog):
+    """To EOS alone: only the example with one choice has an answer."""
+
+    def score(dataset):
+        return [(n, -float(n)) for n, _ in dataset.as_numpy_iterator()]
+
+    metrics = evaluate(ranking_task, score, {"inputs": 8, "targets": 1})
+    assert metrics["accuracy"] == pytest.approx(100 / 3)
+    assert "2 of 3 examples have a right choice with the same tokens" in caplog.text
+
+
 def test_scores_may_come_with_what_was_computed_on_the_way():
     targets = choices(1, "wr")
     scores = np.array([-2.0, -1.0], np.float32)
@@ -260,7 +314,7 @@ def test_numbers_stay_unique_when_hosts_read_a_share_each():
     for found in (expected, shared):
         targets = [
             rank_classification.keep_ranking(
-                "", example={**row, "targets": [0, 1]}, is_target=True
+                "", example={**row, "targets": list(row["targets"])}, is_target=True
             )
             for row in found
         ]

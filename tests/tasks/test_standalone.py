@@ -205,24 +205,40 @@ def test_choices_of_one_to_four_several_right(host, language, tmp_path):
     assert plain != normed
 
 
-def test_a_task_of_the_paper(host, tfds_folder, tmp_path):
-    """SST-2 of TFDS's structure; the tiny model does not know its words, so only that
-    it runs and what it reports.
-    """
-    code, out, error = host(
+def of_the_paper(tmp_path, tfds_folder, **macros):
+    return [
         *arguments(
             tmp_path / "out",
             RUN[:2],
             MIXTURE_OR_TASK_NAME="pr:glue_sst2_v200_eval",
             MIXTURE_OR_TASK_MODULE="prompt_tuning_recycling.tasks.sst2",
-            TASK_FEATURE_LENGTHS={"inputs": 512, "targets": 8},
+            TASK_FEATURE_LENGTHS={"inputs": 512, "targets": 16},
+            **macros,
         ),
         f"--tfds_data_dir={tfds_folder}",
+    ]
+
+
+def test_a_task_of_the_paper(host, tfds_folder, tmp_path, letters_file):
+    """SST-2 of TFDS's structure; the tiny model has only seen other words, so only that
+    it runs and what it reports.
+    """
+    code, out, error = host(
+        *of_the_paper(tmp_path, tfds_folder, VOCABULARY_FILE=letters_file)
     )
     assert (code, error) == (0, "")
     assert "pr:glue_sst2_v200_test_rc: accuracy " in out
     assert "normed_accuracy " in out
     assert "pr:glue_sst2_v200_test: accuracy " in out
+
+
+def test_a_vocabulary_that_does_not_know_the_verbalizers(host, tfds_folder, tmp_path):
+    """To the demo's, `negative` and `positive` are the same."""
+    code, _, error = host(*of_the_paper(tmp_path, tfds_folder))
+    assert code == 1
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "in every example a right choice has the same tokens" in line
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(

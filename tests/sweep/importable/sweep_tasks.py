@@ -58,3 +58,13 @@ add(
     metric_fns=[rank_classification.accuracy],
 )
 seqio.MixtureRegistry.add("sweep_both", ["sweep_decoded", "sweep_ranked"], 1.0)
+add("sweep_silent", preprocessors=TOKENIZE, metric_fns=[])
+seqio.TaskRegistry.add(
+    "sweep_elsewhere",
+    source=seqio.FunctionDataSource(dataset, splits=("train",)),
+    output_features=seqio.get_mixture_or_task("sweep_decoded").output_features,
+    preprocessors=TOKENIZE,
+    metric_fns=[exact_match],
+)
+seqio.MixtureRegistry.add("sweep_partly", ["sweep_decoded", "sweep_elsewhere"], 1.0)
+seqio.MixtureRegistry.add("sweep_none", ["sweep_silent", "sweep_elsewhere"], 1.0)

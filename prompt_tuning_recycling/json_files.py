@@ -1,0 +1,128 @@
+"""JSON files, read without surprises."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+from typing import Any
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, reason, storage_errors
+
+# Far beyond what any of the package's files needs, and far below where Python's own
+# recursion ends.
+_MOST_LEVELS = 100
+# Any of these is a float, too. (Identifiers of other people's records have 19 or 20.)
+_MOST_DIGITS = 300
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_text(path: epath.PathLike, what: str) -> str:
+    """Returns the text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+      path: the file.
+      what: what it is, for messages: "the manifest".
+
+    Raises:
+      RecyclingError: it cannot be read, or is not UTF-8.
+    """
+    name = os.fspath(path)
+    try:
+        return as_path(path).read_bytes().decode("utf-8-sig")
+    except storage_errors() as error:
+        raise RecyclingError(f"cannot read {what} {name}: {reason(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise RecyclingError(
+            f"cannot read {what} {name}: expected UTF-8, found another byte at "
+            f"{error.start}. Save it as UTF-8."
+        ) from error
+
+
+def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
+    """Returns what a JSON text holds, or says in one line why it cannot be used.
+
+    What is returned can be handled without surprises: every text in it can be written
+    as UTF-8, every whole number has at most 300 digits, and nothing is nested more
+    deeply than 100 levels. NaN and Infinity, which Python writes into JSON, are read.
+
+    Args:
+      text: the JSON.
+      where: what it is and where it lies, for messages.
+      keys_once: whether to refuse an object that has a key twice, of which Python
+        would take the last.
+
+    Raises:
+      RecyclingError: it is not JSON, or goes beyond the limits above.
+    """
+
+    def integer(digits: str) -> int:
+        if len(digits.lstrip("-")) > _MOST_DIGITS:
+            raise RecyclingError(
+                f"{where} has a whole number of {len(digits.lstrip('-'))} digits. "
+                f"Expected {_MOST_DIGITS} at most."
+            )
+        return int(digits)
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = collections.Counter(key for key, _ in pairs)
+            twice = counts.most_common(1)[0][0]
+            raise RecyclingError(
+                f"{where} has the key {twice!r} twice in one object. Remove one."
+            )
+        return found
+
+    too_deep = RecyclingError(
+        f"{where} is nested more deeply than {_MOST_LEVELS} levels. Is it the right "
+        "file?"
+    )
+    try:
+        value = json.loads(
+            text,
+            parse_int=integer,
+            object_pairs_hook=members if keys_once else None,
+        )
+    except json.JSONDecodeError as error:
+        raise RecyclingError(f"{where} is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise too_deep from error
+    if _deeper_than(value, _MOST_LEVELS):
+        raise too_deep
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            character = error.object[error.start]
+            raise RecyclingError(
+                f"{where} has {character!r}, half of a character that takes two such "
+                "codes. Write the whole character."
+            ) from error
+    return value
+
+
+def read_json(path: epath.PathLike, what: str) -> Any:
+    """Returns what a JSON file holds: `read_text`, then `parse_json`.
+
+    Raises:
+      RecyclingError: it cannot be read, is not UTF-8, or `parse_json` refuses it.
+    """
+    return parse_json(read_text(path, what), f"{what} {os.fspath(path)}")
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Whether JSON is nested more deeply; without recursion of its own."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)

@@ -1,0 +1,92 @@
+"""What of a manifest counts as evaluated, whatever the host."""
+
+import os
+import pathlib
+
+import pytest
+
+from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.sweep import manifest
+from prompt_tuning_recycling.sweep.manifest import Evaluation
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import seqio
+
+from prompt_tuning_recycling.sweep.manifest_job import ManifestJob
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """Makes a job of two evaluations; the tasks are the tests' own."""
+    monkeypatch.syspath_prepend(HERE / "importable")
+    import sweep_tasks  # noqa: F401
+
+    listed = [
+        Evaluation(str(tmp_path / "a"), no_prompt=True),
+        Evaluation(str(tmp_path / "b"), random_prompt=0),
+    ]
+    manifest.write(tmp_path / "m.json", listed)
+
+    def make(task, split="test"):
+        return ManifestJob(tmp_path / "m.json", seqio.get_mixture_or_task(task), split)
+
+    return make
+
+
+def log(folder, task, metrics):
+    """Writes metrics as an evaluation does. Returns the file."""
+    (folder / "inference_eval").mkdir(parents=True, exist_ok=True)
+    values = {name: seqio.metrics.Scalar(value) for name, value in metrics.items()}
+    logger = seqio.JSONLogger(str(folder / "inference_eval"), write_n_results=0)
+    logger(task, 1600, values, None, None, None)
+    return folder / "inference_eval" / f"{task}-metrics.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("task", "split"),
+    [
+        ("sweep_silent", "test"),
+        ("sweep_none", "test"),
+        ("sweep_decoded", "train"),
+        ("sweep_both", "tset"),
+    ],
+)
+def test_a_task_without_metrics_is_not_finished(job, task, split):
+    with pytest.raises(RecyclingError, match=f"{task} has no metrics of .*{split}"):
+        job(task, split)
+
+
+def test_what_a_task_writes_nothing_of_is_not_waited_for(job, tmp_path):
+    """Of a mixture, a task that lacks the split."""
+    assert len(job("sweep_partly").missing) == 2
+    log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
+    assert [entry.random_prompt for entry in job("sweep_partly").missing] == [0]
+
+
+def test_every_task_of_a_mixture_is_waited_for(job, tmp_path):
+    log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
+    assert len(job("sweep_both").missing) == 2
+    log(tmp_path / "a", "sweep_ranked", {"accuracy": float("nan")})
+    assert [entry.random_prompt for entry in job("sweep_both").missing] == [0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"\n",
+        lambda data: data[:-1],
+        lambda data: data[:20],
+        lambda data: data + data[:20],
+        lambda data: b'{"step": 1600}\n',
+        lambda data: b"\0" * len(data),
+        lambda data: b"[]\n",
+    ],
+)
+def test_a_file_that_is_not_whole_is_not_done(job, tmp_path, damage):
+    path = log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
+    assert len(job("sweep_decoded").missing) == 1
+    path.write_bytes(damage(path.read_bytes()))
+    assert len(job("sweep_decoded").missing) == 2
