@@ -83,19 +83,22 @@ def test_programs_start(pythons, checkout, where, installed, flags):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    # Its gin files, and through them its tasks.
-    configuration = run(
-        "prompt_tuning_recycling.standalone.eval",
-        "--gin_file=models/t5_1_1_tiny.gin",
-        "--gin_file=runs/standalone/eval.gin",
-        "--gin_file=tasks/from_files.gin",
-        "--gin.TASK_NAME='reviews'",
-        "--gin.TASK_FILES={'test': 'reviews.tsv'}",
-        "--gin.INITIAL_CHECKPOINT_PATH='checkpoint_1'",
-        "--gin.EVAL_OUTPUT_DIR='out'",
-        "--dry_run",
-    )
-    assert "TASK_NAME = 'reviews'" in configuration
+    if flags:  # The longer one once for each place is enough.
+        assert "tasks.show" in run("prompt_tuning_recycling.tasks.show", "--help")
+    else:
+        # Its gin files, and through them its tasks.
+        configuration = run(
+            "prompt_tuning_recycling.standalone.eval",
+            "--gin_file=models/t5_1_1_tiny.gin",
+            "--gin_file=runs/standalone/eval.gin",
+            "--gin_file=tasks/from_files.gin",
+            "--gin.TASK_NAME='reviews'",
+            "--gin.TASK_FILES={'test': 'reviews.tsv'}",
+            "--gin.INITIAL_CHECKPOINT_PATH='checkpoint_1'",
+            "--gin.EVAL_OUTPUT_DIR='out'",
+            "--dry_run",
+        )
+        assert "TASK_NAME = 'reviews'" in configuration
     # The checkout's own, where Python prefers it; else what is installed.
     from_checkout = installed != "wheel" or (where == checkout and not flags)
     gin_path = pathlib.Path(run("prompt_tuning_recycling.gin_path").strip())

@@ -14,6 +14,7 @@ from etils import epath
 
 from prompt_tuning_recycling.checkpoints import EMBEDDING
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.json_files import parse_json, read_text
 from prompt_tuning_recycling.recyclers import Recycler
 from prompt_tuning_recycling.sweep import checks
@@ -179,7 +180,7 @@ def _made(path: str, text: str, content: Mapping[str, Any]) -> Configuration:
     return Configuration(
         path=path,
         text=text,
-        root_dir=content["root_dir"],
+        root_dir=_in_home_folders(content["root_dir"]),
         dataset=content["dataset"],
         task_name=content["task_name"],
         clobber=content.get("clobber", False),
@@ -194,12 +195,21 @@ def _made(path: str, text: str, content: Mapping[str, Any]) -> Configuration:
             for name, entry in content["recycling_methods"].items()
         ),
         wayward_words=by_text and WordsOfText(by_text["string"], by_text["vocab_file"]),
-        pretrained=content["pretrained"],
-        prompts=content["prompts"],
+        pretrained=_in_home_folders(content["pretrained"]),
+        prompts=_in_home_folders(content["prompts"]),
         prompt_file=content.get("prompt_file", PROMPT_FILE),
         embedding=content.get("embedding_name", EMBEDDING),
         baselines=Baselines(**content.get("baselines", {})),
     )
+
+
+def _in_home_folders(paths: Any) -> Any:
+    """A path, or an object of them, with each `~` expanded that one begins with: they
+    are joined, written to lists and compared as they are.
+    """
+    if isinstance(paths, Mapping):
+        return {name: _in_home_folders(inner) for name, inner in paths.items()}
+    return os.fspath(as_path(paths)) if paths.startswith("~") else paths
 
 
 def _check_words(made: Configuration, mistakes: Mistakes) -> None:

@@ -13,8 +13,8 @@ import pytest
 from prompt_tuning_recycling import open_checkpoint
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIRST, STEPS, PERIOD = 1600, 20, 2
-KILLS = 12
+FIRST, STEPS, PERIOD = 1600, 12, 2
+KILLS = 10
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -43,7 +43,7 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
             "TRAIN_STEPS_RELATIVE": STEPS,
             "BATCH_SIZE": 16,
             "CHECKPOINT_PERIOD": PERIOD,
-            "EVAL_PERIOD": 5 * PERIOD,
+            "EVAL_PERIOD": 3 * PERIOD,
             **macros,
         }
         arguments = [

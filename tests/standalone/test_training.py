@@ -323,37 +323,36 @@ def declared(tuned, models, recycling):
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "setting"),
-    [
-        ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
-        ({"SOURCE_CHECKPOINT": "/nowhere/checkpoint_3"}, "source_checkpoint"),
-        ({"TARGET_CHECKPOINT": "/nowhere/checkpoint_3"}, "target_checkpoint"),
-        ({"RECYCLER": "lin-comb"}, "recycler"),
-        ({"NUM_WORDS": 299}, "num_words"),
-        ({"WORD_OFFSET": 21}, "word_offset"),
-        ({"WORD_LIST": None}, "word_list"),
-        ({"INITIAL_CHECKPOINT_PATH": "{models}/target-2"}, "initial_checkpoint"),
-        ({"RANDOM_SEED": 1}, "seed"),
-    ],
-)
-def test_it_is_not_started_with_something_else(
-    tune, declared, models, folder, steps, change, setting
-):
+OTHER_STARTS = [
+    ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
+    ({"SOURCE_CHECKPOINT": "/nowhere/checkpoint_3"}, "source_checkpoint"),
+    ({"TARGET_CHECKPOINT": "/nowhere/checkpoint_3"}, "target_checkpoint"),
+    ({"RECYCLER": "lin-comb"}, "recycler"),
+    ({"NUM_WORDS": 299}, "num_words"),
+    ({"WORD_OFFSET": 21}, "word_offset"),
+    ({"WORD_LIST": None}, "word_list"),
+    ({"INITIAL_CHECKPOINT_PATH": "{models}/target-2"}, "initial_checkpoint"),
+    ({"RANDOM_SEED": 1}, "seed"),
+]
+
+
+def test_it_is_not_started_with_something_else(tune, declared, models, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
-    change = {
-        name: value.format(models=models) if isinstance(value, str) else value
-        for name, value in change.items()
-    }
-    changed = {**declared, "TRAIN_STEPS_RELATIVE": 4, **change}
-    result = tune(folder, "recycle_init.gin", fails=True, **changed)
-    (line,) = result.error.splitlines()
-    assert f"but now {setting} is" in line
-    assert "choose another MODEL_DIR" in line
-    # What is written there still says what happened.
-    assert {path: path.read_bytes() for path in before} == before
-    assert steps(folder) == [FIRST + 2]
+    assert {path.name for path in before} >= {"config.gin", "run_start.json"}
+    for change, setting in OTHER_STARTS:
+        change = {
+            name: value.format(models=models) if isinstance(value, str) else value
+            for name, value in change.items()
+        }
+        changed = {**declared, "TRAIN_STEPS_RELATIVE": 4, **change}
+        result = tune(folder, "recycle_init.gin", fails=True, **changed)
+        (line,) = result.error.splitlines()
+        assert f"but now {setting} is" in line
+        assert "choose another MODEL_DIR" in line
+        # What is written there still says what happened.
+        assert {path: path.read_bytes() for path in before} == before
+        assert steps(folder) == [FIRST + 2]
 
 
 def test_nor_with_another_kind_of_prompt(tune, declared, folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -236,6 +237,17 @@ def test_wayward_prompts_are_recycled_with_the_pieces_of_their_text(
         "tf-lstsq/toy/wayward/run_1/recycled-prompt/recycled_from_Seed_0_at_5_to_Large",
     )
     assert load_provenance(prompt)["words"] == record["words"]
+
+
+def test_paths_in_the_home_folder(content, write_config, run, tmp_path, monkeypatch):
+    assert run(recycle.main, {"config": write_config(content)}) == 0
+    expected = tree(content["root_dir"])
+    shutil.move(content["root_dir"], tmp_path / "expected")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = json.dumps(content).replace(str(tmp_path), "~")
+    config = write_config(json.loads(text))
+    assert run(recycle.main, {"config": f"~/{pathlib.Path(config).name}"}) == 0
+    assert tree(content["root_dir"]) == expected
 
 
 def test_a_root_with_a_space_is_left_as_it_is(content, write_config, run, tmp_path):
