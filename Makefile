@@ -22,7 +22,7 @@ study: $(VENV)/done
 test: $(TEST_VENV)/done
 	mkdir -p build/elsewhere
 	cd build/elsewhere && TESTING_WHEEL=1 ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
-	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 -q \
+	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 --dist worksteal -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
 
 lint: $(VENV)/done

@@ -234,14 +234,17 @@ def start(command):
     )
 
 
-def add_random_prompts(listed, folder, count):
-    for number in range(count):
-        listed.append(Evaluation(str(folder / f"out/r{number}"), random_prompt=number))
+@pytest.fixture
+def many(request, tmp_path, listed):
+    for number in range(request.param):
+        listed.append(
+            Evaluation(str(tmp_path / f"out/r{number}"), random_prompt=number)
+        )
     return listed
 
 
-def test_two_jobs_on_one_manifest(listed, tmp_path, arguments):
-    many = add_random_prompts(listed, tmp_path, 30)
+@pytest.mark.parametrize("many", [30], indirect=True)
+def test_two_jobs_on_one_manifest(many, arguments):
     jobs = [start(command(arguments)), start(command(arguments))]
     outs = [job.communicate(timeout=300) for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], outs
@@ -255,9 +258,9 @@ def test_two_jobs_on_one_manifest(listed, tmp_path, arguments):
     assert sorted(evaluated) == sorted(2 * [entry.output_dir for entry in many])
 
 
-def test_killed_and_started_again(listed, tmp_path, arguments):
+@pytest.mark.parametrize("many", [4], indirect=True)
+def test_killed_and_started_again(many, arguments):
     """As an evaluation begins to be written, and when it is whole but not in place."""
-    many = add_random_prompts(listed, tmp_path, 8)
     seen = {}
     points = (("os.mkdir", 2), ("os.rename", 1), ("os.rename", 4))
     for event, number in points:
