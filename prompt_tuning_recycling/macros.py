@@ -238,7 +238,7 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
 _PERMITTED = "UNUSED_MACROS"
 
 # Checkpoints and prompts that a run reads, other files that it reads, and the folders
-# that it writes to. What it replaces there as a whole is nobody's input.
+# that it writes to.
 _CHECKPOINTS = (
     "INITIAL_CHECKPOINT_PATH",
     "CHECKPOINT_PATH",
@@ -249,7 +249,6 @@ _CHECKPOINTS = (
 )
 _FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST")
 _OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR")
-_REPLACED = ("numpy_checkpoints", "recycled_prompt")
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -310,11 +309,12 @@ def _check_apart(paths: Mapping[str, epath.Path]) -> None:
     for name in _CHECKPOINTS:
         if name in read:
             inputs[name] = read_places(read[name])
-    replaced = {
-        f"{part} in {name}": path / part
-        for name, path in outputs.items()
-        for part in _REPLACED
-    }
+    replaced = {}
+    if "MODEL_DIR" in outputs:
+        # A run exports its prompts in the place of an earlier run's.
+        replaced["MODEL_DIR/numpy_checkpoints"] = (
+            outputs["MODEL_DIR"] / "numpy_checkpoints"
+        )
     check_apart(inputs, replaced, outputs)
 
 
@@ -355,20 +355,26 @@ class _MadeLaterError(Exception):
     """A value that gin makes only when it is needed."""
 
 
-def _resolved(value: Any, macros: Mapping[str, Any]) -> Any:
+def _resolved(
+    value: Any, macros: Mapping[str, Any], within: tuple[str, ...] = ()
+) -> Any:
     """The value with what its macros stand for.
 
     Raises:
       _MadeLaterError: a part of it is made by a configurable.
+      RecyclingError: a macro stands for itself.
     """
     if isinstance(value, gin.config.ConfigurableReference):
-        if _is_macro(value) and _macro_name(value) in macros:
-            return _resolved(macros[_macro_name(value)], macros)
+        name = _macro_name(value)
+        if name in within:
+            raise RecyclingError(f"{name} stands for itself. Set it to a value.")
+        if _is_macro(value) and name in macros:
+            return _resolved(macros[name], macros, (*within, name))
         raise _MadeLaterError
     if isinstance(value, dict):
-        return {key: _resolved(part, macros) for key, part in value.items()}
+        return {key: _resolved(part, macros, within) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_resolved(part, macros) for part in value)
+        return type(value)(_resolved(part, macros, within) for part in value)
     return value
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
+import pydantic
 from etils import epath
 
 from prompt_tuning_recycling import contract
@@ -223,7 +224,7 @@ def read_start(folder: epath.PathLike) -> Start | None:
         record = read_json(path, "the start of the run,")
         if record.pop("format") != _FORMAT:
             raise ValueError("another format")
-        return Start(**record)
+        return pydantic.TypeAdapter(Start).validate_python(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecyclingError(
             f"cannot go on with the run in {folder}: expected what it was started with "

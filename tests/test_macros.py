@@ -187,6 +187,11 @@ def test_what_a_macro_stands_for_is_checked():
         configure("MY_SIZE = '16'", "BATCH_SIZE = %MY_SIZE")
 
 
+def test_a_macro_that_stands_for_itself_is_reported():
+    with pytest.raises(RecyclingError, match="(BATCH_SIZE|MINE) stands for itself"):
+        configure("BATCH_SIZE = %MINE", "MINE = %BATCH_SIZE")
+
+
 def test_parts_of_a_value_may_be_macros():
     configure("MY_FILE = 'a.tsv'", "TASK_FILES = {'train': %MY_FILE, 'test': 'b'}")
     with pytest.raises(RecyclingError, match="TASK_FILES: expected"):
@@ -296,9 +301,6 @@ def tuned(tmp_path, write_orbax):
         ("CHECKPOINT_PATH", "checkpoint_7/state", "checkpoint_7/eval"),
         ("TARGET_CHECKPOINT", "", "checkpoint_7"),
         ("SOURCE_CHECKPOINT", "checkpoint_7/", "../tuned/checkpoint_7"),
-        # What a run replaces as a whole.
-        ("SOURCE_PROMPT", "numpy_checkpoints/checkpoint_7/encoder.prompt", ""),
-        ("PROMPT_FILE", "numpy_checkpoints/checkpoint_7/encoder.prompt", "."),
         # A file in the place of a folder.
         ("WORD_LIST", "words.json", "words.json"),
     ],
@@ -311,6 +313,19 @@ def test_a_run_does_not_write_where_it_reads(tuned, output, name, read, written)
         )
     assert name in str(error.value)
     assert output in str(error.value)
+
+
+EXPORT = "numpy_checkpoints/checkpoint_7/encoder.prompt"
+
+
+@pytest.mark.parametrize("name", ["SOURCE_PROMPT", "PROMPT_FILE"])
+def test_a_run_does_not_replace_the_exported_prompt_that_it_reads(tuned, name):
+    prompt = f"{name} = '{tuned}/{EXPORT}'"
+    with pytest.raises(RecyclingError, match="MODEL_DIR/numpy_checkpoints .* holds"):
+        configure(prompt, f"MODEL_DIR = '{tuned}/.'")
+    gin.clear_config()
+    # An evaluation exports nothing.
+    configure(prompt, f"EVAL_OUTPUT_DIR = '{tuned}'")
 
 
 @pytest.mark.parametrize("written", ["", "eval", "checkpoint_8"])

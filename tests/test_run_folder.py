@@ -237,7 +237,18 @@ def test_a_prompt_out_of_the_checkpoint_needs_no_default(files):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "3", '{"format": "other"}', '{"step": 3}', "{"]
+    "content",
+    [
+        "",
+        "[]",
+        "3",
+        "{",
+        '{"step": 3}',
+        '{"format": "other"}',
+        '{"format": "prompt_tuning_recycling/run/1", "step": 3}',
+        '{"format": "prompt_tuning_recycling/run/1", "step": 3, '
+        '"initial_checkpoint": null, "initial_prompt": []}',
+    ],
 )
 def test_a_damaged_start_is_reported(start, tmp_path, content):
     run_folder.write_start(tmp_path, start)
