@@ -30,11 +30,12 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 
+_MODULE = "prompt_tuning_recycling.t5x_host.restore"
 _TARGET = "target/"
 _OPTIMIZER = "state/param_states/"
 
 
-@gin.register(module="prompt_tuning_recycling.t5x_host.restore")
+@gin.register(module=_MODULE)
 @dataclasses.dataclass(frozen=True)
 class InitialPrompt:
     """A restore transformation of T5X's: the checkpoint of a model without a prompt
@@ -61,11 +62,6 @@ class InitialPrompt:
     default: initial_prompts.InitialPrompt | None = None
     patterns: Sequence[str] = PROMPT_REGEX
     is_training: bool = False
-
-    def __post_init__(self) -> None:
-        # Before T5X writes its config.gin, which would say what did not happen.
-        if not self.is_training:
-            run_folder.check_kept(initial_prompts.initial_prompt(), self.output_dir)
 
     def __call__(
         self,
@@ -166,6 +162,25 @@ class InitialPrompt:
                 declared = initial_prompts.initial_prompt()
                 start.check(self.checkpoint_path, declared, self.default)
         return np.zeros(0)
+
+
+def check_kept(config: Mapping[tuple[str, str], Any]) -> None:
+    """Checks, when gin has read all files, that what a folder keeps is what is asked
+    for: T5X writes its config.gin before it restores anything, and a folder's would say
+    what did not happen. (A training run writes it afterwards, and checks its start.)
+
+    Raises:
+      RecyclingError: as `run_folder.check_kept`.
+    """
+    name = f"{_MODULE}.InitialPrompt"
+    if any(configurable == name for _, configurable in config):
+        transformation = gin.get_configurable(name)()
+        if not transformation.is_training:
+            declared = initial_prompts.initial_prompt()
+            run_folder.check_kept(declared, transformation.output_dir)
+
+
+gin.config.register_finalize_hook(check_kept)
 
 
 @functools.cache
