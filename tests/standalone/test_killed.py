@@ -14,7 +14,7 @@ from prompt_tuning_recycling import open_checkpoint
 
 HERE = pathlib.Path(__file__).resolve().parent
 FIRST, STEPS, PERIOD = 1600, 12, 2
-KILLS = 10
+KILLS = 8
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -84,8 +84,8 @@ def test_killed_at_any_moment_it_ends_like_an_undisturbed_run(start_tuning, tmp_
             assert reached[-1] == FIRST + STEPS
             folder = tmp_path / f"run-{kill + 1}"
     # Some were killed while a checkpoint was written, and at steps all over the run.
-    assert written > 3
-    assert len(set(reached)) > 3
+    assert written > 2
+    assert len(set(reached)) > 2
     code, _ = start_tuning(folder)
     assert code == 0
     assert assert_nothing_is_half_written(folder, whole) == FIRST + STEPS
