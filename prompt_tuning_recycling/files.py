@@ -171,12 +171,12 @@ def check_writable(path: epath.PathLike) -> None:
         return
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
     except OSError as error:
-        raise RecyclingError(
-            f"cannot write {path}: {reason(error)}. Choose another output path."
-        ) from error
+        # What is not there yet will be made; a file in a folder's place is found below.
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise RecyclingError(
+                f"cannot write {path}: {reason(error)}. Choose another output path."
+            ) from error
     if path.is_dir():
         raise RecyclingError(
             f"cannot write {path}: it is a folder. Expected the name of a file."

@@ -202,3 +202,16 @@ def steps():
         )
 
     return steps
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run's output folder."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def tuned(tune, tmp_path):
+    """A prompt tuned on the source model: the run's folder."""
+    tune(tmp_path / "tuned")
+    return tmp_path / "tuned"

@@ -6,21 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import (
-    load_prompt,
-    open_checkpoint,
-    run_folder,
-    run_recycle,
-)
+from prompt_tuning_recycling import load_prompt, open_checkpoint, run_recycle
 
 FIRST = 1600
 PROMPT = "target/encoder/prompt/prompt/prompt"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A run's output folder."""
-    return tmp_path / "run"
 
 
 def parameters_of(model_dir):
@@ -163,13 +152,6 @@ def test_the_last_checkpoint_resumes_where_periods_do_not_meet(tune, folder, ste
 
 
 @pytest.fixture
-def tuned(tune, tmp_path):
-    """A prompt tuned on the source model: the run's folder."""
-    tune(tmp_path / "tuned")
-    return tmp_path / "tuned"
-
-
-@pytest.fixture
 def flags_of_run_recycle(tuned, models, recycling, tmp_path):
     return {
         "source_model": str(tuned),
@@ -307,110 +289,6 @@ def test_what_is_declared_must_not_change_while_a_run_goes_on(
     result = tune(folder, "recycle_init.gin", **macros, fails=True)
     assert "recycler" in result.error
     assert "Choose another output folder" in result.error
-
-
-# A run that goes on is the run that was started
-
-
-@pytest.fixture
-def declared(tuned, models, recycling):
-    """The macros of a run that starts from a recycled prompt."""
-    return {
-        "INITIAL_CHECKPOINT_PATH": str(models / "target-1"),
-        "RECYCLE_FROM": str(tuned),
-        "TRAIN_STEPS_RELATIVE": 2,
-        **recycling,
-    }
-
-
-OTHER_STARTS = [
-    ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
-    ({"SOURCE_CHECKPOINT": "/nowhere/checkpoint_3"}, "source_checkpoint"),
-    ({"TARGET_CHECKPOINT": "/nowhere/checkpoint_3"}, "target_checkpoint"),
-    ({"RECYCLER": "lin-comb"}, "recycler"),
-    ({"NUM_WORDS": 299}, "num_words"),
-    ({"WORD_OFFSET": 21}, "word_offset"),
-    ({"WORD_LIST": None}, "word_list"),
-    ({"INITIAL_CHECKPOINT_PATH": "{models}/target-2"}, "initial_checkpoint"),
-    ({"RANDOM_SEED": 1}, "seed"),
-]
-
-
-def test_it_is_not_started_with_something_else(tune, declared, models, folder, steps):
-    tune(folder, "recycle_init.gin", **declared)
-    before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
-    assert {path.name for path in before} >= {"config.gin", "run_start.json"}
-    for change, setting in OTHER_STARTS:
-        change = {
-            name: value.format(models=models) if isinstance(value, str) else value
-            for name, value in change.items()
-        }
-        changed = {**declared, "TRAIN_STEPS_RELATIVE": 4, **change}
-        result = tune(folder, "recycle_init.gin", fails=True, **changed)
-        (line,) = result.error.splitlines()
-        assert f"but now {setting} is" in line
-        assert "choose another MODEL_DIR" in line
-        # What is written there still says what happened.
-        assert {path: path.read_bytes() for path in before} == before
-        assert steps(folder) == [FIRST + 2]
-
-
-def test_nor_with_another_kind_of_prompt(tune, declared, folder, tmp_path):
-    tune(folder, "recycle_init.gin", **declared)
-    start = declared["INITIAL_CHECKPOINT_PATH"]
-    result = tune(folder, fails=True, INITIAL_CHECKPOINT_PATH=start)
-    assert "with kind 'Recycled', but now kind is 'RandomUniform'" in result.error
-    result = tune(
-        folder,
-        "prompts/from_sampled_vocab.gin",
-        fails=True,
-        INITIAL_CHECKPOINT_PATH=start,
-    )
-    assert "but now kind is 'SampledVocabulary'" in result.error
-
-
-def test_the_same_under_another_spelling_is_the_same(
-    tune, declared, folder, tmp_path, monkeypatch
-):
-    tune(folder, "recycle_init.gin", **declared)
-    (tmp_path / "link").symlink_to(tmp_path / "tuned")
-    monkeypatch.chdir(tmp_path)
-    for other in ("tuned", "./tuned/", "link", f"{tmp_path}/tuned/checkpoint_1606"):
-        again = {**declared, "RECYCLE_FROM": other}
-        result = tune(folder, "recycle_init.gin", **again)
-        assert "nothing to train: the run has ended in" in result.out
-
-
-def test_what_does_not_concern_its_start_may_change(tune, declared, folder, steps):
-    tune(folder, "recycle_init.gin", **declared)
-    tune(
-        folder,
-        "recycle_init.gin",
-        **{**declared, "TRAIN_STEPS_RELATIVE": 4},
-        EVAL_PERIOD=1,
-        LEARNING_RATE=0.1,
-    )
-    assert steps(folder) == [FIRST + 4]
-
-
-def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
-    tune, folder, models, steps
-):
-    tune(folder, TRAIN_STEPS_RELATIVE=2)
-    shutil.rmtree(folder / f"checkpoint_{FIRST + 2}")
-    other = str(models / "target-1")
-    tune(folder, TRAIN_STEPS_RELATIVE=2, INITIAL_CHECKPOINT_PATH=other)
-    tune(folder, TRAIN_STEPS_RELATIVE=4, INITIAL_CHECKPOINT_PATH=other)
-    assert steps(folder) == [FIRST + 4]
-
-
-def test_a_second_run_in_the_same_folder_is_refused(tune, folder, metrics):
-    with run_folder.held(folder):
-        result = tune(folder, fails=True)
-    assert f"another run is at work in {folder}" in result.error
-    assert not (folder / "inference_eval").exists()
-    tune(folder)
-    assert [step for step, _ in metrics(folder)] == [FIRST + 3, FIRST + 6]
 
 
 # All parameters
