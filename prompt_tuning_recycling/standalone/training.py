@@ -124,7 +124,8 @@ def train(
         if latest is not None:
             state = saving.restore_optimizer(latest, state)
         evaluation = None
-        if infer_eval_dataset is not None:
+        wanted = eval_period > 0 or run_eval_before_training
+        if infer_eval_dataset is not None and wanted:
             evaluation = Evaluation(
                 model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
             )
