@@ -1,4 +1,4 @@
-"""What one would write without this package: a loop over pairs, initialisations,
+"""What one would write without this package: a loop over pairs, initializations,
 methods, runs and steps, as in the paper's code.
 
     python benchmarks/plain_sweep.py CONFIG

@@ -65,7 +65,7 @@ def make_vocabulary(path: pathlib.Path) -> None:
 
 
 def pretrain(name: str, output: pathlib.Path) -> None:
-    """Trains a model and writes it without its optimiser's state."""
+    """Trains a model and writes it without its optimizer's state."""
     model, seed, learning_rate = RECIPES[name]
     run = output / "runs" / name
     code = train.main(

@@ -426,7 +426,7 @@ class _DecoderLayer(nn.Module):
 
 class _Attention(nn.Module):
     """Multi-head attention; softmax(QKᵀ + bias)V, not scaled by √head_dim: T5 leaves
-    that to the initialisation of the queries.
+    that to the initialization of the queries.
     """
 
     config: T5Config

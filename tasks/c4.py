@@ -1,7 +1,7 @@
 """C4 with targets drawn at random: a control that holds nothing to be learned.
 
 Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.2. The inputs are those
-of its prefix language modelling, the targets `positive` or `negative` with equal
+of its prefix language modeling, the targets `positive` or `negative` with equal
 probability. One task, `c4_v220_random_positive_negative_targets`, splits train and
 validation, without metrics.
 """

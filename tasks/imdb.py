@@ -29,7 +29,7 @@ def _register(verbalizers: tuple[str, ...]) -> None:
     name = f"pr:imdb_v100_{'_'.join(verbalizers)}_verbalizers"
     text = (
         functools.partial(
-            preprocessors.label_as_text, verbalizers=verbalizers, unlabelled="UNK"
+            preprocessors.label_as_text, verbalizers=verbalizers, unlabeled="UNK"
         ),
         functools.partial(
             seqio.preprocessors.rekey, key_map={"inputs": "text", "targets": "targets"}

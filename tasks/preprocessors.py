@@ -32,18 +32,18 @@ def named_fields(
 def label_as_text(
     example: Mapping[str, tf.Tensor],
     verbalizers: Sequence[str],
-    unlabelled: str = "<unk>",
+    unlabeled: str = "<unk>",
 ) -> dict[str, tf.Tensor]:
     """Makes `targets` of a class number.
 
     Args:
       example: with `label`, an integer; -1 is TFDS's for no label.
       verbalizers: the text of each class.
-      unlabelled: the text of no label.
+      unlabeled: the text of no label.
     """
     import tensorflow as tf
 
-    texts = tf.constant([unlabelled, *verbalizers])
+    texts = tf.constant([unlabeled, *verbalizers])
     return {**example, "targets": texts[example["label"] + 1]}
 
 

@@ -9,9 +9,9 @@ verbalizers (`not_duplicate_duplicate`, `0_1`, `unique_duplicate`, and
 | `training` | train, validation | all of train but its last 10,000; those |
 | `test`, generation | validation | validation |
 | `rc`, rank classification | validation | validation |
-| `rc_normed`, the same, its `accuracy` and `f1` normalised by length | validation | likewise |
+| `rc_normed`, the same, its `accuracy` and `f1` normalized by length | validation | likewise |
 
-`rc` has the normalised metrics too, from the same inference pass, as `normed_accuracy`
+`rc` has the normalized metrics too, from the same inference pass, as `normed_accuracy`
 and `normed_f1`; `rc_normed` is for configurations that name it. Mixtures:
 `pr:glue_qqp_v200_<verbalizers>_verbalizers` of all four, and with `_eval` at its end of
 all but `training`.

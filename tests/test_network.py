@@ -136,7 +136,7 @@ def test_tied_logits_are_the_embedding_table():
 
 
 def made(tokens=None):
-    """Shapes of what initialisation makes."""
+    """Shapes of what initialization makes."""
     if tokens is None:
         tokens = jnp.ones((2, 4), jnp.int32)
     init = network.Transformer(CONFIG).init

@@ -233,7 +233,7 @@ def question(rng: random.Random, name: str) -> Example:
     return f"{instruction(rng, name)} {text}", labels[name]
 
 
-def labelled(rng: random.Random, name: str) -> Example:
+def labeled(rng: random.Random, name: str) -> Example:
     """A review without an instruction, and its label: what a prompt is tuned on."""
     text, labels = review(rng, asked=name)
     return text, labels[name]

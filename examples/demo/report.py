@@ -28,7 +28,7 @@ plt.rcParams.update(
     }
 )
 
-# Of Okabe and Ito's palette, which the colour-blind can tell apart.
+# Of Okabe and Ito's palette, which the color-blind can tell apart.
 _COLOURS = {"target-1": "#0072B2", "target-2": "#E69F00", "wide": "#009E73"}
 _SOURCE_COLOUR = "#888888"
 _CHANCE = {"sentiment": 50, "topic": 25}
@@ -114,7 +114,7 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
                 )
             mean = statistics.fmean(o.accuracy for o in found)
             axis.plot([mean, mean], [height - 0.38, height + 0.38], "k", linewidth=2)
-        axis.axvline(_CHANCE[task], linestyle=":", color="grey", zorder=0)
+        axis.axvline(_CHANCE[task], linestyle=":", color="gray", zorder=0)
         axis.axhspan(
             len(story.REFERENCES) - 0.5,
             len(story.REFERENCES) + len(story.RECYCLERS) - 0.5,
@@ -138,12 +138,12 @@ def by_step(outcomes: Sequence[Outcome]) -> Figure:
         on_source = _cell(outcomes, story.ON_SOURCE, task, story.SOURCE)[0]
         steps, values = on_source.by_relative_step()
         axis.plot(steps, values, "o--", color=_SOURCE_COLOUR, markersize=4)
-        for model, colour in _COLOURS.items():
+        for model, color in _COLOURS.items():
             found = _cell(outcomes, story.BY_STEP, task, model)
             last = _cell(outcomes, story.RECYCLERS[0], task, model)[0]
             curve = [(o.trial.step, o.accuracy) for o in found]
             curve.append((steps[-1], last.accuracy))
-            axis.plot(*zip(*curve, strict=True), "o-", color=colour)
+            axis.plot(*zip(*curve, strict=True), "o-", color=color)
         _finish(axis, task, "steps of tuning on the source")
     axes[0].set_ylabel("accuracy, percent")
     _legend(figure, {"source": _SOURCE_COLOUR, **_COLOURS})
@@ -155,10 +155,10 @@ def further(outcomes: Sequence[Outcome]) -> Figure:
     figure, axes = plt.subplots(1, len(story.TASKS), figsize=(9, 2.8), sharey=True)
     styles = {story.FURTHER: "-", story.TUNED: "--"}
     for axis, task in zip(axes, story.TASKS, strict=True):
-        for model, colour in _COLOURS.items():
+        for model, color in _COLOURS.items():
             for method, style in styles.items():
                 (outcome,) = _cell(outcomes, method, task, model)
-                axis.plot(*outcome.by_relative_step(), style, color=colour)
+                axis.plot(*outcome.by_relative_step(), style, color=color)
         _finish(axis, task, "steps of tuning on the target")
     axes[0].set_ylabel("accuracy, percent")
     names = {"-": "from a recycled prompt", "--": "from random words"}
@@ -181,22 +181,22 @@ def _cell(
 
 
 def _finish(axis: plt.Axes, task: str, xlabel: str) -> None:
-    axis.axhline(_CHANCE[task], linestyle=":", color="grey", zorder=0)
+    axis.axhline(_CHANCE[task], linestyle=":", color="gray", zorder=0)
     axis.set_title(task)
     axis.set_xlabel(xlabel)
     axis.set_ylim(0, 103)
 
 
-def _legend(figure: Figure, colours: Mapping[str, str] = _COLOURS) -> None:
+def _legend(figure: Figure, colors: Mapping[str, str] = _COLOURS) -> None:
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.legend(
         [
             plt.Line2D([], [], color=c, marker="o", linestyle="")
-            for c in colours.values()
+            for c in colors.values()
         ],
-        list(colours),
+        list(colors),
         loc="upper right",
-        ncols=len(colours),
+        ncols=len(colors),
         frameon=False,
     )
 

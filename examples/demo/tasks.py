@@ -100,17 +100,17 @@ seqio.TaskRegistry.add(
     metric_fns=[_exact_match],
 )
 for _name, _attribute in language.ATTRIBUTES.items():
-    _labelled = functools.partial(language.labelled, name=_name)
+    _labeled = functools.partial(language.labeled, name=_name)
     seqio.TaskRegistry.add(
         f"demo_{_name}_train",
         source=seqio.FunctionDataSource(
-            functools.partial(_pairs, _labelled), splits=("train",)
+            functools.partial(_pairs, _labeled), splits=("train",)
         ),
         preprocessors=_TOKENIZE,
         output_features=_FEATURES,
     )
     for _suffix, _make in (
-        ("", _labelled),
+        ("", _labeled),
         ("_instructed", functools.partial(language.question, name=_name)),
     ):
         seqio.TaskRegistry.add(

@@ -3,7 +3,7 @@ configuration to the report.
 
   python -m examples.study build/study
 
-Prompts are tuned on each model, from two initialisations, in three runs; recycled to
+Prompts are tuned on each model, from two initializations, in three runs; recycled to
 each of the other models, at four steps of the tuning, by three recyclers (one of them
 on fewer words, too); evaluated, together with the baselines; collected, and reported.
 Run it from the top of the checkout. Stopped and started again, it goes on where it

@@ -37,7 +37,7 @@ class EncoderDecoder:
       module: the network, as `network.Transformer`.
       vocabulary: of inputs and outputs, a seqio vocabulary.
       decoder: how predictions are decoded.
-      z_loss: weight of log(Z)², which keeps the softmax's normaliser near 1.
+      z_loss: weight of log(Z)², which keeps the softmax's normalizer near 1.
       label_smoothing: share of probability that the loss wants on the other tokens;
         as in T5X, the least loss that can be had with it is 0.
       loss_normalizing_factor: what the summed loss is divided by: a number, None for
@@ -75,7 +75,7 @@ class EncoderDecoder:
           dropout_key: decides what is dropped.
 
         Returns:
-          Gradients of the trained parameters; and `loss`, which is minimised,
+          Gradients of the trained parameters; and `loss`, which is minimized,
           `cross_entropy` (nats) and `correct`, sums over the `tokens`.
         """
         settings = (self.z_loss, self.label_smoothing, self.loss_normalizing_factor)

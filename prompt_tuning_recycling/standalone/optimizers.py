@@ -1,4 +1,4 @@
-"""The optimiser of prompt tuning. Any other one of optax's is named in gin directly,
+"""The optimizer of prompt tuning. Any other one of optax's is named in gin directly,
 as in `OPTIMIZER = @optax.adamw()`.
 """
 
@@ -26,7 +26,7 @@ def adafactor(
     moments kept whole instead of by rows and columns.
 
     Args:
-      learning_rate: or a schedule, of the steps since the optimiser's start.
+      learning_rate: or a schedule, of the steps since the optimizer's start.
       decay_rate: the second moments' memory at step t is 1 - t^-decay_rate.
       weight_decay_rate: share of each parameter taken away at every step.
       clipping_threshold: largest root mean square of an update before the learning
@@ -43,7 +43,7 @@ def adafactor(
 
 
 def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -> Any:
-    """Returns the optimiser's state for the parameters at a step.
+    """Returns the optimizer's state for the parameters at a step.
 
     Adafactor's memory depends on the number of the step, and T5X goes on counting
     from the initial checkpoint's; so does this. Others count from their own start.

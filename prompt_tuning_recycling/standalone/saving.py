@@ -100,14 +100,14 @@ def latest(model_dir: epath.PathLike) -> Checkpoint | None:
 
 
 def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
-    """Returns the optimiser's state that a step holds.
+    """Returns the optimizer's state that a step holds.
 
     Args:
       checkpoint: the step.
-      fresh: a state of the same optimiser for the same parameters.
+      fresh: a state of the same optimizer for the same parameters.
 
     Raises:
-      RecyclingError: the step holds the state of another optimiser.
+      RecyclingError: the step holds the state of another optimizer.
     """
     keys = {name for name in checkpoint.keys() if name.startswith(_OPTIMIZER)}
     expected = _named_leaves(fresh)
@@ -118,7 +118,7 @@ def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
     ):
         different = sorted(keys ^ names)
         raise RecyclingError(
-            f"{checkpoint.path} was written by a run with another optimiser or other "
+            f"{checkpoint.path} was written by a run with another optimizer or other "
             f"parameters to train (first difference: {(different or ['a shape'])[0]}). "
             "Start the run as it was started before, or choose another MODEL_DIR."
         )
@@ -130,7 +130,7 @@ def restore_optimizer(checkpoint: Checkpoint, fresh: Any) -> Any:
 
 
 def _named_leaves(optimizer_state: Any) -> dict[str, Any]:
-    """The arrays of an optimiser's state, in its order, by names as T5X gives them:
+    """The arrays of an optimizer's state, in its order, by names as T5X gives them:
     `0/mu/encoder/prompt/prompt/prompt`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(optimizer_state)

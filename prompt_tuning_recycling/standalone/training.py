@@ -78,7 +78,7 @@ def train(
       relative_steps: instead, how many steps to train after the initial checkpoint.
       initial_checkpoint_path: the model to start from; None for a random one.
       trainable: regular expressions for the names of the parameters to train; the
-        others stay as they are, and have no gradients and no optimiser state.
+        others stay as they are, and have no gradients and no optimizer state.
       max_gradient_norm: longer gradients are cut to this length; None for any length.
       infer_eval_dataset: the task or mixture to evaluate on; None for none.
       evaluator_cls: seqio's Evaluator, its loggers bound.

@@ -142,7 +142,7 @@ def _check_load_embeddings(content: Mapping[str, Any], mistakes: Mistakes) -> No
     if _uses_wayward(content) and "from_string" not in value:
         mistakes.add(
             (*place, "from_string"),
-            'the initialisation "wayward" is recycled with the pieces of its text: '
+            'the initialization "wayward" is recycled with the pieces of its text: '
             "give vocab_file and string.",
         )
     if "from_string" in value:
@@ -241,7 +241,7 @@ def _check_models(pretrained: Any, mistakes: Mistakes) -> list[str]:
 
 
 def _check_prompts(prompts: Any, models: list[str], mistakes: Mistakes) -> None:
-    """Every model has the same initialisations, and each of them the same runs."""
+    """Every model has the same initializations, and each of them the same runs."""
     place: Place = ("prompts",)
     if not mistakes.kind(place, prompts, dict):
         return

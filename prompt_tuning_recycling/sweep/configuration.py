@@ -25,7 +25,7 @@ PROMPT_FILE = "encoder.prompt.prompt.prompt"
 """What prompt-tuning calls the exported prompt of an encoder-decoder."""
 
 WAYWARD = "wayward"
-"""The initialisation whose recyclers are fitted on the pieces of its text."""
+"""The initialization whose recyclers are fitted on the pieces of its text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Configuration:
       methods: how to recycle.
       wayward_words: what `wayward` prompts are recycled with.
       pretrained: name of a model -> its checkpoint.
-      prompts: model -> initialisation -> run -> MODEL_DIR of the tuning.
+      prompts: model -> initialization -> run -> MODEL_DIR of the tuning.
       prompt_file: the name of an exported prompt.
       embedding: the embedding table's name in the checkpoints.
       baselines: what to compare with.
@@ -123,12 +123,12 @@ class Configuration:
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """The initialisations, which are the same for every model."""
+        """The initializations, which are the same for every model."""
         return tuple(next(iter(self.prompts.values())))
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The runs, which are the same for every model and initialisation."""
+        """The runs, which are the same for every model and initialization."""
         return tuple(next(iter(next(iter(self.prompts.values())).values())))
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -141,7 +141,7 @@ class Configuration:
         ]
 
     def words_of(self, method: Method, init: str) -> WordList | WordsOfText:
-        """Returns the words with which prompts of an initialisation are recycled."""
+        """Returns the words with which prompts of an initialization are recycled."""
         if init == WAYWARD and self.wayward_words is not None:
             return self.wayward_words
         return method.word_list

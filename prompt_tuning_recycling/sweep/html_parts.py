@@ -89,13 +89,13 @@ def heat_map(
     cells: dict[tuple[str, str], tuple[float, str]],
     corner: str,
 ) -> str:
-    """Returns a table of coloured cells.
+    """Returns a table of colored cells.
 
     Args:
       title: what is above it.
       rows: names.
       columns: names.
-      cells: row, column -> share from 0 to 1 that gives the colour, and text.
+      cells: row, column -> share from 0 to 1 that gives the color, and text.
       corner: what rows and columns are.
     """
     lines = [
@@ -109,15 +109,15 @@ def heat_map(
         for column in columns:
             if (row, column) in cells:
                 share, text = cells[row, column]
-                lines.append(f'<td style="{_colours(share)}">{escape(text)}</td>')
+                lines.append(f'<td style="{_colors(share)}">{escape(text)}</td>')
             else:
                 lines.append('<td style="background:#f5f5f7"></td>')
         lines.append("</tr>")
     return "".join([*lines, "</tbody></table></div></div>"])
 
 
-def _colours(share: float) -> str:
-    """From pale to dark blue: read as well in grey, and by the colour-blind."""
+def _colors(share: float) -> str:
+    """From pale to dark blue: read as well in gray, and by the color-blind."""
     share = min(max(share, 0.0), 1.0)
     pale, dark = (236, 243, 250), (8, 72, 135)
     mixed = [round(a + (b - a) * share) for a, b in zip(pale, dark, strict=True)]

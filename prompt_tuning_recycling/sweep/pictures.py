@@ -28,7 +28,7 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
 }
-# Okabe and Ito's, which the colour-blind can tell apart.
+# Okabe and Ito's, which the color-blind can tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _MARKERS = "os^Dv<>"
 _WIDTH = 4.4
@@ -38,8 +38,8 @@ Groups = Sequence[tuple[str, Sequence[float], str]]
 """Names, values, and colors, which are gray where they are empty."""
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """Returns a colour for each name."""
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """Returns a color for each name."""
     return {n: _COLOURS[i % len(_COLOURS)] for i, n in enumerate(names)}
 
 
@@ -67,8 +67,8 @@ def distributions(groups: Groups, xlabel: str, divided_after: int = 0) -> str:
     """
     with _drawing(0.52 * len(groups) + 0.7, xlabel) as held:
         axes = held[0]
-        for row, (name, values, colour) in enumerate(groups):
-            _strip(axes, -row, list(values), colour or "#666666")
+        for row, (name, values, color) in enumerate(groups):
+            _strip(axes, -row, list(values), color or "#666666")
             # Above its row, so that a long name takes nothing of a phone's width.
             axes.text(
                 0,
@@ -87,7 +87,7 @@ def distributions(groups: Groups, xlabel: str, divided_after: int = 0) -> str:
     return held[1]
 
 
-def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
+def _strip(axes: Axes, height: float, values: list[float], color: str) -> None:
     if not values:
         return
     rng = random.Random(0)  # noqa: S311 (scatters dots)
@@ -99,7 +99,7 @@ def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
         markersize=2.6,
         markeredgewidth=0,
         alpha=0.35,
-        color=colour,
+        color=color,
         zorder=2,
     )
     low, middle, high = quartiles(values)
@@ -109,7 +109,7 @@ def _strip(axes: Axes, height: float, values: list[float], colour: str) -> None:
 
 def by_step(
     values: Mapping[str, Mapping[int, Sequence[float]]],
-    colour: Mapping[str, str],
+    color: Mapping[str, str],
     xlabel: str,
     ylabel: str,
 ) -> str:
@@ -131,7 +131,7 @@ def by_step(
                     [middle - low for low, middle, _ in points],
                     [high - middle for _, middle, high in points],
                 ],
-                color=colour.get(name, "#666666"),
+                color=color.get(name, "#666666"),
                 marker=_MARKERS[place % len(_MARKERS)],
                 markersize=5,
                 capsize=2,
@@ -146,11 +146,11 @@ def by_step(
 
 def scatter(
     points: Mapping[str, Sequence[tuple[float, float]]],
-    colour: Mapping[str, str],
+    color: Mapping[str, str],
     xlabel: str,
     ylabel: str,
 ) -> str:
-    """Draws a dot for each pair of values, in its name's colour and shape."""
+    """Draws a dot for each pair of values, in its name's color and shape."""
     with _drawing(3.2, xlabel, ylabel) as held:
         axes = held[0]
         for place, (name, of_name) in enumerate(points.items()):
@@ -161,7 +161,7 @@ def scatter(
                 markersize=5,
                 alpha=0.75,
                 markeredgewidth=0,
-                color=colour.get(name, "#666666"),
+                color=color.get(name, "#666666"),
                 label=name,
             )
         axes.grid(color="#e4e4e4", zorder=0)

@@ -37,7 +37,7 @@ class _Page:
         self._metric = metric
         self._judged = comparison.judge(sweep, results, metric)
         self._methods = list(grouped(self._judged, lambda one: one.item.method))
-        self._colour = pictures.colours(self._methods)
+        self._color = pictures.colors(self._methods)
         self._last = max((one.item.step for one in self._judged), default=0)
 
     def parts(self) -> Iterator[str]:
@@ -59,7 +59,7 @@ class _Page:
             f"<p>Task <code>{escape(sweep.task_name)}</code>; "
             f"{len(sweep.pretrained)} models ({escape(', '.join(sweep.pretrained))}), "
             f"{len(sweep.pairs())} pairs of source and target; {len(sweep.inits)} "
-            f"initialisations of {len(sweep.runs)} runs each; "
+            f"initializations of {len(sweep.runs)} runs each; "
             f"{len(sweep.methods)} ways to recycle. {len(self._judged)} recycled "
             f"prompts were evaluated, untrained on their target.</p>"
         )
@@ -143,7 +143,7 @@ class _Page:
                 [
                     *((str(group), values, "") for group, values in baselines.items()),
                     *(
-                        (name, values, self._colour[name])
+                        (name, values, self._color[name])
                         for name, values in recycled.items()
                     ),
                 ],
@@ -202,7 +202,7 @@ class _Page:
             one.item.target,
         )
         yield "<p>Success rate, and below it the median "
-        yield f"{escape(self._metric)}, over initialisations, runs and steps.</p>"
+        yield f"{escape(self._metric)}, over initializations, runs and steps.</p>"
         for title, cell in (
             ("success", self._success_cell),
             (
@@ -242,7 +242,7 @@ class _Page:
         yield _figure(
             pictures.by_step(
                 self._by(lambda one: one.item.step),
-                self._colour,
+                self._color,
                 "step of the source's tuning",
                 self._metric,
             ),
@@ -253,7 +253,7 @@ class _Page:
             (
                 f"{init}, {method}",
                 [one.value for one in found],
-                self._colour[method],
+                self._color[method],
             )
             for (init, method), found in sorted(
                 grouped(
@@ -275,7 +275,7 @@ class _Page:
             yield _figure(
                 pictures.by_step(
                     by_words,
-                    pictures.colours(list(by_words)),
+                    pictures.colors(list(by_words)),
                     "words that the map is fitted on",
                     self._metric,
                 ),
@@ -327,7 +327,7 @@ class _Page:
             yield _figure(
                 pictures.scatter(
                     points,
-                    self._colour,
+                    self._color,
                     f"residual on {words}",
                     f"median {self._metric}",
                 ),

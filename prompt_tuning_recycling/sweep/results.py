@@ -48,7 +48,7 @@ class Results:
 
     Attributes:
       tuned: at the steps that are recycled, and at the untuned one.
-      recycled: by method, initialisation, run, source, target and step.
+      recycled: by method, initialization, run, source, target and step.
       baselines: by target.
       missing: what is not there yet, or cannot be read, and why.
     """

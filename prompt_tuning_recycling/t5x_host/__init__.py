@@ -1,3 +1,3 @@
 """Inside T5X: the initial prompt put in on restore, prompts exported at every save,
-and an optimiser for the prompt alone. The only package that imports t5x.
+and an optimizer for the prompt alone. The only package that imports t5x.
 """

@@ -1,4 +1,4 @@
-"""An optimiser for some parameters only, such as the prompt, which resumes."""
+"""An optimizer for some parameters only, such as the prompt, which resumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tree = TypeVar("Tree", bound=Mapping[str, Any])
 
 @gin.register(module=_MODULE)
 class TrainOnly(optimizers.OptimizerDef):
-    """Hands the parameters whose names match to another optimiser; the others stay as
+    """Hands the parameters whose names match to another optimizer; the others stay as
     they are and have no state.
 
     T5X's MultiOptimizer keeps an empty state for every other parameter, which Orbax
@@ -31,7 +31,7 @@ class TrainOnly(optimizers.OptimizerDef):
         optimizer_def: optimizers.OptimizerDef,
         patterns: Sequence[str] = PROMPT_REGEX,
     ) -> None:
-        """Wraps an optimiser of T5X's: its Adafactor, or one of optax's.
+        """Wraps an optimizer of T5X's: its Adafactor, or one of optax's.
 
         Args:
           optimizer_def: what updates the parameters that match.
@@ -78,7 +78,7 @@ class TrainOnly(optimizers.OptimizerDef):
     def derive_logical_axes(
         self, optimizer: optimizers.Optimizer, param_logical_axes: Mapping[str, Any]
     ) -> optimizers.Optimizer:
-        """Returns the optimiser with names of axes in place of arrays."""
+        """Returns the optimizer with names of axes in place of arrays."""
         inner = optimizers.Optimizer(
             self._inner, optimizer.state, self._trained(optimizer.target)
         )

@@ -124,7 +124,7 @@ class _Target:
         self._shapes = {
             name: leaf.shape for name, leaf in shapes.items() if matches(name, patterns)
         }
-        # The optimiser's state is left out.
+        # The optimizer's state is left out.
         restore_cfg.strict = False
         restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
             [restore_cfg]

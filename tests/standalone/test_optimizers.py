@@ -51,7 +51,7 @@ def test_the_second_moments_of_a_large_prompt_are_kept_whole():
     assert factored.v_row[NAME].size == 1
 
 
-def test_other_optimisers_count_from_their_own_start():
+def test_other_optimizers_count_from_their_own_start():
     parameters = {NAME: jnp.zeros(SHAPE)}
     schedule = optax.linear_schedule(1.0, 0.0, 10)
     state = optimizers.start(optax.adam(schedule), parameters, 1600)

@@ -76,7 +76,7 @@ def test_a_model_without_a_prompt_is_what_was_stored(load, stored, arrays):
         np.testing.assert_array_equal(array, arrays[f"target/{name}"])
 
 
-def test_optimiser_states_and_the_step_are_not_parameters(load, stored, arrays):
+def test_optimizer_states_and_the_step_are_not_parameters(load, stored, arrays):
     arrays["state/step"] = np.int32(7)
     arrays["state/param_states/x/v"] = np.zeros(3, np.float32)
     checkpoint = stored(arrays)

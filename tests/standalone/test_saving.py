@@ -52,14 +52,14 @@ def test_a_step_has_the_layout_of_t5x(tmp_path, named, state):
     names = set(checkpoint.keys())
     assert {f"target/{PROMPT}", f"target/{KERNEL}", "state/step"} <= names
     assert f"state/param_states/0/v/{PROMPT}" in names
-    # The prompt has an optimiser's state, and nothing else.
+    # The prompt has an optimizer's state, and nothing else.
     assert not [name for name in names if "param_states" in name and KERNEL in name]
     assert checkpoint.read("state/step") == 1610
     np.testing.assert_array_equal(load_prompt(step), named[PROMPT])
     np.testing.assert_array_equal(checkpoint.read(f"target/{KERNEL}"), named[KERNEL])
 
 
-def test_the_optimisers_state_comes_back_to_the_bit(tmp_path, named, state, fresh):
+def test_the_optimizers_state_comes_back_to_the_bit(tmp_path, named, state, fresh):
     save(tmp_path, named, state, 1610)
     restored = saving.restore_optimizer(saving.latest(tmp_path), fresh)
     assert jax.tree.structure(restored) == jax.tree.structure(state)
@@ -113,12 +113,12 @@ def test_a_step_that_is_being_written_is_never_read(tmp_path, named, state):
         optax.adam(0.1),
         optax.chain(optax.clip(1.0), optimizers.adafactor()),
     ],
-    ids=["another optimiser", "with clipping"],
+    ids=["another optimizer", "with clipping"],
 )
-def test_the_state_of_another_optimiser_is_reported(tmp_path, named, state, other):
+def test_the_state_of_another_optimizer_is_reported(tmp_path, named, state, other):
     save(tmp_path, named, state, 1)
     fresh = other.init({PROMPT: named[PROMPT]})
-    with pytest.raises(RecyclingError, match="written by a run with another optimiser"):
+    with pytest.raises(RecyclingError, match="written by a run with another optimizer"):
         saving.restore_optimizer(saving.latest(tmp_path), fresh)
 
 

@@ -400,7 +400,7 @@ def test_a_run_beyond_its_end_is_reported(tune, folder):
     assert f"the run is at step {FIRST + 6}, beyond TRAIN_STEPS" in result.error
 
 
-def test_another_optimiser_than_before_is_reported(tune, folder, tmp_path):
+def test_another_optimizer_than_before_is_reported(tune, folder, tmp_path):
     tune(folder, TRAIN_STEPS_RELATIVE=2)
     adam = tmp_path / "adam.gin"
     adam.write_text(
@@ -410,7 +410,7 @@ def test_another_optimiser_than_before_is_reported(tune, folder, tmp_path):
         "optax.adam.learning_rate = 0.1\n"
     )
     result = tune(folder, adam, fails=True)
-    assert "another optimiser" in result.error
+    assert "another optimizer" in result.error
 
 
 def test_a_folder_of_another_run_is_reported(tune, folder):

@@ -32,7 +32,7 @@ def command(content, write_config):
 @pytest.fixture
 def many_writes(content, write_config, rng):
     """A sweep that is quickly fitted, and of many prompts: 6 pairs, 2 recyclers, 2
-    initialisations, 2 runs, 8 steps.
+    initializations, 2 runs, 8 steps.
     """
     del content["recycling_methods"]["jax-nn"]
     content["steps"] = list(range(8))

@@ -9,7 +9,7 @@ from prompt_tuning_recycling.sweep import configuration, outputs
 from prompt_tuning_recycling.sweep.plan import Plan
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-# Pairs x initialisations x runs x steps x recyclers.
+# Pairs x initializations x runs x steps x recyclers.
 PROMPTS = {
     "examples/sweeps/sst2.json": 12 * 5 * 3 * 4 * 3,
     "examples/sweeps/imdb.json": 12 * 3 * 3 * 4 * 3,

@@ -28,7 +28,7 @@ def prompts(content):
 def test_the_layout_of_the_papers_code(config, content, run):
     assert run(recycle.main, {"config": config}) == 0
     root = pathlib.Path(content["root_dir"])
-    # 6 pairs, 3 recyclers, 2 initialisations, 2 runs, 2 steps.
+    # 6 pairs, 3 recyclers, 2 initializations, 2 runs, 2 steps.
     assert len(prompts(content)) == 6 * 3 * 2 * 2 * 2
     assert (root / "jax-nn/learned-recyclers/Seed_0_to_Large").is_file()
     run_dir = root / "tf-lstsq/toy/class-init/run_2"

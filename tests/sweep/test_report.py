@@ -32,7 +32,7 @@ def evaluated(config, content, run):
             if name.startswith("untuned-rand-init"):
                 value = BASELINES["untuned"]
             elif name.startswith("untuned-class-init"):
-                # Of this initialisation even the untuned prompt is better.
+                # Of this initialization even the untuned prompt is better.
                 value = 70.0
             elif value is None:
                 value = 60.0 if "tf-lstsq" in entry.output_dir else 50.0

@@ -1,4 +1,4 @@
-"""The optimiser for some parameters only, with T5X's own optimisers inside."""
+"""The optimizer for some parameters only, with T5X's own optimizers inside."""
 
 from __future__ import annotations
 

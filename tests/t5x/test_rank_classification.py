@@ -126,7 +126,7 @@ def test_both_hosts_agree(choices, standalone, tmp_path, processes):
     metrics, rows = results(tmp_path / "out")
     expected_metrics, expected_rows = standalone
     assert metrics == expected_metrics
-    # Neither all nor none, and normalisation matters.
+    # Neither all nor none, and normalization matters.
     assert 0 < metrics["accuracy"] < 100
     assert metrics["normed_accuracy"] != metrics["accuracy"]
     assert len(rows) == len(expected_rows)

@@ -12,7 +12,7 @@ from prompt_tuning_recycling import open_checkpoint, run_folder
 FIRST = 40
 OURS = {"files": ["target_prompt.gin", "recycle_init.gin", "counted.gin"]}
 # Prompt-tuning's model and run file, its own way of putting a prompt in, and an
-# optimiser that resumes.
+# optimizer that resumes.
 INITIALIZER = {
     "files": [
         "flaxformer_target_prompt.gin",
@@ -65,7 +65,7 @@ def test_killed_after_a_save_it_goes_on_without_the_source(
     np.testing.assert_array_equal(stored_prompt(resumed.folder, last), before)
     checkpoint = open_checkpoint(resumed.folder / f"checkpoint_{end}")
     assert int(checkpoint.read("state/step")) == end
-    # The optimiser has states of the prompt alone, and they go on.
+    # The optimizer has states of the prompt alone, and they go on.
     states = [name for name in checkpoint.keys() if "param_states" in name]
     assert states
     assert all("/encoder/prompt/prompt/prompt/" in name for name in states)

@@ -45,7 +45,7 @@ def qqp_examples(count: int) -> list[dict[str, Any]]:
     ]
 
 
-# The first example of SST-2's training set, and one as in its test set, unlabelled.
+# The first example of SST-2's training set, and one as in its test set, unlabeled.
 SST2_VALIDATION = [
     {
         "sentence": "hide new secretions from the parental units ",

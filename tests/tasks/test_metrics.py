@@ -25,7 +25,7 @@ def test_f1_counts_a_prediction_that_is_no_class_as_the_wrong_one():
     assert metrics.f1([1, 1, 0], [1, -1, -1])["f1"] == pytest.approx(100 * 2 / 4)
 
 
-def test_f1_is_of_labelled_examples():
+def test_f1_is_of_labeled_examples():
     assert metrics.f1([1, -1, -1, -1], [1, 1, 0, -1]) == {"f1": 100.0}
 
 

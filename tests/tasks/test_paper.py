@@ -281,7 +281,7 @@ def test_imdb_metrics(tfds_folder, t5_vocabulary):
 
 def test_qqp_metrics(tfds_folder, t5_vocabulary):
     name = "pr:glue_qqp_v200_not_spc_duplicate_duplicate_verbalizers"
-    # The third has no label: never right for accuracy. F1 is of labelled examples.
+    # The third has no label: never right for accuracy. F1 is of labeled examples.
     found = evaluate(
         f"{name}_test", ["not duplicate", "duplicate", "duplicate", "nonsense"]
     )

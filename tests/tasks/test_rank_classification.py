@@ -188,7 +188,7 @@ def test_f1_is_of_the_second_choice():
     )
 
 
-def test_f1_normalised():
+def test_f1_normalized():
     targets = [*choices(1, "wr", tokens=[2, 6]), *choices(2, "rw", tokens=[2, 6])]
     scores = [-4.0, -6.0, -1.0, -6.0]
     assert rank_classification.f1(targets, scores) == {"f1": 0.0}

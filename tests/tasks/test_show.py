@@ -70,7 +70,7 @@ def test_a_task_that_needs_lengths(shown, flags):
     code, out, _ = shown("c4_v220_random_positive_negative_targets", *flags)
     assert code == 0
     assert "shown at inputs=512,targets=16" in out
-    # Without its text before tokenisation, the pieces are put together again.
+    # Without its text before tokenization, the pieces are put together again.
     assert "inputs: 'one two" in out
 
 
