@@ -28,9 +28,9 @@ import numpy as np
 import optax
 
 from examples.demo import commands
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.network import T5Config, Transformer
-from prompt_tuning_recycling.prompt_export import matches
+from prompt_tuning_recycling.prompts.export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 

@@ -15,7 +15,7 @@ import pathlib
 import sentencepiece
 
 from examples.demo import language
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.standalone import saving, train
 
 VOCABULARY = pathlib.Path("examples/demo/models/vocabulary.model")

@@ -21,44 +21,51 @@ if not os.path.isdir(os.path.join(_folder, "tasks")):
 # Loaded on first use: importing the package must cost nothing, in a notebook as
 # in a T5X job that only looks for its gin configurables.
 _HOME = {
-    "Checkpoint": "checkpoints",
-    "FittedRecycler": "recyclers",
-    "RecycledPrompt": "recycled_prompt",
+    "AlignedWords": "words",
+    "Model": "models",
+    "Prompt": "prompts",
+    "RecycledPrompt": "recycling",
     "Recycler": "recyclers",
     "RecyclingError": "errors",
     "Words": "words",
+    "load_map": "maps",
     "load_prompt": "prompts",
-    "open_checkpoint": "checkpoints",
-    "recycle_prompt": "recycled_prompt",
-    "save_prompt": "prompts",
+    "open_model": "models",
+    "recycle_prompt": "recycling",
+    "save_map": "maps",
 }
+_MODULES = ("maps", "recyclers")
 
 __all__ = [
-    "Checkpoint",
-    "FittedRecycler",
+    "AlignedWords",
+    "Model",
+    "Prompt",
     "RecycledPrompt",
     "Recycler",
     "RecyclingError",
     "Words",
+    "load_map",
     "load_prompt",
-    "open_checkpoint",
+    "maps",
+    "open_model",
     "recycle_prompt",
     "recyclers",
-    "save_prompt",
+    "save_map",
 ]
 
 if TYPE_CHECKING:
-    from prompt_tuning_recycling import recyclers
-    from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
+    from prompt_tuning_recycling import maps, recyclers
     from prompt_tuning_recycling.errors import RecyclingError
-    from prompt_tuning_recycling.prompts import load_prompt, save_prompt
-    from prompt_tuning_recycling.recycled_prompt import RecycledPrompt, recycle_prompt
-    from prompt_tuning_recycling.recyclers import FittedRecycler, Recycler
-    from prompt_tuning_recycling.words import Words
+    from prompt_tuning_recycling.maps import load_map, save_map
+    from prompt_tuning_recycling.models import Model, open_model
+    from prompt_tuning_recycling.prompts import Prompt, load_prompt
+    from prompt_tuning_recycling.recyclers import Recycler
+    from prompt_tuning_recycling.recycling import RecycledPrompt, recycle_prompt
+    from prompt_tuning_recycling.words import AlignedWords, Words
 
 
 def __getattr__(name: str) -> Any:
-    if name == "recyclers":
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

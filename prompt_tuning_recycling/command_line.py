@@ -29,7 +29,7 @@ COMMANDS = {
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }
-
+_ELSEWHERE = {"filter_vocabulary": "words.filter_vocabulary"}
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _IN_GIN = "\n  In call to configurable"
@@ -232,7 +232,8 @@ def console_script() -> int:
     for name, purpose in COMMANDS.items():
         subcommands.add_parser(name, help=purpose, add_help=False)
     command = commands.parse_args(sys.argv[1:2]).command
-    module = importlib.import_module(f"prompt_tuning_recycling.{command}")
+    place = _ELSEWHERE.get(command, command)
+    module = importlib.import_module(f"prompt_tuning_recycling.{place}")
     return run(module.main, sys.argv[2:])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from prompt_tuning_recycling.errors import RecyclingError
 
 if TYPE_CHECKING:
-    from prompt_tuning_recycling.initial_prompts import InitialPrompt
+    from prompt_tuning_recycling.prompts.initial_prompts import InitialPrompt
 
     Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 

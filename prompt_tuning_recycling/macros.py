@@ -20,14 +20,14 @@ import pydantic
 from etils import epath
 from pydantic import Field
 
-from prompt_tuning_recycling.checkpoints import read_places
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.models import read_places
 from prompt_tuning_recycling.outputs import Paths, check_apart
 
 _MACRO = "gin.macro"
 _STANDALONE = "prompt_tuning_recycling.standalone."
-_INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
+_INITIAL_PROMPTS = "prompt_tuning_recycling.prompts.initial_prompts."
 
 # What gin has read: (scope, configurable) -> parameter -> value. A macro NAME is the
 # parameter `value` of `gin.macro` in the scope NAME.

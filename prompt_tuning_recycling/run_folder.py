@@ -21,12 +21,17 @@ import pydantic
 from etils import epath
 
 from prompt_tuning_recycling import contract
-from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
-from prompt_tuning_recycling.initial_prompts import InitialPrompt, Recycled, place
 from prompt_tuning_recycling.json_files import read_json
-from prompt_tuning_recycling.prompts import load_prompt, load_provenance, save_prompt
+from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.models.layouts.t5x import site_of
+from prompt_tuning_recycling.prompts.initial_prompts import (
+    InitialPrompt,
+    Recycled,
+    place,
+)
+from prompt_tuning_recycling.prompts.prompt import load_prompt, load_record
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -43,7 +48,7 @@ _STORED = {"kind": "the checkpoint's own prompt"}
 def make_prompts(
     kinds: Mapping[str, InitialPrompt],
     expected: contract.Shapes,
-    target: Checkpoint,
+    target: Model,
     output_dir: epath.PathLike | None = None,
 ) -> dict[str, Float[np.ndarray, "length width"]]:
     """Makes a model's initial prompts, each its own where it has several.
@@ -68,21 +73,22 @@ def make_prompts(
     made = {}
     for name, kind in kinds.items():
         shape = expected[name]
-        site = name if len(expected) > 1 else None
+        one_of_several = None if len(expected) == 1 else name
         kept = None
         if isinstance(kind, Recycled) and output_dir is not None:
-            kept = _kept(output_dir, site)
+            kept = _kept(output_dir, one_of_several)
         if kept is not None and kept.exists():
-            check_kept(kind, output_dir, site)
+            check_kept(kind, output_dir, one_of_several)
             logger.info("taking the prompt that was recycled before, %s", kept)
             prompt, where = load_prompt(kept), f"the prompt that is kept, {kept},"
         else:
-            prompt, report = kind.make(target, shape[0], site)
+            site = None if one_of_several is None else site_of(name)
+            prompt = kind.make(target, shape[0], site)
             where = f"what {type(kind).__name__} makes for {target.path}"
-        contract.check_shape(name, prompt.shape, shape, where)
+        contract.check_shape(name, prompt.array.shape, shape, where)
         if kept is not None and not kept.exists():
-            save_prompt(prompt, kept, report)
-        made[name] = np.ascontiguousarray(prompt, np.float32)
+            prompt.save(kept)
+        made[name] = np.ascontiguousarray(prompt.array, np.float32)
     return made
 
 
@@ -103,7 +109,7 @@ def check_kept(
         return
     kept = _kept(output_dir, site)
     if kept.exists():
-        then = load_provenance(kept).get("declared", {})
+        then = load_record(kept).get("declared", {})
         _compare(
             then,
             kind.declared(),

@@ -19,16 +19,15 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from prompt_tuning_recycling import command_line, prompts, recyclers, report_text
-from prompt_tuning_recycling.checkpoints import (
-    EMBEDDING,
-    open_checkpoint,
-    read_places,
-)
+from prompt_tuning_recycling import command_line, recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import check_writable
+from prompt_tuning_recycling.maps import save_map
+from prompt_tuning_recycling.models import open_model, read_places
 from prompt_tuning_recycling.outputs import check_apart
-from prompt_tuning_recycling.recycled_prompt import recycle_prompt
+from prompt_tuning_recycling.prompts.prompt import load_prompt, record_path
+from prompt_tuning_recycling.records.text import prompt_text, record_text
+from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 
@@ -41,24 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = _parser().parse_args(arguments)
     recycler = _recycler(flags)
     _check_outputs(flags)
-    checkpoint = open_checkpoint(flags.prompt_path)
+    source, target = (
+        open_model(path, embedding_name=flags.embedding_name)
+        for path in (flags.source_model, flags.target_model)
+    )
+    prompt = open_model(flags.prompt_path)
     if flags.report:
-        prompt = prompts.load_prompt(checkpoint, flags.prompt_name)
-        print(report_text.prompt_text(prompt, str(checkpoint.path)), flush=True)
+        tuned = load_prompt(prompt, flags.prompt_name)
+        print(prompt_text(tuned.array, str(prompt.path)), flush=True)
     recycled = recycle_prompt(
-        flags.source_model,
-        flags.target_model,
-        checkpoint,
+        source,
+        target,
+        prompt,
         words=_words(flags),
         recycler=recycler,
-        embedding=flags.embedding_name,
         prompt_name=flags.prompt_name,
     )
     if flags.save_recycler:
-        recycled.fitted.save(flags.save_recycler)
-    prompts.save_prompt(recycled, flags.output_path)
+        metadata = {"recycler": recycled.record["recycler"]}
+        save_map(recycled.fit.map, flags.save_recycler, metadata)
+    recycled.save(flags.output_path)
     if flags.report:
-        print(report_text.report_text(recycled.report))
+        print(record_text(recycled.record))
     print(f"wrote {flags.output_path} {list(recycled.array.shape)}")
 
 
@@ -94,8 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_argument(
         "--embedding_name",
-        default=EMBEDDING,
-        help="the embedding table's name in the checkpoints",
+        help="the embedding table's name in the checkpoints (default: T5X's)",
     )
     models.add_argument(
         "--prompt_name",
@@ -171,7 +173,7 @@ def _check_outputs(flags: argparse.Namespace) -> None:
     check_writable(flags.output_path)
     outputs = {
         "--output_path": flags.output_path,
-        "the record beside --output_path": prompts.provenance_path(flags.output_path),
+        "the record beside --output_path": record_path(flags.output_path),
     }
     if flags.save_recycler is not None:
         outputs["--save_recycler"] = flags.save_recycler
@@ -182,9 +184,7 @@ def _check_outputs(flags: argparse.Namespace) -> None:
             "--source_model": read_places(flags.source_model),
             "--target_model": read_places(flags.target_model),
             "--prompt_path": read_places(flags.prompt_path),
-            "the record beside --prompt_path": prompts.provenance_path(
-                flags.prompt_path
-            ),
+            "the record beside --prompt_path": record_path(flags.prompt_path),
             "--filtered_word": flags.filtered_word,
             "--vocabulary": flags.vocabulary,
         },

@@ -3,7 +3,10 @@
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, contract
-from prompt_tuning_recycling.initial_prompts import RandomUniform, SampledVocabulary
+from prompt_tuning_recycling.prompts.initial_prompts import (
+    RandomUniform,
+    SampledVocabulary,
+)
 
 ENCODER, DECODER = "encoder/prompt/prompt/prompt", "decoder/prompt/prompt/prompt"
 ONE = {ENCODER: (5, 12)}

@@ -20,8 +20,8 @@ def test_a_recycler_of_ones_own(monkeypatch, source_table, prompt):
     (example,) = python_blocks("docs/recyclers.md")
     exec(compile(example, "docs/recyclers.md", "exec"), {"__name__": "example"})
     recycler = recyclers.make("mean-shift", scale=2.0)
-    fitted = recycler.fit(source_table, source_table + 1)
-    np.testing.assert_allclose(fitted.apply(prompt), prompt + 2, rtol=1e-5)
+    found = recycler.fit(source_table, source_table + 1).map
+    np.testing.assert_allclose(found.apply(prompt), prompt + 2, rtol=1e-5)
 
 
 def test_the_readmes_python(tmp_path, monkeypatch, write_orbax, rng):

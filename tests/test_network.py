@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import network, open_checkpoint
+from prompt_tuning_recycling import network
 from prompt_tuning_recycling.gin_path import gin_path
+from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.standalone import parameters
 
 LENGTH = 3

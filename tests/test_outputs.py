@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from prompt_tuning_recycling import (
-    RecyclingError,
-    filter_vocabulary,
-    open_checkpoint,
-    prompts,
-    run_recycle,
-)
-from prompt_tuning_recycling.checkpoints import read_places
+from prompt_tuning_recycling import RecyclingError, run_recycle
+from prompt_tuning_recycling.models import open_checkpoint, read_places
 from prompt_tuning_recycling.outputs import check_apart
+from prompt_tuning_recycling.prompts import prompt as prompt_files
+from prompt_tuning_recycling.words import filter_vocabulary
 
 EMBEDDING = "target/token_embedder/embedding"
 
@@ -246,7 +242,7 @@ def test_beside_what_is_read_there_is_room(run, everything, output, tmp_path):
     assert run(run_recycle.main, {**everything, "output_path": output}) == 0
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before
-    assert prompts.load_provenance(tmp_path / output)
+    assert prompt_files.load_record(tmp_path / output)
 
 
 def test_an_earlier_output_and_its_recycler_are_replaced(run, everything):

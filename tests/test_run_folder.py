@@ -9,13 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import (
-    RecyclingError,
-    initial_prompts,
-    open_checkpoint,
-    run_folder,
+from prompt_tuning_recycling import RecyclingError, run_folder
+from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts import initial_prompts
+from prompt_tuning_recycling.prompts.initial_prompts import (
+    FromFile,
+    RandomUniform,
+    Recycled,
 )
-from prompt_tuning_recycling.initial_prompts import FromFile, RandomUniform, Recycled
 
 EMBEDDING = "target/token_embedder/embedding"
 ENCODER, DECODER = "encoder/prompt/prompt/prompt", "decoder/prompt/prompt/prompt"
@@ -26,7 +27,7 @@ TWO = {**ONE, DECODER: (3, TARGET_DIM)}
 
 @pytest.fixture
 def target(files):
-    return open_checkpoint(files["target_model"])
+    return open_model(files["target_model"])
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_each_prompt_is_recycled_from_the_one_of_its_name(
     for name in TWO:
         np.save(tmp_path / "alone.npy", prompts[f"target/{name}"])
         alone = Recycled(**{**vars(kind), "source_prompt": tmp_path / "alone.npy"})
-        expected, _ = alone.make(target, TWO[name][0])
+        expected = alone.make(target, TWO[name][0]).array
         np.testing.assert_array_equal(made[name], expected)
     again = run_folder.make_prompts(kinds, TWO, target, tmp_path / "run")
     for name in TWO:
@@ -95,7 +96,7 @@ def test_each_random_prompt_is_drawn_by_itself(target, kind):
     shapes = {ENCODER: (LENGTH, TARGET_DIM), DECODER: (LENGTH, TARGET_DIM)}
     made = run_folder.make_prompts(dict.fromkeys(shapes, kind), shapes, target)
     assert (made[ENCODER] != made[DECODER]).any()
-    alone, _ = kind.make(target, LENGTH)
+    alone = kind.make(target, LENGTH).array
     (only,) = run_folder.make_prompts({ENCODER: kind}, ONE, target).values()
     np.testing.assert_array_equal(only, alone)
 
@@ -114,7 +115,7 @@ def test_a_prompt_of_another_width_is_refused_before_it_is_kept(
 ):
     """TARGET_CHECKPOINT and the model that the run starts from are two models."""
     elsewhere = Recycled(**{**vars(recycled), "target_checkpoint": None})
-    source = open_checkpoint(files["source_model"])
+    source = open_model(files["source_model"])
     message = r"shape \[5, 12\], but the model expects \[5, 20\].*TARGET_CHECKPOINT"
     with pytest.raises(RecyclingError, match=message):
         run_folder.make_prompts({ENCODER: elsewhere}, ONE, source, tmp_path / "run")
@@ -271,7 +272,7 @@ def test_a_start_is_json_that_others_can_read(start, tmp_path, files):
 
 HOLD = """
 import sys
-from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling import (run_folder)
 with run_folder.held(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,13 +7,13 @@ import pytest
 import sentencepiece
 
 from prompt_tuning_recycling import (
-    FittedRecycler,
     Words,
-    prompts,
+    load_map,
     recycle_prompt,
     recyclers,
     run_recycle,
 )
+from prompt_tuning_recycling.prompts import prompt as prompt_files
 
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -31,7 +31,7 @@ def test_writes_what_the_library_computes(
     words = Words.from_list(word_list, num_words=200, word_offset=10)
     expected = recycle_prompt(source_table, target_table, prompt, words=words)
     np.testing.assert_array_equal(load(files["output_path"]), expected.array)
-    record = prompts.load_provenance(files["output_path"])
+    record = prompt_files.load_record(files["output_path"])
     assert record["target"]["path"].endswith("target/checkpoint_9")
 
 
@@ -66,7 +66,7 @@ def test_flags_reach_the_network(run, files):
     }
     flags = {**files, "recycler": "v2v-nn", **{k: str(v) for k, v in wanted.items()}}
     assert run(run_recycle.main, flags) == 0
-    record = prompts.load_provenance(files["output_path"])
+    record = prompt_files.load_record(files["output_path"])
     assert record["recycler"]["parameters"] == wanted
 
 
@@ -86,7 +86,7 @@ def test_the_prompt_may_be_in_a_checkpoint(
 def test_saves_the_map_for_further_prompts(run, files, tmp_path, prompt):
     path = str(tmp_path / "map.safetensors")
     assert run(run_recycle.main, {**files, "save_recycler": path}) == 0
-    applied = FittedRecycler.load(path).apply(prompt)
+    applied = load_map(path).apply(prompt)
     np.testing.assert_array_equal(applied, load(files["output_path"]))
 
 
@@ -115,14 +115,14 @@ def test_the_words_of_a_text(run, files, tmp_path):
     (tmp_path / "tiny.model").write_bytes(model.getvalue())
     flags = {**files, "words_of_text": text, "vocabulary": str(tmp_path / "tiny.model")}
     assert run(run_recycle.main, flags) == 0
-    assert prompts.load_provenance(files["output_path"])["words"]["text"] == text
+    assert prompt_files.load_record(files["output_path"])["words"]["text"] == text
 
 
 def test_the_output_may_replace_an_earlier_one(run, files):
     for recycler in ("v2v-nn", "v2v-lin"):
         flags = {**files, "recycler": recycler, "epochs": "1"}
         assert run(run_recycle.main, flags) == 0
-    record = prompts.load_provenance(files["output_path"])
+    record = prompt_files.load_record(files["output_path"])
     assert record["recycler"]["name"] == "v2v-lin"
 
 
@@ -144,7 +144,7 @@ def test_words_of_another_vocabulary_are_said_on_the_screen(run, files, capsys):
     captured = capsys.readouterr()
     assert captured.err.count("of another vocabulary") == 1
     assert "Nearest words" not in captured.out
-    record = prompts.load_provenance(files["output_path"])
+    record = prompt_files.load_record(files["output_path"])
     assert record["nearest_pieces"] is None
     assert "its embedding table has 384 rows" in record["warnings"][0]
 
@@ -162,6 +162,6 @@ def test_paths_in_the_home_folder(run, files, tmp_path, monkeypatch):
         "recycled",
         "recycled.json",
     ]
-    record = prompts.load_provenance("~/out/recycled")
+    record = prompt_files.load_record("~/out/recycled")
     assert record["source"]["path"] == str(tmp_path / "source/checkpoint_7")
     assert record["words"]["word_list"] == str(tmp_path / "words.json")

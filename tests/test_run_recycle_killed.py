@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import FittedRecycler, prompts
+from prompt_tuning_recycling import FittedRecycler
+from prompt_tuning_recycling.prompts import prompt as prompt_files
 
 # Runs the command line, and ends it at a known point: before the N-th operation on the
 # folder of outputs, or in the middle of what is written to the file opened there.
@@ -115,7 +116,7 @@ def test_ended_in_the_middle_of_each_file(start, tmp_path, whole):
         assert_each_is_whole(tmp_path / "out", whole)
         # What is left behind is in nobody's way.
         assert start()[0] == 0
-        prompts.load_provenance(tmp_path / "out" / "recycled")
+        prompt_files.load_record(tmp_path / "out" / "recycled")
         shutil.rmtree(tmp_path / "out")
 
 

@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import (
-    Words,
-    load_prompt,
-    open_checkpoint,
-    recyclers,
-    run_recycle,
-)
+from prompt_tuning_recycling import Words, load_prompt, recyclers, run_recycle
+from prompt_tuning_recycling.models import open_checkpoint
 
 EMBEDDING = "target/token_embedder/embedding"
 LEGACY_PROMPT = "numpy_checkpoints/checkpoint_50/encoder.prompt.prompt.prompt"
@@ -70,34 +65,34 @@ def test_orbax_agrees_with_an_independent_least_squares(
     source, target = models / "prompt_orbax", models / "target_orbax"
     code, recycled = recycle(source, target, source, recycler)
     assert code == 0
-    rows = Words.from_list(published).rows
+    rows = Words.from_list(published).fitted.source_rows
     s, t = (
         open_checkpoint(model).read(EMBEDDING)[rows].astype(np.float64)
         for model in (source, target)
     )
-    expected = load_prompt(source).astype(np.float64) @ np.linalg.lstsq(s, t)[0]
+    expected = load_prompt(source).array.astype(np.float64) @ np.linalg.lstsq(s, t)[0]
     assert relative(recycled, expected) < 1e-5
 
 
 def test_network_is_trained_as_far_as_the_references(models, published):
     """The reference's recipe, run once by hand, ends at a loss of 0.49690 over all
     words (seed 0; mean of half the squared error)."""
-    rows = Words.from_list(published).rows
+    rows = Words.from_list(published).fitted.source_rows
     source, target = (
         open_checkpoint(models / name).take(EMBEDDING, rows)
         for name in ("prompt_legacy", "target_legacy")
     )
     fitted = recyclers.make("v2v-nn").fit(source, target)
-    loss = np.mean((fitted.apply(source) - target) ** 2) / 2
+    loss = np.mean((fitted.map.apply(source) - target) ** 2) / 2
     assert loss == pytest.approx(0.49690, rel=0.02)
 
 
 def test_both_formats_hold_prompts_of_the_same_shape(models):
     for name in ("prompt_orbax", "prompt_legacy"):
-        assert load_prompt(models / name).shape == (8, 16)
+        assert load_prompt(models / name).array.shape == (8, 16)
     np.testing.assert_array_equal(
-        load_prompt(models / "prompt_legacy"),
-        load_prompt(models / "prompt_legacy" / LEGACY_PROMPT),
+        load_prompt(models / "prompt_legacy").array,
+        load_prompt(models / "prompt_legacy" / LEGACY_PROMPT).array,
     )
 
 

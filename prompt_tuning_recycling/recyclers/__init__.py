@@ -4,14 +4,14 @@ One file each. To add one, subclass `Recycler` as a frozen dataclass and decorat
 with `register`; see docs/recyclers.md.
 """
 
-from prompt_tuning_recycling.recyclers.base import FittedRecycler, Recycler
+from prompt_tuning_recycling.recyclers.base import Fit, Recycler
 from prompt_tuning_recycling.recyclers.lin_comb import LinearCombination
 from prompt_tuning_recycling.recyclers.registry import get, make, names, register
 from prompt_tuning_recycling.recyclers.v2v_lin import VocabToVocabLinear
 from prompt_tuning_recycling.recyclers.v2v_nn import VocabToVocabMLP
 
 __all__ = [
-    "FittedRecycler",
+    "Fit",
     "LinearCombination",
     "Recycler",
     "VocabToVocabLinear",

@@ -6,18 +6,17 @@ condition number are known exactly and are reported.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import dataclasses
-import hashlib
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.floats import EPS
+from prompt_tuning_recycling.maps import Map
+from prompt_tuning_recycling.models.floats import EPS, coarsest
+from prompt_tuning_recycling.recyclers.base import Fit
+from prompt_tuning_recycling.words import WordEmbeddings
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -35,6 +34,7 @@ class PseudoInverse:
       s: [rank], descending.
       vt: [rank, columns], orthonormal rows.
       condition_number: largest over smallest singular value that was kept.
+      stored_as: the dtype that A is stored in.
       warnings: what a user should know before trusting a solution.
     """
 
@@ -42,6 +42,7 @@ class PseudoInverse:
     s: Float[np.ndarray, rank]
     vt: Float[np.ndarray, "rank columns"]
     condition_number: float
+    stored_as: np.dtype
     warnings: tuple[str, ...]
 
     def __matmul__(
@@ -54,20 +55,21 @@ class PseudoInverse:
         """A⁺ as one matrix."""
         return (self.vt.T / self.s) @ self.u.T
 
-    def diagnostics(self) -> dict[str, Any]:
-        """What to report of the fit."""
-        return {
+    def fit(self, map_: Map, target_stored_as: np.dtype) -> Fit:
+        """Returns a map that was made with this inverse, and how that went.
+
+        Args:
+          map_: the map.
+          target_stored_as: the dtype that the target's embeddings are stored in.
+        """
+        stored_as = coarsest(self.stored_as, target_stored_as)
+        ill_conditioned = _conditioning_warning(self.condition_number, stored_as)
+        diagnostics = {
             "rank": len(self.s),
             "condition_number": self.condition_number,
             "minimum_norm": len(self.s) < self.vt.shape[1],
-            "warnings": list(self.warnings),
         }
-
-
-# What `pseudo_inverse` has found before, within `decomposing_once`.
-_known: contextvars.ContextVar[dict[tuple, PseudoInverse] | None] = (
-    contextvars.ContextVar("known", default=None)
-)
+        return Fit(map_, diagnostics, (*self.warnings, *ill_conditioned))
 
 
 def check_rcond(rcond: float | None) -> None:
@@ -79,46 +81,19 @@ def check_rcond(rcond: float | None) -> None:
         )
 
 
-@contextlib.contextmanager
-def decomposing_once() -> Iterator[None]:
-    """Within it, a matrix that was decomposed before is not decomposed again: what
-    the linear recyclers share, when several are fitted to the same embeddings.
-    """
-    token = _known.set({})
-    try:
-        yield
-    finally:
-        _known.reset(token)
-
-
-def pseudo_inverse(
-    matrix: Float[np.ndarray, "words dim"], rcond: float | None = None
-) -> PseudoInverse:
-    """Decomposes the source's embeddings; see `decomposing_once`.
+def pseudo_inverse(source: WordEmbeddings, rcond: float | None = None) -> PseudoInverse:
+    """Returns the pseudo-inverse of the source's embeddings.
 
     Args:
-      matrix: float64 [words, dim].
+      source: [words, dim].
       rcond: singular values below this share of the largest count as zero; by
         default float64's rounding, eps times the larger side.
 
     Raises:
       RecyclingError: every singular value is zero.
     """
-    known = _known.get()
-    if known is None:
-        return _decomposed(matrix, rcond)
-    content = hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest()
-    key = (matrix.shape, content, rcond)
-    if key not in known:
-        known[key] = _decomposed(matrix, rcond)
-    return known[key]
-
-
-def _decomposed(
-    matrix: Float[np.ndarray, "words dim"], rcond: float | None
-) -> PseudoInverse:
-    words, dim = matrix.shape
-    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+    words, dim = source.array.shape
+    u, s, vt = source.svd
     cutoff = float(np.finfo(np.float64).eps) * max(words, dim)
     numerical = int(np.sum(s > cutoff * s[0]))
     rank = numerical if rcond is None else int(np.sum(s > rcond * s[0]))
@@ -126,7 +101,9 @@ def _decomposed(
         raise RecyclingError("the source's embeddings of these words are all zero.")
     condition = float(s[0] / s[rank - 1])
     warnings = tuple(_warnings(words, dim, numerical, rank, rcond))
-    return PseudoInverse(u[:, :rank], s[:rank], vt[:rank], condition, warnings)
+    return PseudoInverse(
+        u[:, :rank], s[:rank], vt[:rank], condition, source.stored_as, warnings
+    )
 
 
 def _warnings(
@@ -168,7 +145,7 @@ def _warnings(
     return found
 
 
-def conditioning_warning(condition: float, dtype: np.dtype) -> str | None:
+def _conditioning_warning(condition: float, dtype: np.dtype) -> list[str]:
     """Warns of a system that its numbers' rounding decides.
 
     Directions in which embeddings vary by less than the rounding of the numbers they
@@ -180,13 +157,13 @@ def conditioning_warning(condition: float, dtype: np.dtype) -> str | None:
     """
     eps = EPS[dtype.name]
     if condition <= 1 / eps:
-        return None
+        return []
     # Rounded up to one digit: a system without the smaller ones is not warned of.
     digit = 10.0 ** math.floor(math.log10(eps))
     rcond = math.ceil(eps / digit) * digit
-    return (
+    return [
         "the source's embeddings are ill-conditioned (condition number "
         f"{condition:.1e}, beyond the {1 / eps:.1e} that {dtype.name} resolves, in "
         "which embeddings were stored), so the map amplifies rounding. Set rcond, "
         f"{rcond:.0e} say, to leave out the directions at fault."
-    )
+    ]

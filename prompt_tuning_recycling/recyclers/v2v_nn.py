@@ -14,7 +14,10 @@ import numpy as np
 
 from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.recyclers import base, registry
+from prompt_tuning_recycling.maps import Network
+from prompt_tuning_recycling.recyclers import registry
+from prompt_tuning_recycling.recyclers.base import Fit, Recycler
+from prompt_tuning_recycling.words import WordEmbeddings
 
 # JAX takes most of a second to load, and only this recycler needs it.
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @registry.register
 @dataclasses.dataclass(frozen=True)
-class VocabToVocabMLP(base.Recycler):
+class VocabToVocabMLP(Recycler):
     """A network trained to turn the source's embeddings into the target's.
 
     Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), with LeCun-normal
@@ -41,7 +44,7 @@ class VocabToVocabMLP(base.Recycler):
 
     A prompt far longer than the word embeddings (tuned prompts often are, by orders
     of magnitude) lies outside what the network was trained on; look at the norms in
-    the report, and compare with `v2v-lin`.
+    the record, and compare with `v2v-lin`.
 
     Lester et al. 2022 (v2v-nn), https://arxiv.org/abs/2208.05577.
 
@@ -79,23 +82,18 @@ class VocabToVocabMLP(base.Recycler):
                 f"{self.seed}."
             )
 
-    def _fit(
-        self,
-        source: Float[np.ndarray, "words source_dim"],
-        target: Float[np.ndarray, "words target_dim"],
-    ) -> tuple[base.Arrays, dict[str, Any]]:
+    def learn(self, source: WordEmbeddings, target: WordEmbeddings) -> Fit:
         import jax
 
         check_platform()
-        words, width = target.shape
-        hidden = self.hidden_scale * width
+        words, width = target.array.shape
         with _same_bits():
             params, epoch_losses = _train(
                 jax.random.key(self.seed, impl="threefry2x32"),
-                source.astype(np.float32),
-                target.astype(np.float32),
+                source.array.astype(np.float32),
+                target.array.astype(np.float32),
                 self.learning_rate,
-                hidden=hidden,
+                hidden=self.hidden_scale * width,
                 batch_size=min(self.batch_size, words),
                 epochs=self.epochs,
             )
@@ -107,33 +105,12 @@ class VocabToVocabMLP(base.Recycler):
                 f"{self.learning_rate})."
             )
         logger.info("%s: loss %.6g after %d epochs", self.name, losses[-1], self.epochs)
-        return arrays, {
+        diagnostics = {
             "training_loss_by_epoch": losses,
             "training_loss": losses[-1],
             "device": next(iter(epoch_losses.devices())).device_kind,
-            "warnings": [],
         }
-
-    def _apply(
-        self,
-        arrays: base.Arrays,
-        prompt: Float[np.ndarray, "*prompts length source_dim"],
-    ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        # Small enough for the host, where it is the same to the bit whether the
-        # network was just trained or loaded on a machine without JAX.
-        wide = {name: value.astype(np.float64) for name, value in arrays.items()}
-        hidden = np.maximum(prompt @ wide["hidden_kernel"] + wide["hidden_bias"], 0)
-        return hidden @ wide["output_kernel"] + wide["output_bias"]
-
-    def _apply_all(
-        self,
-        arrays: base.Arrays,
-        prompts: Float[np.ndarray, "prompts length source_dim"],
-    ) -> Float[np.ndarray, "prompts length target_dim"]:
-        return self._apply(arrays, prompts)
-
-    def _source_dim(self, arrays: base.Arrays) -> int:
-        return arrays["hidden_kernel"].shape[0]
+        return Fit(Network(**arrays), diagnostics)
 
 
 @contextlib.contextmanager

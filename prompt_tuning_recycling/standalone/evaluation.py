@@ -11,9 +11,9 @@ import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
     DatasetConfig,
@@ -53,11 +53,11 @@ def evaluate(
     """
     # What is quick to check comes first.
     dataset.task_or_mixture()
-    checkpoint = open_checkpoint(checkpoint_path)
+    checkpoint = open_model(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)
     evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
     write_config(output_dir)
-    metrics = evaluation.run(loaded, step_of(checkpoint))
+    metrics = evaluation.run(loaded, checkpoint.step)
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics

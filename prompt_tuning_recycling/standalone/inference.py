@@ -11,9 +11,9 @@ import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import evaluation, parameters
 from prompt_tuning_recycling.standalone.data import (
     DatasetConfig,
@@ -56,7 +56,7 @@ def infer(
         )
     check_lengths(dataset.task_feature_lengths)
     tasks = seqio.get_subtasks(dataset.task_or_mixture())
-    checkpoint = open_checkpoint(checkpoint_path)
+    checkpoint = open_model(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)
     evaluation.write_config(output_dir)
     nested = parameters.nested(loaded)

@@ -17,14 +17,13 @@ from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
-from prompt_tuning_recycling import contract, initial_prompts, run_folder
-from prompt_tuning_recycling.checkpoints import Checkpoint
+from prompt_tuning_recycling import contract, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.prompt_export import matches
+from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.prompts import initial_prompts
+from prompt_tuning_recycling.prompts.export import matches
 
 Parameters: TypeAlias = dict[str, jax.Array]
-
-TARGET = "target/"
 
 
 @functools.cache
@@ -42,7 +41,7 @@ def new(module: nn.Module, seed: int) -> Parameters:
 
 
 def load(
-    checkpoint: Checkpoint,
+    model: Model,
     module: nn.Module,
     output_dir: epath.PathLike,
     default_prompt: initial_prompts.InitialPrompt | None = None,
@@ -51,7 +50,7 @@ def load(
     the gin files declare if the network has one and the checkpoint has not.
 
     Args:
-      checkpoint: of any format.
+      model: the checkpoint, of any format.
       module: the network.
       output_dir: of the run; keeps a recycled prompt.
       default_prompt: what to begin with where nothing is declared; None where it has
@@ -61,22 +60,22 @@ def load(
       RecyclingError: the checkpoint is of another network, or holds a prompt while
         another one is declared, or neither has one.
     """
-    kinds = prompts_to_make(checkpoint, module, default_prompt)
+    kinds = prompts_to_make(model, module, default_prompt)
     expected = shapes(module)
     check_shapes(
         {name: shape for name, shape in expected.items() if name not in kinds},
-        _stored_shapes(checkpoint),
-        str(checkpoint.path),
+        _stored_shapes(model),
+        str(model.path),
     )
     # The prompts first: they fail sooner, and read little.
-    made = run_folder.make_prompts(kinds, _prompts(expected), checkpoint, output_dir)
-    loaded = _read(checkpoint, [name for name in expected if name not in made])
+    made = run_folder.make_prompts(kinds, _prompts(expected), model, output_dir)
+    loaded = _read(model, [name for name in expected if name not in made])
     loaded |= {name: jnp.asarray(prompt) for name, prompt in made.items()}
     return {name: loaded[name] for name in expected}
 
 
 def prompts_to_make(
-    checkpoint: Checkpoint,
+    model: Model,
     module: nn.Module,
     default: initial_prompts.InitialPrompt | None = None,
 ) -> dict[str, initial_prompts.InitialPrompt]:
@@ -85,14 +84,14 @@ def prompts_to_make(
     """
     return contract.prompts_to_make(
         _prompts(shapes(module)),
-        _prompts(_stored_shapes(checkpoint)),
+        _prompts(_stored_shapes(model)),
         initial_prompts.initial_prompt(),
         default,
-        str(checkpoint.path),
+        str(model.path),
     )
 
 
-def load_step(checkpoint: Checkpoint, module: nn.Module) -> Parameters:
+def load_step(model: Model, module: nn.Module) -> Parameters:
     """Returns a network's parameters from a checkpoint of its own run, float32, its
     prompt among them, whatever the gin files declare.
 
@@ -100,26 +99,21 @@ def load_step(checkpoint: Checkpoint, module: nn.Module) -> Parameters:
       RecyclingError: the checkpoint is of another network.
     """
     expected = shapes(module)
-    check_shapes(expected, _stored_shapes(checkpoint), str(checkpoint.path))
-    return _read(checkpoint, list(expected))
+    check_shapes(expected, _stored_shapes(model), str(model.path))
+    return _read(model, list(expected))
 
 
-def _stored_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
-    return {
-        name.removeprefix(TARGET): checkpoint.shape(name)
-        for name in checkpoint.keys()
-        if name.startswith(TARGET)
-    }
+def _stored_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in model.parameters.items()}
 
 
 def _prompts(named: contract.Shapes) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in named.items() if matches(name)}
 
 
-def _read(checkpoint: Checkpoint, names: Sequence[str]) -> Parameters:
+def _read(model: Model, names: Sequence[str]) -> Parameters:
     return {
-        name: jnp.asarray(checkpoint.read_floats(TARGET + name), jnp.float32)
-        for name in names
+        name: jnp.asarray(model.parameters[name].read(), jnp.float32) for name in names
     }
 
 

@@ -13,14 +13,14 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling import run_folder
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.initial_prompts import (
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.prompts.export import matches
+from prompt_tuning_recycling.prompts.initial_prompts import (
     FromFile,
     InitialPrompt,
     SampledVocabulary,
 )
-from prompt_tuning_recycling.prompt_export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
 from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
@@ -64,7 +64,7 @@ def evaluate_prompts(
     job = ManifestJob(manifest, dataset.task_or_mixture(), dataset.split)
     if not job.missing:
         return 0
-    target = _Target(model, open_checkpoint(checkpoint_path), random_prompt)
+    target = _Target(model, open_model(checkpoint_path), random_prompt)
     loggers = Loggers(logger_cls, write_config)
     evaluation = Evaluation(
         model,
@@ -89,7 +89,7 @@ class _Target:
     def __init__(
         self,
         model: EncoderDecoder,
-        checkpoint: Checkpoint,
+        checkpoint: Model,
         random_prompt: Callable[..., InitialPrompt],
     ) -> None:
         self._with_prompt = model
@@ -102,7 +102,7 @@ class _Target:
             if matches(name)
         }
         self._rest = parameters.load(checkpoint, self._without_prompt.module, "")
-        self._step = step_of(checkpoint)
+        self._step = checkpoint.step
 
     def parameters(
         self, entry: manifest_entry.Evaluation

@@ -23,16 +23,17 @@ import tqdm
 from clu import metric_writers
 from etils import epath
 
-from prompt_tuning_recycling import initial_prompts, run_folder
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.prompt_export import (
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.prompts import initial_prompts
+from prompt_tuning_recycling.prompts.export import (
     PROMPT_REGEX,
     export_prompts,
     matches,
 )
-from prompt_tuning_recycling.standalone import optimizers, parameters, saving
+from prompt_tuning_recycling.standalone import optimizers, parameters, steps
 from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
 from prompt_tuning_recycling.standalone.evaluation import (
     Evaluation,
@@ -108,7 +109,7 @@ def train(
     with run_folder.held(model_dir):
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step
-        step = first if latest is None else step_of(latest)
+        step = first if latest is None else latest.step
         last = _last_step(step, first, total_steps, relative_steps)
 
         def due(period: int) -> bool:
@@ -122,7 +123,7 @@ def train(
             optimizer = optax.chain(clip, optimizer)
         state = optimizers.start(optimizer, trained, step)
         if latest is not None:
-            state = saving.restore_optimizer(latest, state)
+            state = steps.restore_optimizer(latest, state)
         evaluation = None
         wanted = eval_period > 0 or run_eval_before_training
         if infer_eval_dataset is not None and wanted:
@@ -131,7 +132,7 @@ def train(
             )
         batches = training_batches(train_dataset, first=step - first)
         update = _updater(optimizer)
-        saver = saving.Saver(model_dir, keep, save_dtype)
+        saver = steps.Saver(model_dir, keep, save_dtype)
         writer = metric_writers.create_default_writer(
             os.path.join(model_dir, "train"), asynchronous=False
         )
@@ -186,12 +187,12 @@ def _begin(
     model_dir: epath.PathLike,
     initial_checkpoint_path: epath.PathLike | None,
     seed: int,
-) -> tuple[Checkpoint | None, run_folder.Start, parameters.Parameters]:
+) -> tuple[Model | None, run_folder.Start, parameters.Parameters]:
     """Returns this run's newest step, if it is to go on, what the run was started with,
     and its parameters.
     """
     default = initial_prompts.RandomUniform(seed=seed)
-    latest = saving.latest(model_dir)
+    latest = steps.latest(model_dir)
     if latest is not None:
         start = run_folder.read_start(model_dir)
         if start is None:
@@ -209,10 +210,10 @@ def _begin(
     if initial_checkpoint_path is None:
         start = run_folder.Start.of(0, None, {}, seed)
         return None, start, parameters.new(model.module, seed)
-    initial = open_checkpoint(initial_checkpoint_path)
+    initial = open_model(initial_checkpoint_path)
     made = parameters.prompts_to_make(initial, model.module, default)
     loaded = parameters.load(initial, model.module, model_dir, default)
-    step = step_of(initial)
+    step = initial.step
     start = run_folder.Start.of(step, initial_checkpoint_path, made, seed)
     return None, start, loaded
 

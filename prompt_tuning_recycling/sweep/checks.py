@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prompt_tuning_recycling import recyclers
-from prompt_tuning_recycling.checkpoints import EMBEDDING
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING
 from prompt_tuning_recycling.sweep.json_places import Place
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
 

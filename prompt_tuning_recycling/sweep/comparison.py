@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.json_files import read_json
-from prompt_tuning_recycling.prompts import provenance_path
+from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import WAYWARD, Configuration
 from prompt_tuning_recycling.sweep.evaluations import Group, groups_for
@@ -137,7 +137,7 @@ def _fits(sweep: Configuration) -> dict[tuple[str, str, str, bool], _Fit]:
                     sweep.root_dir, method.name, source, target, wayward
                 )
                 try:
-                    record = read_json(provenance_path(path), "the record")
+                    record = read_json(record_path(path), "the record")
                     residual, words = record["residual"], record["words"]["fitted"]
                     fit = _Fit(
                         _number(residual["fitted_words"]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from prompt_tuning_recycling.prompts import provenance_path
+from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import evaluations, layout
 from prompt_tuning_recycling.sweep.configuration import (
     WAYWARD,
@@ -229,7 +229,7 @@ def _model(name: str, role: str = "") -> Names:
 
 def _with_record(path: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(path, Use.FILE, what, names)
-    record = str(provenance_path(path))
+    record = str(record_path(path))
     yield Claim(record, Use.FILE, f"the record of {what}", names)
 
 

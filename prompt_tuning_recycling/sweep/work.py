@@ -1,4 +1,4 @@
-"""Recycles all prompts of one pair of models, as far as they are not there yet."""
+"""Recycles those prompts of a pair of models that have not been recycled yet."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.json_files import read_json
-from prompt_tuning_recycling.model_pair import ModelPair, check_width, read_pairs
-from prompt_tuning_recycling.prompts import (
+from prompt_tuning_recycling.maps import Map, load_map, save_map
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.prompts.prompt import (
+    Prompt,
     find_prompt,
     load_prompt,
-    provenance_path,
-    save_prompt,
+    record_path,
 )
-from prompt_tuning_recycling.recyclers import FittedRecycler
-from prompt_tuning_recycling.recyclers.least_squares import decomposing_once
+from prompt_tuning_recycling.records.recorder import Recorder
+from prompt_tuning_recycling.recycling import check_width
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from prompt_tuning_recycling.words import EmbeddedWords, read_embeddings
 
 logger = logging.getLogger(__name__)
 
@@ -138,117 +136,106 @@ def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
     with log.failing(every):
         word_sets = list(dict.fromkeys(fit.words for fit in fits))
         source, target = (
-            open_checkpoint(work.source_path),
-            open_checkpoint(work.target_path),
+            open_model(path, embedding_name=work.embedding)
+            for path in (work.source_path, work.target_path)
         )
         words = [word_set.words() for word_set in word_sets]
-        pairs = dict(
-            zip(
-                word_sets,
-                read_pairs(source, target, words, work.embedding),
-                strict=True,
-            )
-        )
-        with decomposing_once():
-            for fit in fits:
-                with log.failing(fit.items):
-                    _apply(pairs[fit.words], fit, work, log)
+        embedded = read_embeddings(source, target, words)
+        pairs = {
+            word_set: (one, Recorder(one))
+            for word_set, one in zip(word_sets, embedded, strict=True)
+        }
+        for fit in fits:
+            with log.failing(fit.items):
+                map_, record = _fitted(*pairs[fit.words], fit, work.clobber, log)
+                _apply(map_, record, *pairs[fit.words], fit.items, log)
 
 
-def _apply(pair: ModelPair, fit: Fit, work: PairWork, log: _Log) -> None:
-    fitted, record = _fitted(pair, fit, work.clobber, log)
-    loaded: dict[tuple[int, ...], list[_Tuned]] = {}
-    for item in fit.items:
+def _apply(
+    map_: Map,
+    record: Mapping[str, Any],
+    embedded: EmbeddedWords,
+    recorder: Recorder,
+    items: Sequence[Item],
+    log: _Log,
+) -> None:
+    loaded: dict[tuple[int, ...], list[tuple[Item, Prompt]]] = {}
+    for item in items:
         with log.failing([item]):
-            tuned = _Tuned.load(item, pair)
-            loaded.setdefault(tuned.prompt.shape, []).append(tuned)
+            tuned = _load(item, embedded.source)
+            loaded.setdefault(tuned.array.shape, []).append((item, tuned))
     # Writing is waiting, for the disk or the network.
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as writers:
         for same_shape in loaded.values():
             for first in range(0, len(same_shape), _AT_ONCE):
                 batch = same_shape[first : first + _AT_ONCE]
-                with log.failing([tuned.item for tuned in batch]):
-                    recycled = fitted.apply_all(np.stack([t.prompt for t in batch]))
-                    written = [
-                        writers.submit(
-                            save_prompt,
-                            prompt,
-                            tuned.item.output,
-                            pair.prompt_report(
-                                record,
-                                tuned.read_from,
-                                tuned.name,
-                                tuned.prompt,
-                                prompt,
-                            ),
+                with log.failing([item for item, _ in batch]):
+                    recycled = map_.apply(np.stack([t.array for _, t in batch]))
+                    written = {}
+                    for (item, tuned), array in zip(batch, recycled, strict=True):
+                        of_prompt = recorder.of_prompt(
+                            record, tuned.array, tuned.record, array
                         )
-                        for tuned, prompt in zip(batch, recycled, strict=True)
-                    ]
-                    for tuned, future in zip(batch, written, strict=True):
-                        with log.failing([tuned.item]):
+                        prompt = Prompt(array, tuned.site, of_prompt)
+                        written[item] = writers.submit(prompt.save, item.output)
+                    for item, future in written.items():
+                        with log.failing([item]):
                             future.result()
-                            log.recycled.append(tuned.item.output)
+                            log.recycled.append(item.output)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Tuned:
-    item: Item
-    read_from: Checkpoint
-    name: str
-    prompt: Float[np.ndarray, "length source_dim"]
-
-    @staticmethod
-    def load(item: Item, pair: ModelPair) -> _Tuned:
-        read_from = open_checkpoint(item.prompt_from)
-        name = find_prompt(read_from)
-        check_width(pair.source, pair.embedding, read_from, name)
-        return _Tuned(item, read_from, name, load_prompt(read_from, name))
+def _load(item: Item, source: Model) -> Prompt:
+    read_from = open_model(item.prompt_from)
+    check_width(source, find_prompt(read_from))
+    return load_prompt(read_from)
 
 
 def _fitted(
-    pair: ModelPair, fit: Fit, clobber: bool, log: _Log
-) -> tuple[FittedRecycler, dict[str, Any]]:
+    embedded: EmbeddedWords, recorder: Recorder, fit: Fit, clobber: bool, log: _Log
+) -> tuple[Map, dict[str, Any]]:
     """Returns the map and its record, from disk if they are there."""
     if not clobber and as_path(fit.path).exists():
-        return _loaded(pair, fit)
+        return _loaded(recorder, fit)
     started = time.monotonic()
-    fitted, residual = pair.fit(fit.recycler)
-    record = pair.fit_report(fitted, residual)
+    learned = fit.recycler.fit(*embedded.fitted)
+    record = recorder.of_fit(fit.recycler, learned)
     timed = {**record, "seconds": {"fit": round(time.monotonic() - started, 3)}}
     text = json.dumps(timed, indent=2, ensure_ascii=False) + "\n"
     # First the record: a map that is there is never without one.
-    write_atomically(provenance_path(fit.path), text.encode())
-    fitted.save(fit.path)
+    write_atomically(record_path(fit.path), text.encode())
+    save_map(learned.map, fit.path, {"recycler": record["recycler"]})
     log.fitted.append(fit.path)
-    return fitted, record
+    return learned.map, record
 
 
-def _loaded(pair: ModelPair, fit: Fit) -> tuple[FittedRecycler, dict[str, Any]]:
-    fitted = FittedRecycler.load(fit.path)
-    beside = provenance_path(fit.path)
+def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
+    map_ = load_map(fit.path)
+    beside = record_path(fit.path)
     try:
         record = read_json(beside, "the record")
-        residual, words = record["residual"], record["words"]["rows_sha256"]
-        rows = {role: record[role]["used_sha256"] for role in ("source", "target")}
+        then = _inputs(record)
     except (RecyclingError, KeyError, TypeError) as error:
         raise RecyclingError(
-            f"{beside} is not the record of the fitted recycler {fit.path}: {error} "
-            "Delete both to fit it again."
+            f"{beside} is not the record of the map {fit.path}: {error} Delete both to "
+            "fit it again."
         ) from error
-    now = pair.fit_report(fitted, residual)
-    for what, then, asked in (
-        ("the recycler", fitted.recycler.parameters(), fit.recycler.parameters()),
-        ("the kind of recycler", fitted.recycler.name, fit.recycler.name),
-        ("the words", words, now["words"]["rows_sha256"]),
-        *(
-            (f"the {role} model's rows", then, now[role]["used_sha256"])
-            for role, then in rows.items()
-        ),
-    ):
-        if then != asked:
+    now = _inputs(json.loads(json.dumps(recorder.of_inputs(fit.recycler))))
+    for what, asked in now.items():
+        if then[what] != asked:
             raise RecyclingError(
                 f"{fit.path} was fitted before with other settings: {what} then "
-                f"{then}, now {asked}. Set clobber to do it again, or choose another "
-                "root_dir."
+                f"{then[what]}, now {asked}. Set clobber to do it again, or choose "
+                "another root_dir."
             )
-    return fitted, {name: value for name, value in record.items() if name != "seconds"}
+    return map_, {name: value for name, value in record.items() if name != "seconds"}
+
+
+def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a map was learned from, by names for messages."""
+    return {
+        "the recycler": record["recycler"]["parameters"],
+        "the kind of recycler": record["recycler"]["name"],
+        "the words": record["words"]["rows_sha256"],
+        "the source model's rows": record["source"]["used_sha256"],
+        "the target model's rows": record["target"]["used_sha256"],
+    }

@@ -10,7 +10,7 @@ from flax import core, serialization, traverse_util
 from t5x import adafactor, optimizers
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 
 _MODULE = "prompt_tuning_recycling.t5x_host.optimizers"
 

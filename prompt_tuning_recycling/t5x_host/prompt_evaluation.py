@@ -19,14 +19,14 @@ from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
 from prompt_tuning_recycling import run_folder
-from prompt_tuning_recycling.checkpoints import open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.initial_prompts import (
+from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.prompts.initial_prompts import (
     FromFile,
     InitialPrompt,
     SampledVocabulary,
 )
-from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.sweep import manifest as manifest_entry
 from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
 
@@ -111,7 +111,7 @@ class _Target:
         evaluator_cls: Callable[..., seqio.Evaluator],
         patterns: Sequence[str],
     ) -> None:
-        self._checkpoint = open_checkpoint(restore_cfg.path)
+        self._target = open_model(restore_cfg.path)
         self._partitioner = partitioner
         self._with = _Network(model, dataset_cfg, partitioner, evaluator_cls)
         self._without = _Network(
@@ -151,7 +151,7 @@ class _Target:
         else:
             kind = random_prompt(seed=entry.random_prompt)
         kinds = dict.fromkeys(self._shapes, kind)
-        return run_folder.make_prompts(kinds, self._shapes, self._checkpoint)
+        return run_folder.make_prompts(kinds, self._shapes, self._target)
 
     def evaluate(
         self, prompts: Mapping[str, np.ndarray]

@@ -15,7 +15,7 @@ from typing import Any
 import gin
 from t5x import checkpoints
 
-from prompt_tuning_recycling.t5x_host.saving import ExportPrompts
+from prompt_tuning_recycling.t5x_host.export import ExportPrompts
 
 _NAME = "prompt_tuning.train.utils"
 

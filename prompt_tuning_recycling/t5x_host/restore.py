@@ -19,25 +19,20 @@ from etils import epath
 from flax import traverse_util
 from t5x import state_utils
 
-from prompt_tuning_recycling import contract, initial_prompts, run_folder
-from prompt_tuning_recycling.checkpoints import (
-    EMBEDDING,
-    Checkpoint,
-    open_checkpoint,
-    step_of,
-)
+from prompt_tuning_recycling import contract, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING, OPTIMIZER, PARAMETERS
+from prompt_tuning_recycling.prompts import initial_prompts
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 
 _MODULE = "prompt_tuning_recycling.t5x_host.restore"
-_TARGET = "target/"
-_OPTIMIZER = "state/param_states/"
 
 
 @gin.register(module=_MODULE)
 @dataclasses.dataclass(frozen=True)
-class InitialPrompt:
+class AddPrompt:
     """A restore transformation of T5X's: the checkpoint of a model without a prompt
     becomes that of the model with one.
 
@@ -88,11 +83,11 @@ class InitialPrompt:
         stored = state_utils.flatten_state_dict(checkpoint_state)
         expected = state_utils.flatten_state_dict(train_state)
         shapes = {
-            name.removeprefix(_TARGET): tuple(leaf.shape)
+            name.removeprefix(PARAMETERS): tuple(leaf.shape)
             for name, leaf in expected.items()
             if self._is_prompt(name)
         }
-        missing = [name for name in shapes if _TARGET + name not in stored]
+        missing = [name for name in shapes if PARAMETERS + name not in stored]
         made: dict[str, np.ndarray] = {}
 
         def begin() -> np.ndarray:
@@ -101,17 +96,17 @@ class InitialPrompt:
 
         from_process_zero(begin)
         for name in missing:
-            stored[_TARGET + name] = from_process_zero(
+            stored[PARAMETERS + name] = from_process_zero(
                 functools.partial(made.__getitem__, name)
             )
         for name, leaf in expected.items():
-            if name.startswith(_OPTIMIZER) and name not in stored:
+            if name.startswith(OPTIMIZER) and name not in stored:
                 stored[name] = np.zeros(leaf.shape, leaf.dtype)
         return traverse_util.unflatten_dict(stored, sep="/")
 
     def _is_prompt(self, name: str) -> bool:
-        return name.startswith(_TARGET) and matches(
-            name.removeprefix(_TARGET), self.patterns
+        return name.startswith(PARAMETERS) and matches(
+            name.removeprefix(PARAMETERS), self.patterns
         )
 
     def _begin(
@@ -121,34 +116,32 @@ class InitialPrompt:
         expected: Mapping[str, Any],
     ) -> Mapping[str, np.ndarray]:
         """Makes the prompts that the state lacks; for process 0."""
-        checkpoint = open_checkpoint(self.checkpoint_path)
+        model = open_model(self.checkpoint_path)
         kinds = contract.prompts_to_make(
             shapes,
             {
-                name.removeprefix(_TARGET): checkpoint.shape(name)
-                for name in checkpoint.keys()
-                if self._is_prompt(name)
+                name: array.shape
+                for name, array in model.parameters.items()
+                if matches(name, self.patterns)
             },
             initial_prompts.initial_prompt(),
             self.default,
-            str(checkpoint.path),
+            str(model.path),
         )
         hidden = [name for name in missing if name not in kinds]
         if hidden:
             raise RecyclingError(
-                f"{checkpoint.path} holds a prompt, {hidden[0]}, but an assignment_map "
+                f"{model.path} holds a prompt, {hidden[0]}, but an assignment_map "
                 "drops it. Set utils.RestoreCheckpointConfig.assignment_map = None to "
                 "use it."
             )
         if self.is_training:
             _hold(os.fspath(self.output_dir))
         if kinds:
-            _check_width(checkpoint, expected)
-        made = run_folder.make_prompts(kinds, shapes, checkpoint, self.output_dir)
+            _check_width(model, expected)
+        made = run_folder.make_prompts(kinds, shapes, model, self.output_dir)
         if self.is_training:
-            start = run_folder.Start.of(
-                step_of(checkpoint), self.checkpoint_path, kinds
-            )
+            start = run_folder.Start.of(model.step, self.checkpoint_path, kinds)
             run_folder.write_start(self.output_dir, start)
         return made
 
@@ -172,7 +165,7 @@ def check_kept(config: Mapping[tuple[str, str], Any]) -> None:
     Raises:
       RecyclingError: as `run_folder.check_kept`.
     """
-    name = f"{_MODULE}.InitialPrompt"
+    name = f"{_MODULE}.AddPrompt"
     if any(configurable == name for _, configurable in config):
         transformation = gin.get_configurable(name)()
         if not transformation.is_training:
@@ -191,14 +184,14 @@ def _hold(folder: str) -> contextlib.ExitStack:
     return holding
 
 
-def _check_width(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
+def _check_width(model: Model, expected: Mapping[str, Any]) -> None:
     """Before anything large is read."""
-    if EMBEDDING not in expected or EMBEDDING not in checkpoint.keys():
+    if EMBEDDING not in expected or EMBEDDING not in model.checkpoint.keys():
         return
-    found, wanted = checkpoint.shape(EMBEDDING), tuple(expected[EMBEDDING].shape)
+    found, wanted = model.embeddings.shape, tuple(expected[EMBEDDING].shape)
     if found != wanted:
         raise RecyclingError(
-            f"{checkpoint.path} has {EMBEDDING} of shape {list(found)}, but the model "
+            f"{model.path} has {EMBEDDING} of shape {list(found)}, but the model "
             f"expects {list(wanted)}. Is the model file (--gin_file=models/...) the "
             "one for this checkpoint?"
         )

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling import RecyclingError, save_map
 from prompt_tuning_recycling.recyclers import VocabToVocabMLP
 
 
@@ -22,12 +22,12 @@ def test_defaults_are_the_papers_code():
 
 def test_the_network_is_two_layers(source_table, target_table, prompt):
     fitted = VocabToVocabMLP(hidden_scale=3, epochs=1).fit(source_table, target_table)
-    a = fitted.arrays
-    assert a["hidden_kernel"].shape == (12, 60)
-    assert a["output_kernel"].shape == (60, 20)
-    hidden = np.maximum(prompt @ a["hidden_kernel"] + a["hidden_bias"], 0)
-    expected = hidden @ a["output_kernel"] + a["output_bias"]
-    np.testing.assert_allclose(fitted.apply(prompt), expected, rtol=1e-4, atol=1e-5)
+    found = fitted.map
+    assert found.hidden_kernel.shape == (12, 60)
+    assert found.output_kernel.shape == (60, 20)
+    hidden = np.maximum(prompt @ found.hidden_kernel + found.hidden_bias, 0)
+    expected = hidden @ found.output_kernel + found.output_bias
+    np.testing.assert_allclose(fitted.map.apply(prompt), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_training_lowers_the_loss_it_reports(source_table, target_table):
@@ -37,7 +37,7 @@ def test_training_lowers_the_loss_it_reports(source_table, target_table):
     assert len(losses) == 30
     assert losses[-1] < losses[0] / 2
     assert fitted.diagnostics["training_loss"] == losses[-1]
-    error = fitted.apply(source_table) - target_table
+    error = fitted.map.apply(source_table) - target_table
     assert np.mean(error**2) / 2 == pytest.approx(losses[-1], rel=0.1)
 
 
@@ -46,13 +46,13 @@ def test_another_seed_is_another_network(source_table, target_table, prompt):
         VocabToVocabMLP(epochs=1, seed=s).fit(source_table, target_table)
         for s in (0, 1)
     )
-    assert not np.allclose(one.apply(prompt), two.apply(prompt))
+    assert not np.allclose(one.map.apply(prompt), two.map.apply(prompt))
 
 
 def test_fewer_words_than_a_batch(source_table, target_table, prompt):
     recycler = VocabToVocabMLP(batch_size=50, epochs=2)
     fitted = recycler.fit(source_table[:7], target_table[:7])
-    assert np.isfinite(fitted.apply(prompt)).all()
+    assert np.isfinite(fitted.map.apply(prompt)).all()
 
 
 @pytest.mark.parametrize(("words", "batch_size"), [(3, 2), (7, 3), (6, 5), (50, 50)])
@@ -63,17 +63,18 @@ def test_the_loss_is_the_mean_over_the_words(
     source, target = source_table[:words], target_table[:words]
     untrained = VocabToVocabMLP(batch_size=batch_size, epochs=1, learning_rate=1e-30)
     fitted = untrained.fit(source, target)
-    expected = np.mean((fitted.apply(source) - target) ** 2) / 2
+    expected = np.mean((fitted.map.apply(source) - target) ** 2) / 2
     assert fitted.diagnostics["training_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 FIT = """
 import sys
 import numpy as np
+from prompt_tuning_recycling import save_map
 from prompt_tuning_recycling.recyclers import VocabToVocabMLP
 tables = np.load(sys.argv[1])
 fitted = VocabToVocabMLP(epochs=3, seed=2**32 - 1).fit(tables["s"], tables["t"])
-fitted.save(sys.argv[2])
+save_map(fitted.map, sys.argv[2])
 """
 
 
@@ -92,7 +93,7 @@ SETTINGS = {
 def test_same_bits_however_jax_is_set_up(tmp_path, source_table, target_table, setting):
     np.savez(tmp_path / "tables.npz", s=source_table, t=target_table)
     fitted = VocabToVocabMLP(epochs=3, seed=2**32 - 1).fit(source_table, target_table)
-    fitted.save(tmp_path / "here")
+    save_map(fitted.map, tmp_path / "here")
     subprocess.run(
         [sys.executable, "-c", FIT, tmp_path / "tables.npz", tmp_path / "there"],
         env={**os.environ, **setting},

@@ -10,7 +10,7 @@ import signal
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 
 HERE = pathlib.Path(__file__).resolve().parent
 FIRST, STEPS, PERIOD = 1600, 12, 2

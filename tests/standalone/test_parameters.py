@@ -8,13 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import (
-    RecyclingError,
-    initial_prompts,
-    network,
-    open_checkpoint,
-)
-from prompt_tuning_recycling.checkpoints import step_of
+from prompt_tuning_recycling import RecyclingError, network
+from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts import initial_prompts
 from prompt_tuning_recycling.standalone import parameters
 
 PROMPT = "encoder/prompt/prompt/prompt"
@@ -49,7 +45,7 @@ def arrays(rng):
 @pytest.fixture
 def stored(write_legacy, tmp_path):
     """Writes a checkpoint and opens it."""
-    return lambda arrays: open_checkpoint(write_legacy(tmp_path / "step", arrays))
+    return lambda arrays: open_model(write_legacy(tmp_path / "step", arrays))
 
 
 @pytest.fixture
@@ -81,11 +77,11 @@ def test_optimizer_states_and_the_step_are_not_parameters(load, stored, arrays):
     arrays["state/param_states/x/v"] = np.zeros(3, np.float32)
     checkpoint = stored(arrays)
     assert PROMPT not in load(checkpoint, network_of(prompt_length=0))
-    assert step_of(checkpoint) == 7
+    assert checkpoint.step == 7
 
 
 def test_without_a_step_it_counts_as_the_first(stored, arrays):
-    assert step_of(stored(arrays)) == 0
+    assert stored(arrays).step == 0
 
 
 def test_the_checkpoints_own_prompt_is_used(load, stored, arrays, rng):
@@ -98,7 +94,7 @@ def test_a_declared_prompt_is_made(load, stored, arrays):
     declare(initial_prompts.RandomUniform(seed=4))
     checkpoint = stored(arrays)
     loaded = load(checkpoint, network_of())
-    expected, _ = initial_prompts.RandomUniform(seed=4).make(checkpoint, LENGTH)
+    expected = initial_prompts.RandomUniform(seed=4).make(checkpoint, LENGTH).array
     np.testing.assert_array_equal(loaded[PROMPT], expected)
 
 
@@ -107,7 +103,7 @@ def test_what_is_declared_goes_before_the_default(load, stored, arrays):
     checkpoint = stored(arrays)
     default = initial_prompts.RandomUniform(seed=5)
     loaded = load(checkpoint, network_of(), default_prompt=default)
-    expected, _ = initial_prompts.RandomUniform(seed=4).make(checkpoint, LENGTH)
+    expected = initial_prompts.RandomUniform(seed=4).make(checkpoint, LENGTH).array
     np.testing.assert_array_equal(loaded[PROMPT], expected)
 
 

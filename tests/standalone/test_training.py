@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import load_prompt, open_checkpoint, run_recycle
+from prompt_tuning_recycling import load_prompt, run_recycle
+from prompt_tuning_recycling.models import open_checkpoint
 
 FIRST = 1600
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -246,7 +247,7 @@ def test_a_prompt_tuned_here_is_read_back(
     exported,
 ):
     prompt = exported(tuned, FIRST + 6)
-    np.testing.assert_array_equal(load_prompt(tuned), prompt)
+    np.testing.assert_array_equal(load_prompt(tuned).array, prompt)
     np.testing.assert_array_equal(open_checkpoint(tuned).read(PROMPT), prompt)
     # By run_recycle, from the run's folder and from its export.
     assert run(run_recycle.main, flags_of_run_recycle) == 0
@@ -357,7 +358,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(
     assert message in result.error
     assert "Lower the learning rate" in result.error
     assert steps(folder) == [FIRST + 2]
-    assert np.isfinite(load_prompt(folder)).all()
+    assert np.isfinite(load_prompt(folder).array).all()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.sweep.manifest import Evaluation
 
@@ -26,7 +26,7 @@ GIN = """\
 from __gin__ import dynamic_registration
 
 import seqio
-from prompt_tuning_recycling import network
+from prompt_tuning_recycling import (network)
 
 include 'models/t5_1_1_tiny{prompt}.gin'
 

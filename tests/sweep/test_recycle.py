@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import load_prompt, open_checkpoint, recycle, recyclers
+from prompt_tuning_recycling import load_prompt, recycle, recyclers
+from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.prompts import load_provenance
-from prompt_tuning_recycling.recycled_prompt import recycle_prompt
+from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.words import Words
 
@@ -70,7 +71,7 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
         words=words,
         recycler=recyclers.make(method, **parameters),
     )
-    np.testing.assert_allclose(load_prompt(path), one.array, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(load_prompt(path).array, one.array, rtol=1e-5, atol=1e-6)
     record = load_provenance(path)
     alone = json.loads(json.dumps(one.report))
     del alone["seconds"]

@@ -9,7 +9,7 @@ import pytest
 from flax import traverse_util
 
 from prompt_tuning_recycling import network
-from prompt_tuning_recycling.checkpoints import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 
 SIZES = {
     "vocab_size": 32128,

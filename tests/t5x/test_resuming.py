@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from t5x_results import exported_prompt, stored_prompt
 
-from prompt_tuning_recycling import open_checkpoint, run_folder
+from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling.models import open_checkpoint
 
 FIRST = 40
 OURS = {"files": ["target_prompt.gin", "recycle_init.gin", "counted.gin"]}

@@ -87,7 +87,7 @@ def log_likelihoods(texts, targets):
     import jax
 
     from prompt_tuning_recycling import network
-    from prompt_tuning_recycling.checkpoints import open_checkpoint
+    from prompt_tuning_recycling.models import open_checkpoint
     from prompt_tuning_recycling.standalone import parameters
 
     file = str(DEMO / "models" / "vocabulary.model")

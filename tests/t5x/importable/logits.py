@@ -12,7 +12,7 @@ import flax.traverse_util
 import gin
 import numpy as np
 
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 
 # Without it gin's search for files fails.
 importlib.import_module("importlib.util")

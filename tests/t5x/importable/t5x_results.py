@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from prompt_tuning_recycling import open_checkpoint
+from prompt_tuning_recycling.models import open_checkpoint
 
 PROMPT = "target/encoder/prompt/prompt/prompt"
 

@@ -1,0 +1,21 @@
+"""Maps from one model's embedding space to another's, apart from the recyclers that
+find them. There are few; one file each.
+"""
+
+from prompt_tuning_recycling.maps.affine import Affine
+from prompt_tuning_recycling.maps.base import Map, residual
+from prompt_tuning_recycling.maps.combination import Combination
+from prompt_tuning_recycling.maps.files import load_map, save_map
+from prompt_tuning_recycling.maps.linear import Linear
+from prompt_tuning_recycling.maps.network import Network
+
+__all__ = [
+    "Affine",
+    "Combination",
+    "Linear",
+    "Map",
+    "Network",
+    "load_map",
+    "residual",
+    "save_map",
+]

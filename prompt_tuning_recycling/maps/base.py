@@ -1,0 +1,91 @@
+"""What every map offers: `apply`, for one prompt and for thousands."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models.floats import check_floating
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Map(abc.ABC):
+    """A map from the source's embedding space to the target's.
+
+    A subclass is a frozen dataclass whose fields are the arrays that make it up, by the
+    names under which they are saved.
+
+    Attributes:
+      kind: what the map is called in files.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abc.abstractmethod
+    def source_dim(self) -> int:
+        """The width of the prompts that the map takes."""
+
+    @abc.abstractmethod
+    def _apply(
+        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
+    ) -> Float[np.ndarray, "*prompts length target_dim"]:
+        """Maps float64 vectors, those of each prompt by themselves."""
+
+    def apply(
+        self, prompts: Float[np.ndarray, "*prompts length source_dim"]
+    ) -> Float[np.ndarray, "*prompts length target_dim"]:
+        """Returns prompts carried over to the target model, float32.
+
+        A stack of prompts gives each of them the same bits as any other stack; a prompt
+        that is given by itself may differ by rounding.
+
+        Args:
+          prompts: one prompt [length, source_dim], or any number of leading axes;
+            float16, bfloat16, float32 or float64.
+
+        Raises:
+          RecyclingError: another width, numbers that are not finite or of another
+            dtype, or a result that overflows.
+        """
+        prompts = np.asarray(prompts)
+        if prompts.ndim < 2 or prompts.shape[-1] != self.source_dim:
+            raise RecyclingError(
+                f"expected a prompt [length, {self.source_dim}], the width of the "
+                f"source model's embeddings, found shape {list(prompts.shape)}. Was it "
+                "tuned on another model?"
+            )
+        check_floating(prompts.dtype, "the prompt")
+        wide = prompts.astype(np.float64)
+        if not np.isfinite(wide).all():
+            raise RecyclingError("the prompt has numbers that are not finite.")
+        with np.errstate(over="ignore"):
+            mapped = self._apply(wide).astype(np.float32)
+        if not np.isfinite(mapped).all():
+            raise RecyclingError(
+                "the recycled prompt has numbers that are not finite: the map blows it "
+                "up. The warnings of the fit say why; more words, or a higher rcond, "
+                "may help."
+            )
+        return mapped
+
+
+def residual(
+    map_: Map,
+    source: Float[np.ndarray, "words source_dim"],
+    target: Float[np.ndarray, "words target_dim"],
+) -> float | None:
+    """Returns ‖f(S) − T‖ / ‖T‖ (Frobenius): 0 is a perfect map of these words, and 1 as
+    good as mapping every word to zero. None if there are no words, or T is zero.
+    """
+    wide = target.astype(np.float64)
+    if not wide.any():
+        return None
+    return float(np.linalg.norm(map_.apply(source) - wide) / np.linalg.norm(wide))

@@ -1,0 +1,87 @@
+"""Maps in safetensors files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path, storage_errors, write_atomically
+from prompt_tuning_recycling.maps.base import Map
+
+_FORMAT = "prompt_tuning_recycling/map/1"
+
+
+def save_map(
+    map_: Map,
+    path: epath.PathLike,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a map to a safetensors file; the same map is the same bytes.
+
+    Args:
+      map_: the map.
+      path: the file.
+      metadata: what else to keep in it, JSON-compatible values by name.
+
+    Raises:
+      RecyclingError: the place cannot be written to.
+    """
+    arrays = {
+        field.name: np.ascontiguousarray(getattr(map_, field.name))
+        for field in dataclasses.fields(map_)
+    }
+    texts = {name: json.dumps(value) for name, value in (metadata or {}).items()}
+    texts |= {"format": _FORMAT, "kind": map_.kind}
+    write_atomically(path, _in_order(safetensors.numpy.save(arrays, texts)))
+
+
+def load_map(path: epath.PathLike) -> Map:
+    """Reads a map that `save_map` wrote.
+
+    Raises:
+      RecyclingError: it is not there, not such a file, or damaged.
+    """
+    try:
+        data = as_path(path).read_bytes()
+        arrays = safetensors.numpy.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except storage_errors(safetensors.SafetensorError) as error:
+        raise RecyclingError(
+            f"cannot read the map {path}: expected a safetensors file that was saved "
+            f"as one, found: {error}"
+        ) from error
+    metadata = header.get("__metadata__", {})
+    if metadata.get("format") != _FORMAT:
+        raise RecyclingError(
+            f"{path} is a safetensors file, but not of a map: expected the format "
+            f"{_FORMAT!r}, found {metadata.get('format')!r}. A map that an earlier "
+            "version saved has to be fitted again."
+        )
+    kinds = {cls.kind: cls for cls in Map.__subclasses__()}
+    try:
+        return kinds[metadata["kind"]](**arrays)
+    except (KeyError, TypeError) as error:
+        raise RecyclingError(
+            f"{path} is not a map of a known kind ({', '.join(kinds)}): found "
+            f"{metadata.get('kind')!r} of the arrays {', '.join(arrays)}. Import the "
+            "module that defines it first."
+        ) from error
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sorts a safetensors file's header, which the library writes in a random order."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(
+        json.loads(data[8:start]), sort_keys=True, separators=(",", ":")
+    ).encode()
+    # The arrays begin at a multiple of eight bytes.
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]

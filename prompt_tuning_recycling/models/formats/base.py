@@ -1,0 +1,129 @@
+"""What every checkpoint format offers."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+
+class Checkpoint(abc.ABC):
+    """A checkpoint whose parameters are read one at a time, or some rows of one.
+
+    Names are those of the checkpoint, with slashes; what they mean is a layout's
+    matter. Opening one reads no array.
+
+    Attributes:
+      path: the file or folder that was opened, after `MODEL_DIR` was resolved to
+        a step.
+      format: the format's name, for messages and provenance.
+      is_stored: whether `path` is a place; else the arrays are in memory only.
+    """
+
+    format: ClassVar[str]
+    is_stored: ClassVar[bool] = True
+
+    def __init__(self, path: epath.PathLike) -> None:
+        self.path = epath.Path(path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    @abc.abstractmethod
+    def keys(self) -> list[str]:
+        """Returns the names of all parameters that are stored, sorted."""
+
+    @abc.abstractmethod
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Returns a parameter's shape, without reading it.
+
+        Raises:
+          RecyclingError: there is no such parameter; names the nearest ones.
+        """
+
+    @abc.abstractmethod
+    def dtype(self, name: str) -> np.dtype:
+        """Returns the dtype that a parameter is stored in, without reading it.
+
+        Raises:
+          RecyclingError: as `shape`.
+        """
+
+    @abc.abstractmethod
+    def read(self, name: str) -> Shaped[np.ndarray, ...]:
+        """Returns a whole parameter in the dtype it is stored in.
+
+        Raises:
+          RecyclingError: there is no such parameter, or it cannot be read whole.
+        """
+
+    def take(
+        self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        """Returns some rows of a parameter, in the order asked for.
+
+        Only the chunks that hold those rows are read.
+
+        Raises:
+          RecyclingError: as `read`, and for a row outside the parameter.
+        """
+        return self._take(name, self._checked_rows(name, rows))
+
+    @abc.abstractmethod
+    def _take(
+        self, name: str, rows: Int[np.ndarray, rows]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        """`take` for rows known to exist."""
+
+    def _identity_files(self) -> list[epath.Path]:
+        """Small files that change whenever the checkpoint is written anew."""
+        return []
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 that tells this writing of the checkpoint from others.
+
+        It is taken over the checkpoint's own description of itself (metadata and
+        manifest; all of a numpy array), not over every array: a checkpoint may be
+        terabytes. Provenance adds a digest of the very rows that were used.
+        """
+        digest = hashlib.sha256(self.format.encode())
+        for file in self._identity_files():
+            if file.exists():
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return digest.hexdigest()
+
+    def _missing(self, name: str) -> RecyclingError:
+        return RecyclingError(
+            f"{self.path} ({self.format}) has no parameter {name!r}."
+            + did_you_mean(name, self.keys())
+        )
+
+    def _checked_rows(
+        self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
+    ) -> Int[np.ndarray, rows]:
+        rows = np.asarray(rows)
+        if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+            raise RecyclingError(
+                f"rows of {name} must be a list of whole numbers, got dtype "
+                f"{rows.dtype} with shape {rows.shape}."
+            )
+        shape = self.shape(name)
+        if not shape:
+            raise RecyclingError(f"{self.path}: {name} is a scalar and has no rows.")
+        outside = rows[(rows < 0) | (rows >= shape[0])]
+        if outside.size:
+            raise RecyclingError(
+                f"{self.path}: row {outside[0]} of {name} was asked for, but it has "
+                f"the rows 0 to {shape[0] - 1}. Do the words belong to this model's "
+                "vocabulary?"
+            )
+        return rows.astype(np.int64)

@@ -1,0 +1,98 @@
+"""T5X's checkpoints before Orbax: all the released T5 1.1 models.
+
+A step folder holds `checkpoint`, a msgpack of the whole state in which large
+arrays are only referred to, and one zarr folder beside it per large array
+(`target.decoder.logits_dense.kernel/`).
+Format: t5x/checkpoints.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorstore as ts
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models.formats import base, state_file, tensorstores
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+_OPTIMIZER = "optimizer/"
+
+
+class LegacyCheckpoint(base.Checkpoint):
+    """A step that T5X saved before Orbax: arrays inlined, or in zarr folders."""
+
+    format = "T5X legacy"
+
+    def __init__(self, path: epath.PathLike) -> None:
+        """Opens a step folder.
+
+        Raises:
+          RecyclingError: its `checkpoint` is missing or damaged.
+        """
+        super().__init__(path)
+        leaves = state_file.leaves(self.path / state_file.NAME)
+        # T5X kept the train state under this key when it was an optimizer.
+        inside = {
+            name.removeprefix(_OPTIMIZER): value
+            for name, value in leaves.items()
+            if name.startswith(_OPTIMIZER)
+        }
+        self._parameters = inside or leaves
+        self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
+        self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
+
+    @property
+    def refers_to_orbax(self) -> bool:
+        """Whether Orbax wrote the state file, with placeholders for the arrays."""
+        return any(map(state_file.is_placeholder, self._parameters.values()))
+
+    def keys(self) -> list[str]:
+        return sorted(self._parameters)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._array(name).shape
+
+    def dtype(self, name: str) -> np.dtype:
+        return tensorstores.dtype(self._array(name))
+
+    def read(self, name: str) -> Shaped[np.ndarray, ...]:
+        return tensorstores.read_array(self._array(name), f"{name} of {self.path}")
+
+    def _take(
+        self, name: str, rows: Int[np.ndarray, rows]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        return tensorstores.read_array(
+            self._array(name), f"{name} of {self.path}", rows
+        )
+
+    def _identity_files(self) -> list[epath.Path]:
+        return [self.path / state_file.NAME]
+
+    def _array(self, name: str) -> ts.TensorStore | np.ndarray:
+        if name not in self._parameters:
+            raise self._missing(name)
+        if name not in self._arrays:
+            self._arrays[name] = self._open(name)
+        return self._arrays[name]
+
+    def _open(self, name: str) -> ts.TensorStore | np.ndarray:
+        value = self._parameters[name]
+        if not state_file.is_elsewhere(value):
+            return np.asarray(value)
+        # The spec that was stored may name a driver that no public tensorstore has
+        # (gfile), or the path the checkpoint had when it was written; the folder
+        # beside the state file is what is here.
+        folder = name.replace("/", ".")
+        array = tensorstores.open_array(self._store, folder)
+        if array is None:
+            raise RecyclingError(
+                f"{self.path}: parameter {name} belongs to it, but its folder "
+                f"{folder}/ is missing or has no .zarray. Copy the checkpoint again, "
+                "all its folders included."
+            )
+        return array

@@ -1,0 +1,94 @@
+"""One array by itself, an embedding table or a prompt: in a numpy file, or in memory.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.models.formats import base
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+MAGIC = b"\x93NUMPY"
+
+
+class ArrayInMemory(base.Checkpoint):
+    """One array as a checkpoint: there is only one parameter to ask for, so it
+    answers to every name.
+    """
+
+    format = "array"
+    is_stored = False
+
+    def __init__(self, array: Shaped[np.ndarray, ...], path: str = "in memory") -> None:
+        super().__init__(path)
+        self._array = array
+
+    def keys(self) -> list[str]:
+        return [self.path.name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        del name
+        return self._array.shape
+
+    def dtype(self, name: str) -> np.dtype:
+        del name
+        return self._array.dtype
+
+    def read(self, name: str) -> Shaped[np.ndarray, ...]:
+        del name
+        return np.array(self._array)
+
+    def _take(
+        self, name: str, rows: Int[np.ndarray, rows]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        del name
+        return np.array(self._array[rows])
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self._array).tobytes()).hexdigest()
+
+
+class NumpyFile(ArrayInMemory):
+    """One array in a numpy file, of whatever name the file has."""
+
+    format = "NumPy"
+    is_stored = True
+
+    def __init__(self, path: epath.PathLike) -> None:
+        """Opens the file; its array stays on disk until it is read.
+
+        Raises:
+          RecyclingError: it is not a numpy file, is cut short, or holds Python
+            objects, which could only be loaded by running code from the file.
+        """
+        file = epath.Path(path)
+        try:
+            if is_remote(file):
+                array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+            else:
+                array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise RecyclingError(
+                f"{path} is not a numpy file of numbers, or is cut short: {error}"
+            ) from error
+        # NumPy writes bfloat16 as two bytes without a type.
+        if array.dtype == np.dtype("V2"):
+            array = array.view(ml_dtypes.bfloat16)
+        elif array.dtype.kind not in "biuf":
+            raise RecyclingError(
+                f"{path} holds dtype {array.dtype}; expected real numbers."
+            )
+        super().__init__(array, os.fspath(path))

@@ -1,0 +1,152 @@
+"""T5X's checkpoints of today, written through Orbax.
+
+A step folder `checkpoint_N/` keeps the train state in `state/`: one zarr array
+(version 2 or 3) per parameter, named by the path joined with dots
+(`target.token_embedder.embedding`), either in folders or, the default, inside an
+OCDBT database (`manifest.ocdbt`). `_METADATA` lists the tree; before 2024 so did a
+msgpack, `checkpoint`, which also held arrays that were saved as `aggregate`.
+Each process writes a database of its own, `ocdbt.process_N/`; the last act of saving is
+to merge them into the one whose manifest lies above them.
+Format: https://orbax.readthedocs.io, "Checkpoint format".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorstore as ts
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models.formats import base, state_file, tensorstores
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+_MANIFEST = "manifest.ocdbt"
+MARKS = (_MANIFEST, "_METADATA")
+
+
+def state_folder(path: epath.Path) -> epath.Path | None:
+    """Returns the folder that holds the arrays: `path`, its `state/` or `default/`, or
+    None.
+    """
+    inside = (path / "state", path / "default")
+    for folder in (path, *inside):
+        if any((folder / mark).exists() for mark in MARKS) or _unmerged(folder):
+            return folder
+    # In these two a state file is Orbax's; in `path` itself it may be T5X's own.
+    for folder in inside:
+        if (folder / state_file.NAME).is_file():
+            return folder
+    return None
+
+
+def is_merged(folder: epath.Path) -> bool:
+    """Whether the databases of all processes were merged, the last act of saving."""
+    return not _unmerged(folder)
+
+
+def _unmerged(folder: epath.Path) -> list[str]:
+    """The databases of single processes, where no manifest joins them."""
+    if not folder.is_dir() or (folder / _MANIFEST).exists():
+        return []
+    return sorted(child.name for child in folder.glob("ocdbt.process_*"))
+
+
+class OrbaxCheckpoint(base.Checkpoint):
+    """A step that T5X saved through Orbax: OCDBT or not, zarr version 2 or 3."""
+
+    format = "T5X/Orbax"
+
+    def __init__(self, path: epath.PathLike) -> None:
+        """Opens a step folder, or the `state/` inside it.
+
+        Raises:
+          RecyclingError: it is not one, its database is damaged, or it was not
+            written to its end.
+        """
+        super().__init__(path)
+        folder = state_folder(self.path)
+        if folder is None and (self.path / state_file.NAME).is_file():
+            folder = self.path
+        if folder is None:
+            raise RecyclingError(
+                f"{path} is not an Orbax checkpoint: expected {' or '.join(MARKS)} in "
+                "it or in its state/."
+            )
+        if parts := _unmerged(folder):
+            raise RecyclingError(
+                f"{folder} was not saved to its end: each process's part is there "
+                f"({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''}), but "
+                f"Orbax did not merge them, so {_MANIFEST} is missing. Give another "
+                "step, or save this one again."
+            )
+        self._folder = folder
+        state = folder / state_file.NAME
+        leaves = state_file.leaves(state) if state.is_file() else {}
+        self._inlined = {
+            name: np.asarray(value)
+            for name, value in leaves.items()
+            if not state_file.is_elsewhere(value)
+        }
+        spec = tensorstores.kvstore_spec(folder)
+        # An OCDBT database and plain folders fail alike when a parameter is
+        # missing, so which of the two it is comes from the manifest.
+        if (folder / _MANIFEST).exists():
+            spec = {"driver": "ocdbt", "base": spec}
+        self._store = ts.KvStore.open(spec).result()
+        self._arrays: dict[str, ts.TensorStore] = {}
+        try:
+            stored = tensorstores.stored_names(self._store)
+        except tensorstores.STORAGE_ERRORS as error:
+            raise RecyclingError(
+                f"{folder}: the checkpoint's database is damaged. Copy the checkpoint "
+                f"again. (tensorstore: {error})"
+            ) from error
+        self._names = {name.replace(".", "/") for name in stored} | set(leaves)
+
+    def keys(self) -> list[str]:
+        return sorted(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._array(name).shape
+
+    def dtype(self, name: str) -> np.dtype:
+        return tensorstores.dtype(self._array(name))
+
+    def read(self, name: str) -> Shaped[np.ndarray, ...]:
+        return tensorstores.read_array(self._array(name), f"{name} of {self.path}")
+
+    def _take(
+        self, name: str, rows: Int[np.ndarray, rows]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        return tensorstores.read_array(
+            self._array(name), f"{name} of {self.path}", rows
+        )
+
+    def _identity_files(self) -> list[epath.Path]:
+        # This one has the time of writing; it lies in the step or in its state/.
+        times = [
+            folder / "_CHECKPOINT_METADATA" for folder in (self._folder, self.path)
+        ]
+        return [
+            *(self._folder / name for name in (*MARKS, state_file.NAME)),
+            *times,
+        ]
+
+    def _array(self, name: str) -> ts.TensorStore | np.ndarray:
+        if name in self._inlined:
+            return self._inlined[name]
+        if name not in self._arrays:
+            array = tensorstores.open_array(self._store, name.replace("/", "."))
+            if array is None and name in self._names:
+                raise RecyclingError(
+                    f"{self.path}: parameter {name} belongs to it, but its array is "
+                    "missing. Copy the checkpoint again, all its folders included."
+                )
+            if array is None:
+                raise self._missing(name)
+            self._arrays[name] = array
+        return self._arrays[name]

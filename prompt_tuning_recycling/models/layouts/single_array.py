@@ -1,0 +1,31 @@
+"""One array by itself: an embedding table or a prompt, whichever is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
+from prompt_tuning_recycling.models.layouts.base import Layout
+
+
+class SingleArray(Layout):
+    """A numpy file, or an array in memory."""
+
+    usual_prompt = "of any name"
+
+    def matches(self, checkpoint: Checkpoint) -> bool:
+        return isinstance(checkpoint, ArrayInMemory)
+
+    def embeddings(self, checkpoint: Checkpoint) -> str:
+        return checkpoint.keys()[0]
+
+    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+        # A prompt by itself does not say where in a model it belongs.
+        return {"encoder": checkpoint.keys()[0]}
+
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+        return {}
+
+    def step(self, checkpoint: Checkpoint) -> str | None:
+        return None

@@ -1,0 +1,66 @@
+"""T5X's encoder-decoders, with prompts where prompt-tuning puts them.
+
+Names: t5x/train_state.py, t5x/examples/t5/network.py, prompt_tuning/train/layers.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.layouts.base import Layout
+
+PARAMETERS = "target/"
+"""What the names of a model's parameters begin with."""
+
+OPTIMIZER = "state/param_states/"
+"""What the names of the optimizer's states begin with."""
+
+STEP = "state/step"
+"""The number of training steps."""
+
+EMBEDDING = f"{PARAMETERS}token_embedder/embedding"
+"""The token embedding table, [vocabulary, width]."""
+
+_IN_A_SITE = "/prompt/prompt/prompt"
+PROMPT = f"{PARAMETERS}encoder{_IN_A_SITE}"
+"""The prompt of an encoder-decoder, [length, width]."""
+
+_PROMPTS = re.compile(rf"{PARAMETERS}(.*/)?prompt")
+
+
+class T5X(Layout):
+    """A train state that T5X saved."""
+
+    usual_prompt = PROMPT
+
+    def matches(self, checkpoint: Checkpoint) -> bool:
+        return any(name.startswith(PARAMETERS) for name in checkpoint.keys())
+
+    def embeddings(self, checkpoint: Checkpoint) -> str:
+        return EMBEDDING
+
+    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+        return {
+            site_of(name.removeprefix(PARAMETERS)): name
+            for name in checkpoint.keys()
+            if _PROMPTS.fullmatch(name)
+        }
+
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+        return {
+            name.removeprefix(PARAMETERS): name
+            for name in checkpoint.keys()
+            if name.startswith(PARAMETERS)
+        }
+
+    def step(self, checkpoint: Checkpoint) -> str | None:
+        return STEP if STEP in checkpoint.keys() else None
+
+
+def site_of(parameter: str) -> str:
+    """Returns the site of a prompt's parameter: `encoder` of
+    `encoder/prompt/prompt/prompt`, and the whole name of any other one.
+    """
+    return parameter.removesuffix(_IN_A_SITE)

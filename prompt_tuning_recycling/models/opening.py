@@ -1,0 +1,180 @@
+"""Opens a checkpoint of whichever format.
+
+The format is recognized by what is in the file or folder, never by its name.
+"""
+
+from __future__ import annotations
+
+import os
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    reason,
+    storage_errors,
+)
+from prompt_tuning_recycling.models.formats import numpy_file, orbax, state_file
+from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.formats.legacy import LegacyCheckpoint
+from prompt_tuning_recycling.models.formats.numpy_file import NumpyFile
+from prompt_tuning_recycling.models.formats.orbax import OrbaxCheckpoint
+from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
+
+_EXPECTED = (
+    "a T5X checkpoint folder (checkpoint_N, of today's Orbax format or the older "
+    "one), the MODEL_DIR that holds such folders, or a numpy file"
+)
+
+# First bytes of files that people point at by mistake.
+_NOT_OURS = {
+    b"PK\x03\x04": "a zip archive (.npz, or a PyTorch file)",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a pickle, which is never loaded because doing so runs code from it",
+    ),
+    b"model_checkpoint_path": "a TensorFlow checkpoint's index",
+}
+
+
+def open_checkpoint(path: epath.PathLike) -> Checkpoint:
+    """Opens a checkpoint of any supported format, without reading its arrays.
+
+    Args:
+      path: a step folder (`checkpoint_N`) that T5X wrote, through Orbax or in the
+        legacy format; a `MODEL_DIR`, which means its newest complete step; or a
+        numpy file. Local (relative paths too), `gs://` or `s3://`.
+
+    Raises:
+      RecyclingError: nothing is there, it is none of these, or it is damaged.
+    """
+    if not os.fspath(path):
+        raise RecyclingError(f"the checkpoint's path is empty; expected {_EXPECTED}.")
+    path = as_path(path)
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if _exists(path):
+            return _open_file(path)
+    except storage_errors() as error:
+        raise _unreadable(path, error) from error
+    raise RecyclingError(
+        f"{path} does not exist; expected {_EXPECTED}.{_nearest(path)}"
+    )
+
+
+def read_places(path: epath.PathLike) -> list[epath.Path]:
+    """Returns the files and folders that a checkpoint given by `path` is made of, which
+    no output may touch; see `outputs.check_apart`.
+
+    Of a `MODEL_DIR` these are all its steps, complete or not, but not the folder
+    itself: people put prompts beside the steps. A numpy file is that file. A step, or a
+    part of one that `open_checkpoint` takes for it (`checkpoint`, `state/`), is the
+    whole step. A folder without a checkpoint is none of these, and not read.
+
+    Raises:
+      RecyclingError: it cannot be looked into.
+    """
+    path = as_path(path)
+    try:
+        if orbax.state_folder(path.parent) == path:
+            return [path.parent]
+        if path.is_dir():
+            if (path / state_file.NAME).is_file() or orbax.state_folder(path):
+                return [path]
+            if not steps(path):
+                return []
+            return [child for child in path.iterdir() if STEP_FOLDER.match(child.name)]
+        if path.name == state_file.NAME and path.exists():
+            is_numpy = _first_bytes(path).startswith(numpy_file.MAGIC)
+            return [path if is_numpy else path.parent]
+    except storage_errors() as error:
+        raise _unreadable(path, error) from error
+    return [path]
+
+
+def _exists(path: epath.Path) -> bool:
+    """Unlike `Path.exists`, which says no where it may not look."""
+    if is_remote(path):
+        return path.exists()
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _unreadable(path: epath.Path, error: Exception) -> RecyclingError:
+    return RecyclingError(
+        f"cannot read {path}: {reason(error)}. Check its permissions and the disk or "
+        "bucket that it lies on."
+    )
+
+
+def _open_folder(path: epath.Path) -> Checkpoint:
+    # Orbax first: until 2024 it put a state file, too, beside its arrays.
+    if orbax.state_folder(path) is not None:
+        return OrbaxCheckpoint(path)
+    if (path / state_file.NAME).is_file():
+        return _open_file(path / state_file.NAME)
+    found = steps(path)
+    if found:
+        return _open_folder(found[max(found)])
+    names = sorted(child.name for child in path.iterdir())
+    raise RecyclingError(
+        f"{path} is not a checkpoint and holds no complete one; expected {_EXPECTED}. "
+        f"It holds {', '.join(names[:5]) or 'nothing'}"
+        f"{', ...' if len(names) > 5 else ''}.{_meant_inside(path, names)}"
+    )
+
+
+def _open_file(path: epath.Path) -> Checkpoint:
+    start = _first_bytes(path)
+    if start.startswith(numpy_file.MAGIC):
+        return NumpyFile(path)
+    for magic, description in _NOT_OURS.items():
+        if start.startswith(magic):
+            raise RecyclingError(f"{path} is {description}; expected {_EXPECTED}.")
+    if path.name == state_file.NAME:
+        return _of_state_file(path.parent)
+    raise RecyclingError(f"{path} is of no known format; expected {_EXPECTED}.")
+
+
+def _of_state_file(folder: epath.Path) -> Checkpoint:
+    if orbax.state_folder(folder) == folder:
+        return OrbaxCheckpoint(folder)
+    checkpoint = LegacyCheckpoint(folder)
+    return OrbaxCheckpoint(folder) if checkpoint.refers_to_orbax else checkpoint
+
+
+def _nearest(path: epath.Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return f" There is no folder {parent} either."
+    try:
+        found = steps(parent)
+        names = [child.name for child in parent.iterdir()]
+    except storage_errors(RecyclingError) as error:
+        return f" What is beside it cannot be listed: {reason(error)}."
+    if found:
+        return f" Steps there: {', '.join(folder.name for folder in found.values())}."
+    return did_you_mean(path.name, names)
+
+
+def _meant_inside(folder: epath.Path, names: list[str]) -> str:
+    """Points into a folder of exports: `checkpoint_N/encoder.prompt.prompt.prompt`."""
+    inside = [folder / name for name in names[-1:]]
+    inside += [
+        child for folder in inside if folder.is_dir() for child in folder.iterdir()
+    ]
+    for path in inside:
+        if not path.is_dir() and _first_bytes(path).startswith(numpy_file.MAGIC):
+            return f" Is the numpy file {path} meant?"
+    return ""
+
+
+def _first_bytes(path: epath.Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(32)

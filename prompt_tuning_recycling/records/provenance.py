@@ -1,0 +1,108 @@
+"""What a record says of an array: where it came from, and how it looks."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling import __version__
+from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.models import StoredArray
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
+NEAREST = 3
+
+
+def stored(array: StoredArray, used: Shaped[np.ndarray, ...]) -> dict[str, Any]:
+    """Where an array came from, and the digest of the part of it that was used."""
+    checkpoint = array.checkpoint
+    path = os.fspath(checkpoint.path)
+    is_place = checkpoint.is_stored and not is_remote(path)
+    return {
+        "path": os.path.abspath(path) if is_place else path,
+        "format": checkpoint.format,
+        "fingerprint": checkpoint.fingerprint(),
+        "name": array.name,
+        "shape": list(array.shape),
+        "dtype": str(used.dtype),
+        "used_sha256": digest(used),
+    }
+
+
+def digest(array: Shaped[np.ndarray, ...]) -> str:
+    """SHA-256 of an array's bytes, in row-major order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
+    """Smallest, median and largest Euclidean norm of the rows."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return {
+        "min": float(lengths.min()),
+        "median": float(np.median(lengths)),
+        "max": float(lengths.max()),
+    }
+
+
+class NearestPieces:
+    """Finds the pieces whose embeddings point most nearly where vectors do."""
+
+    def __init__(
+        self,
+        embeddings: Shaped[np.ndarray, "words dim"],
+        pieces: Sequence[str | None],
+    ) -> None:
+        """Takes embeddings of words, and their pieces where they are known."""
+        named = np.array([piece is not None for piece in pieces], bool)
+        self._pieces = [piece for piece in pieces if piece is not None]
+        self._directions = _unit(embeddings[named]).T
+
+    def to(
+        self, prompt: Float[np.ndarray, "length dim"]
+    ) -> list[list[dict[str, Any]]] | None:
+        """Returns for each vector the three pieces of highest cosine similarity, and
+        that; None if no piece is known.
+        """
+        if not self._pieces:
+            return None
+        similarity = _unit(prompt) @ self._directions
+        rows = np.arange(len(similarity))
+        nearest: list[list[dict[str, Any]]] = [[] for _ in rows]
+        # Three times the largest: faster than sorting thousands.
+        for _ in range(min(NEAREST, len(self._pieces))):
+            best = similarity.argmax(axis=1)
+            for found, i, cosine in zip(
+                nearest, best.tolist(), similarity[rows, best].tolist(), strict=True
+            ):
+                found.append({"piece": self._pieces[i], "cosine": round(cosine, 4)})
+            similarity[rows, best] = -np.inf
+        return nearest
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part in the computation."""
+    found = {
+        "python": platform.python_version(),
+        # Not what is installed, which may not be what runs.
+        "prompt_tuning_recycling": __version__,
+    }
+    for package in ("numpy", "tensorstore", "jax", "jaxlib"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _unit(vectors: Shaped[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    wide = vectors.astype(np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)

@@ -1,0 +1,147 @@
+"""Makes the records of what is carried over from one model to another.
+
+Their layout is described in docs/provenance.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling.maps import residual
+from prompt_tuning_recycling.records import provenance
+from prompt_tuning_recycling.recyclers import Fit, Recycler
+from prompt_tuning_recycling.words import EmbeddedWords
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = "prompt_tuning_recycling/provenance/1"
+
+
+class Recorder:
+    """Makes records; what is the same for all maps and prompts is computed once."""
+
+    def __init__(self, embedded: EmbeddedWords) -> None:
+        """Takes the two models' embeddings of the words."""
+        self._embedded = embedded
+
+    def of_inputs(self, recycler: Recycler) -> dict[str, Any]:
+        """Returns the part of a map's record that says what it is learned from."""
+        words = self._embedded.words
+        return {
+            "format": _FORMAT,
+            **self._origins,
+            "words": {
+                **words.origin,
+                "fitted": len(words.fitted),
+                "held_out": len(words.held_out),
+                "rows_sha256": provenance.digest(words.fitted.source_rows),
+            },
+            "recycler": {"name": recycler.name, "parameters": recycler.parameters()},
+        }
+
+    def of_fit(self, recycler: Recycler, fit: Fit) -> dict[str, Any]:
+        """Returns the record of a map, whatever it is applied to.
+
+        Args:
+          recycler: what was fitted.
+          fit: what came of it.
+        """
+        held_out = residual(fit.map, *self._embedded.held_out)
+        return {
+            **self.of_inputs(recycler),
+            "fit": {**fit.diagnostics, "warnings": list(fit.warnings)},
+            "residual": {"fitted_words": fit.residual, "held_out_words": held_out},
+            "row_norms": self._norms,
+            "warnings": [
+                *filter(None, [self._embedded.mismatch]),
+                *fit.warnings,
+                *_unhelpful(held_out),
+            ],
+            "versions": provenance.versions(),
+        }
+
+    def of_prompt(
+        self,
+        fit_record: Mapping[str, Any],
+        tuned: Float[np.ndarray, "length source_dim"],
+        origin: Mapping[str, Any],
+        recycled: Float[np.ndarray, "length target_dim"],
+    ) -> dict[str, Any]:
+        """Returns the record of a prompt that a map carried over.
+
+        Args:
+          fit_record: of the map, from `of_fit`.
+          tuned: the prompt before.
+          origin: where it was read; see `provenance.stored`.
+          recycled: the prompt after.
+        """
+        return {
+            "format": fit_record["format"],
+            "source": fit_record["source"],
+            "target": fit_record["target"],
+            "prompt": origin,
+            **{name: fit_record[name] for name in ("words", "recycler", "fit")},
+            "residual": fit_record["residual"],
+            "row_norms": {
+                "source_prompt": provenance.norms(tuned),
+                "recycled_prompt": provenance.norms(recycled),
+                **fit_record["row_norms"],
+            },
+            "warnings": fit_record["warnings"],
+            "nearest_pieces": self._nearest.to(recycled),
+            "recycled": {
+                "shape": list(recycled.shape),
+                "dtype": str(recycled.dtype),
+                "sha256": provenance.digest(recycled),
+            },
+            "versions": fit_record["versions"],
+        }
+
+    @functools.cached_property
+    def _origins(self) -> dict[str, Any]:
+        embedded = self._embedded
+        return {
+            "source": provenance.stored(
+                embedded.source.embeddings, embedded.source_rows
+            ),
+            "target": provenance.stored(
+                embedded.target.embeddings, embedded.target_rows
+            ),
+        }
+
+    @functools.cached_property
+    def _norms(self) -> dict[str, Any]:
+        return {
+            "source_embeddings": provenance.norms(self._embedded.source_rows),
+            "target_embeddings": provenance.norms(self._embedded.target_rows),
+        }
+
+    @functools.cached_property
+    def _nearest(self) -> provenance.NearestPieces:
+        words = self._embedded.words
+        pieces = [*words.fitted.pieces, *words.held_out.pieces]
+        if self._embedded.mismatch:
+            # Pieces of another vocabulary are not what these embeddings stand for.
+            pieces = [None] * len(pieces)
+        return provenance.NearestPieces(self._embedded.target_rows, pieces)
+
+
+def _unhelpful(held_out_residual: float | None) -> list[str]:
+    if held_out_residual is None or held_out_residual < 1:
+        return []
+    warning = (
+        "on words the fit has not seen, the map does no better than mapping every "
+        f"word to zero (residual {held_out_residual:.3f}): these two models' "
+        "embeddings have nothing in common that this recycler finds, and the "
+        "recycled prompt is not likely to work."
+    )
+    logger.warning("warning: %s", warning)
+    return [warning]

@@ -1,0 +1,96 @@
+"""A recycled prompt's record as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_tuning_recycling.records import provenance
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+_MOST_VECTORS = 10
+
+
+def prompt_text(prompt: Float[np.ndarray, "length width"], path: str) -> str:
+    """Describes a prompt by itself: its shape, dtype and row norms."""
+    return "\n".join(
+        [
+            f"Prompt          {path}",
+            f"  shape         [{prompt.shape[0]}, {prompt.shape[1]}], {prompt.dtype}",
+            f"  row norms     {_norms(provenance.norms(prompt))}",
+        ]
+    )
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Describes how a prompt was recycled and how far to trust it."""
+    lines = []
+    for role in ("source", "target"):
+        used = record[role]
+        lines.append(f"{role.capitalize():16}{used['path']}")
+        lines.append(
+            f"  embeddings    {used['shape']}, {used['dtype']} ({used['format']})"
+        )
+    words = record["words"]
+    origin = words.get("word_list") or words.get("text") or words.get("rows")
+    lines.append(
+        f"Words           {words['fitted']} fitted on, {words['held_out']} held out"
+    )
+    lines.append(f"  from          {origin}")
+    recycler = record["recycler"]
+    parameters = ", ".join(f"{k}={v}" for k, v in recycler["parameters"].items())
+    lines.append(f"Recycler        {recycler['name']} ({parameters})")
+    lines.extend(_fit_lines(record["fit"]))
+    residual = record["residual"]
+    lines.append("Residual        0 is a perfect map, 1 no better than mapping to zero")
+    lines.append(f"  fitted        {residual['fitted_words']:.3f}")
+    held_out = residual["held_out_words"]
+    lines.append(
+        f"  held out      {'no words' if held_out is None else f'{held_out:.3f}'}"
+    )
+    lines.append("Row norms       smallest, median, largest")
+    for key, label in (
+        ("source_prompt", "prompt before"),
+        ("recycled_prompt", "prompt after"),
+        ("source_embeddings", "source words"),
+        ("target_embeddings", "target words"),
+    ):
+        lines.append(f"  {label:14}{_norms(record['row_norms'][key])}")
+    lines.extend(_nearest_lines(record["nearest_pieces"]))
+    lines.extend(f"Warning         {warning}" for warning in record["warnings"])
+    return "\n".join(lines)
+
+
+def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if "rank" in fit:
+        kind = ", minimum-norm solution" if fit["minimum_norm"] else ""
+        lines.append(f"  rank          {fit['rank']}{kind}")
+        lines.append(f"  condition     {fit['condition_number']:.3g}")
+    if "training_loss" in fit:
+        first, last = fit["training_loss_by_epoch"][0], fit["training_loss"]
+        lines.append(
+            f"  loss          {first:.4g} in the first epoch, {last:.4g} in the last"
+        )
+    return lines
+
+
+def _nearest_lines(nearest: list[list[dict[str, Any]]] | None) -> list[str]:
+    if nearest is None:
+        return []
+    lines = ["Nearest words in the target, by cosine"]
+    for number, pieces in enumerate(nearest[:_MOST_VECTORS]):
+        found = "  ".join(f"{p['piece']} {p['cosine']:.2f}" for p in pieces)
+        lines.append(f"  vector {number:<7}{found}")
+    if len(nearest) > _MOST_VECTORS:
+        more = len(nearest) - _MOST_VECTORS
+        lines.append(f"  and {more} more, in the provenance file")
+    return lines
+
+
+def _norms(norms: Mapping[str, float]) -> str:
+    return f"{norms['min']:.4g}, {norms['median']:.4g}, {norms['max']:.4g}"

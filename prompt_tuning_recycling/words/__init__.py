@@ -1,0 +1,21 @@
+"""Words: vocabulary entries that two models share, on which a map between them is
+learned and judged.
+"""
+
+from prompt_tuning_recycling.words.aligned import AlignedWords
+from prompt_tuning_recycling.words.embeddings import (
+    EmbeddedWords,
+    WordEmbeddings,
+    read_embeddings,
+)
+from prompt_tuning_recycling.words.words import NUM_WORDS, WORD_OFFSET, Words
+
+__all__ = [
+    "NUM_WORDS",
+    "WORD_OFFSET",
+    "AlignedWords",
+    "EmbeddedWords",
+    "WordEmbeddings",
+    "Words",
+    "read_embeddings",
+]

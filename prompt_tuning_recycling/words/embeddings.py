@@ -1,0 +1,216 @@
+"""Two models' embeddings of the same words, read once for all that is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.models.floats import check_floating
+from prompt_tuning_recycling.words.words import Words, of_another_vocabulary
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Shaped
+
+logger = logging.getLogger(__name__)
+
+MIN_WORDS = 2
+# T5 pads its table to a multiple of this: 32,000 pieces and 100 extra ids become
+# 32,128 rows in one release and 32,100 in another, and mean the same.
+_VOCABULARY_PADDING = 128
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WordEmbeddings:
+    """One model's embeddings of words, checked: what a recycler learns from.
+
+    Attributes:
+      array: float64 [words, dim], finite, and not the same for all words.
+      stored_as: the dtype that they are stored in, which says how coarsely they are
+        rounded.
+    """
+
+    array: Float[np.ndarray, "words dim"]
+    stored_as: np.dtype
+
+    @classmethod
+    def checked(
+        cls, rows: Shaped[np.ndarray, "words dim"], whose: str
+    ) -> WordEmbeddings:
+        """Takes embeddings as they are stored.
+
+        Args:
+          rows: float16, bfloat16, float32 or float64.
+          whose: "source" or "target", for messages.
+
+        Raises:
+          RecyclingError: not a matrix, fewer than two words, numbers that are not
+            finite or of another dtype, or embeddings that are all the same.
+        """
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or 0 in rows.shape:
+            raise RecyclingError(
+                f"expected the {whose}'s embeddings as a matrix [words, width], found "
+                f"shape {list(rows.shape)}."
+            )
+        if len(rows) < MIN_WORDS:
+            raise RecyclingError(
+                f"a recycler is fitted on at least {MIN_WORDS} words, found "
+                f"{len(rows)}."
+            )
+        check_floating(rows.dtype, f"the {whose}'s embeddings")
+        wide = rows.astype(np.float64)
+        finite = np.isfinite(wide).all(axis=1)
+        if not finite.all():
+            raise RecyclingError(
+                f"the {whose}'s embeddings have numbers that are not finite, first for "
+                f"word {int(np.argmin(finite))} of those fitted on. Is the checkpoint "
+                "sound?"
+            )
+        if (wide == wide[0]).all():
+            raise RecyclingError(
+                f"the {whose}'s embeddings are the same for all {len(wide)} words, so "
+                "there is nothing to learn. Is this the embedding table of a trained "
+                "model?"
+            )
+        return cls(wide, rows.dtype)
+
+    @functools.cached_property
+    def svd(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Their singular value decomposition U diag(s) Vᵀ, made once for all recyclers
+        that need it: U [words, k], s [k] in descending order, Vᵀ [k, dim].
+        """
+        return np.linalg.svd(self.array, full_matrices=False)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EmbeddedWords:
+    """Two models' embeddings of the same words. Made by `read_embeddings`.
+
+    Attributes:
+      source, target: the models.
+      words: the words, without held-out ones that cannot be used.
+      source_rows: [words, source_dim], as stored: those fitted on, then those held out.
+      target_rows: [words, target_dim], likewise.
+    """
+
+    source: Model
+    target: Model
+    words: Words
+    source_rows: Shaped[np.ndarray, "words source_dim"]
+    target_rows: Shaped[np.ndarray, "words target_dim"]
+
+    @functools.cached_property
+    def fitted(self) -> tuple[WordEmbeddings, WordEmbeddings]:
+        """The source's and the target's embeddings of the words to fit on.
+
+        Raises:
+          RecyclingError: as `WordEmbeddings.checked`.
+        """
+        count = len(self.words.fitted)
+        return (
+            WordEmbeddings.checked(self.source_rows[:count], "source"),
+            WordEmbeddings.checked(self.target_rows[:count], "target"),
+        )
+
+    @property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """The source's and the target's embeddings of the held-out words, as stored."""
+        count = len(self.words.fitted)
+        return self.source_rows[count:], self.target_rows[count:]
+
+    @functools.cached_property
+    def mismatch(self) -> str | None:
+        """A warning where the words are of another vocabulary than the models."""
+        found = (
+            of_another_vocabulary(
+                self.words.table_sizes, model.embeddings.shape[0], str(model.path)
+            )
+            for model in (self.source, self.target)
+        )
+        return next(filter(None, found), None)
+
+
+def read_embeddings(
+    source: Model, target: Model, word_sets: Sequence[Words]
+) -> list[EmbeddedWords]:
+    """Reads the embeddings of each set of words; both models are read once.
+
+    Raises:
+      RecyclingError: there is no such table, the two models' vocabularies differ, or a
+        word lies outside of them.
+    """
+    check_vocabularies(source, target)
+    word_sets = [_within(words, source, target) for words in word_sets]
+    every = [words.fitted + words.held_out for words in word_sets]
+    of_source = _read(source, "source", [words.source_rows for words in every])
+    of_target = _read(target, "target", [words.target_rows for words in every])
+    embedded = [
+        _without_unusable(EmbeddedWords(source, target, *of_set))
+        for of_set in zip(word_sets, of_source, of_target, strict=True)
+    ]
+    for warning in dict.fromkeys(one.mismatch for one in embedded):
+        if warning:
+            logger.warning("warning: %s", warning)
+    return embedded
+
+
+def check_vocabularies(source: Model, target: Model) -> None:
+    """Raises RecyclingError unless both models have a table, of one vocabulary."""
+    sizes = [model.embeddings.shape[0] for model in (source, target)]
+    if len({math.ceil(size / _VOCABULARY_PADDING) for size in sizes}) > 1:
+        raise RecyclingError(
+            f"the source model {source.path} has {sizes[0]} embeddings and the target "
+            f"{target.path} has {sizes[1]}, so their vocabularies differ and the same "
+            "index does not mean the same word. Recycling needs two models of one "
+            "vocabulary."
+        )
+
+
+def _within(words: Words, source: Model, target: Model) -> Words:
+    """Leaves out held-out words beyond the vocabularies: nobody asked for them."""
+    held_out = words.held_out
+    inside = (held_out.source_rows < source.embeddings.shape[0]) & (
+        held_out.target_rows < target.embeddings.shape[0]
+    )
+    return dataclasses.replace(words, held_out=held_out.where(inside))
+
+
+def _read(
+    model: Model, role: str, row_sets: Sequence[Int[np.ndarray, rows]]
+) -> list[Shaped[np.ndarray, "rows dim"]]:
+    """Reads all rows in one go, so that no chunk is read twice."""
+    one_set = len(row_sets) == 1
+    every = row_sets[0] if one_set else np.unique(np.concatenate(row_sets))
+    logger.info("reading %d embeddings of the %s, %s", len(every), role, model.path)
+    read = model.embeddings.take(every)
+    return [read] if one_set else [read[np.searchsorted(every, r)] for r in row_sets]
+
+
+def _without_unusable(embedded: EmbeddedWords) -> EmbeddedWords:
+    """Leaves out held-out words whose embeddings are not finite. Among the words to be
+    fitted on they are an error.
+    """
+    usable = np.ones(len(embedded.source_rows), bool)
+    for rows in (embedded.source_rows, embedded.target_rows):
+        # bfloat16 has no isfinite of its own.
+        usable &= np.isfinite(rows.astype(np.float32)).all(axis=1)
+    count = len(embedded.words.fitted)
+    usable[:count] = True
+    held_out = embedded.words.held_out.where(usable[count:])
+    return dataclasses.replace(
+        embedded,
+        words=dataclasses.replace(embedded.words, held_out=held_out),
+        source_rows=embedded.source_rows[usable],
+        target_rows=embedded.target_rows[usable],
+    )

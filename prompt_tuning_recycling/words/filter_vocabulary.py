@@ -1,0 +1,260 @@
+"""Make a word list: the words of one language in a SentencePiece vocabulary.
+
+A piece is a word of the language if it is made of letters only, if the language
+uses it at least once per million words, and if no other language uses it more than
+five times as often. Frequencies are wordfreq's; docs/word_list.md measures the rule.
+
+  python -m prompt_tuning_recycling.words.filter_vocabulary \\
+    --vocabulary=/models/t5/sentencepiece.model --output_path=words.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import types
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import check_writable, write_atomically
+from prompt_tuning_recycling.models.vocabularies import load_vocabulary
+from prompt_tuning_recycling.outputs import check_apart
+from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, lists
+
+# Where SentencePiece marks that a piece begins a word.
+_BEGINS_WORD = "\u2581"
+# wordfreq's lists of the words used at least once per million words. Its larger
+# lists hold rarer words, but not for every language; the rule needs none of them: a
+# word used once per million that is five times as frequent elsewhere is in both.
+_WORDLIST = "small"
+# Written without spaces: for these wordfreq needs tokenizers it does not bring.
+_NO_SPACES = frozenset({"ja", "ko", "zh"})
+
+
+@dataclasses.dataclass(frozen=True)
+class WordRule:
+    """What makes a piece a word of a language.
+
+    Case does not matter, nor whether the piece begins a word: "Market", "market"
+    and the piece "market" within a longer word are judged alike.
+
+    Attributes:
+      language: a language's code in wordfreq, such as "en".
+      most_times_elsewhere: how many times as frequent a word may be in another
+        language. Above 1, as "a", "to" and "international" are English although
+        others use the same letters more often; not far above, or "die" would be too.
+    """
+
+    language: str = "en"
+    most_times_elsewhere: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How far a word list agrees with a published one.
+
+    Attributes:
+      precision: the share of the list's entries that the published one has.
+      recall: the share of the published one's entries that the list has.
+      slice_overlap: the same, of the entries that recycling would use: some are
+        skipped, then as many are taken from each list.
+    """
+
+    precision: float
+    recall: float
+    slice_overlap: float
+
+
+def filter_vocabulary(
+    pieces: Sequence[str], rule: WordRule | None = None
+) -> dict[int, str]:
+    """Returns index -> word for the pieces that are words, in index order.
+
+    Args:
+      pieces: the vocabulary's pieces by index; SentencePiece's mark for the
+        beginning of a word is left out of the words returned.
+      rule: what makes a piece a word; None means the rule for English.
+
+    Raises:
+      RecyclingError: wordfreq is not installed or does not know the language.
+    """
+    rule = rule or WordRule()
+    wordfreq = _wordfreq()
+    languages = set(wordfreq.available_languages(_WORDLIST)) - _NO_SPACES
+    if rule.language not in languages:
+        raise RecyclingError(
+            f"wordfreq has no word frequencies for the language {rule.language!r}; "
+            "expected a code such as 'en'." + did_you_mean(rule.language, languages)
+        )
+    others = sorted(languages - {rule.language})
+
+    def is_word(text: str) -> bool:
+        if not text.isalpha():
+            return False
+        frequency = wordfreq.word_frequency(text, rule.language, _WORDLIST)
+        most = rule.most_times_elsewhere * frequency
+        return frequency > 0 and all(
+            wordfreq.word_frequency(text, other, _WORDLIST) <= most for other in others
+        )
+
+    texts = (piece.removeprefix(_BEGINS_WORD) for piece in pieces)
+    return {index: text for index, text in enumerate(texts) if is_word(text)}
+
+
+def read_pieces(vocabulary: epath.PathLike) -> list[str]:
+    """Returns a SentencePiece model's pieces by index.
+
+    Control symbols, bytes, unused pieces and the unknown one are given as "": they
+    are no text, whatever they are called.
+
+    Raises:
+      RecyclingError: there is no such file, or it is not a SentencePiece model.
+    """
+    processor = load_vocabulary(vocabulary)
+    no_text = (
+        processor.is_control,
+        processor.is_unknown,
+        processor.is_byte,
+        processor.is_unused,
+    )
+    return [
+        ""
+        if any(is_kind(index) for is_kind in no_text)
+        else processor.id_to_piece(index)
+        for index in range(processor.get_piece_size())
+    ]
+
+
+def compare(
+    words: Mapping[int, str],
+    published: Mapping[int, str],
+    word_offset: int = WORD_OFFSET,
+    num_words: int = NUM_WORDS,
+) -> Agreement:
+    """Returns how far a word list agrees with a published one.
+
+    Raises:
+      RecyclingError: one of them is too short to skip `word_offset` entries and take
+        `num_words`.
+    """
+    if word_offset < 0 or num_words < 1:
+        raise RecyclingError(
+            "expected num_words of at least 1 and word_offset of at least 0, got "
+            f"{num_words} and {word_offset}."
+        )
+    shortest = min(len(words), len(published))
+    if shortest < word_offset + num_words:
+        raise RecyclingError(
+            f"the lists have {len(words)} and {len(published)} words: too few to skip "
+            f"{word_offset} and take {num_words} of each. Lower word_offset or "
+            "num_words."
+        )
+    chosen, expected = (
+        set(list(entries)[word_offset : word_offset + num_words])
+        for entries in (words, published)
+    )
+    common = len(words.keys() & published.keys())
+    return Agreement(
+        precision=common / len(words),
+        recall=common / len(published),
+        slice_overlap=len(chosen & expected) / num_words,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    Raises:
+      RecyclingError: something given cannot be used; nothing was written.
+    """
+    flags = _parser().parse_args(arguments)
+    check_writable(flags.output_path)
+    check_apart(
+        {"--vocabulary": flags.vocabulary, "--compare_with": flags.compare_with},
+        {"--output_path": flags.output_path},
+    )
+    published = None
+    if flags.compare_with is not None:
+        published, _ = lists.load(flags.compare_with)
+    words = filter_vocabulary(
+        read_pieces(flags.vocabulary), WordRule(language=flags.language)
+    )
+    if not words:
+        raise RecyclingError(
+            f"the vocabulary {flags.vocabulary} has no word of the language "
+            f"{flags.language!r}; expected a vocabulary made from text in it."
+        )
+    agreement = None
+    if published is not None:
+        agreement = compare(words, published, flags.word_offset, flags.num_words)
+    write_atomically(flags.output_path, _as_json(words))
+    version = importlib.metadata.version("wordfreq")
+    print(f"wrote {flags.output_path}: {len(words)} words (wordfreq {version})")
+    if agreement:
+        end = flags.word_offset + flags.num_words
+        print(f"compared with {flags.compare_with}:")
+        print(f"  precision {agreement.precision:.3f}")
+        print(f"  recall {agreement.recall:.3f}")
+        print(
+            f"  entries {flags.word_offset} to {end} of both: "
+            f"{agreement.slice_overlap:.3f} in common"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.parser(
+        "filter_vocabulary", "--vocabulary=... --output_path=... [flags]", __doc__
+    )
+    parser.add_argument(
+        "--vocabulary", required=True, metavar="MODEL", help="a SentencePiece model"
+    )
+    parser.add_argument(
+        "--output_path",
+        required=True,
+        metavar="JSON",
+        help='where the list goes, as {"<vocabulary index>": "<piece>", ...}',
+    )
+    parser.add_argument(
+        "--language", default="en", help="the language's code in wordfreq"
+    )
+    comparison = parser.add_argument_group("compare the list with another")
+    comparison.add_argument(
+        "--compare_with",
+        metavar="JSON",
+        help="a word list; print precision, recall and what both have in common",
+    )
+    comparison.add_argument(
+        "--word_offset",
+        type=int,
+        default=WORD_OFFSET,
+        help="how many entries recycling skips",
+    )
+    comparison.add_argument(
+        "--num_words", type=int, default=NUM_WORDS, help="how many it takes then"
+    )
+    return parser
+
+
+def _wordfreq() -> types.ModuleType:
+    try:
+        import wordfreq  # Only for making lists; using one does not need it.
+    except ImportError as error:
+        raise RecyclingError(
+            "making a word list needs the library wordfreq, which is not installed. "
+            "Run: pip install 'prompt_tuning_recycling[vocabulary]'"
+        ) from error
+    return wordfreq
+
+
+def _as_json(words: Mapping[int, str]) -> bytes:
+    """One entry a line and ASCII only, as the list published with the paper's code."""
+    return (json.dumps(words, indent=2) + "\n").encode("ascii")
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line.run(main))

@@ -1,0 +1,169 @@
+"""`Words`: those that a recycler is fitted on, and those that it is judged on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.models.vocabularies import load_vocabulary, table_sizes
+from prompt_tuning_recycling.words import lists
+from prompt_tuning_recycling.words.aligned import AlignedWords
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+# The first 1000 of the package's list are function words and fragments of words.
+NUM_WORDS = 4000
+WORD_OFFSET = 1000
+MAX_HELD_OUT = 1000
+MIN_WORDS = 2
+
+# T5's 32,000 pieces, with 100 extra ids, in tables padded to a multiple of 128.
+_T5_TABLES = (32_000, 32_256)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Words:
+    """The words that a recycler is fitted on, and others that it is judged on.
+
+    Attributes:
+      fitted: the words to fit on.
+      held_out: words that the fit does not see, on which the record says how well the
+        map generalizes; may be empty.
+      origin: where the words come from, for the record.
+      table_sizes: the least and the most rows that an embedding table of the words'
+        vocabulary has; None where the vocabulary is not known.
+
+    Raises:
+      RecyclingError: fewer than two different words to fit on.
+    """
+
+    fitted: AlignedWords
+    held_out: AlignedWords
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    table_sizes: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        different = len(np.unique(self.fitted.source_rows))
+        if different < MIN_WORDS:
+            raise RecyclingError(
+                f"a recycler is fitted on at least {MIN_WORDS} different words, found "
+                f"{different}. Give more words."
+            )
+
+    @classmethod
+    def from_list(
+        cls,
+        path: epath.PathLike | None = None,
+        num_words: int | None = NUM_WORDS,
+        word_offset: int = WORD_OFFSET,
+    ) -> Words:
+        """The entries `word_offset` to `word_offset + num_words` of a word list.
+
+        Held out are up to 1000 others: those that follow, then the skipped ones.
+
+        Args:
+          path: a JSON word list; None means the package's English one.
+          num_words: how many; None means all from `word_offset` on.
+          word_offset: how many to skip at the beginning.
+
+        Raises:
+          RecyclingError: the list is malformed, or too short for these numbers.
+        """
+        pieces, digest = lists.load(path)
+        name = f"packaged:{lists.PACKAGED}" if path is None else str(as_path(path))
+        if word_offset < 0 or (num_words is not None and num_words < MIN_WORDS):
+            raise RecyclingError(
+                f"expected num_words of at least {MIN_WORDS} and word_offset of at "
+                f"least 0, got {num_words} and {word_offset}."
+            )
+        wanted = MIN_WORDS if num_words is None else num_words
+        if len(pieces) < word_offset + wanted:
+            raise RecyclingError(
+                f"the word list {name} has {len(pieces)} words: too few to skip "
+                f"{word_offset} and take {wanted}. Lower word_offset or num_words, "
+                "or give a longer list."
+            )
+        of_t5 = path is None or lists.is_of_t5(pieces)
+        end = len(pieces) if num_words is None else word_offset + num_words
+        indices = list(pieces)
+        others = [*indices[end:], *indices[:word_offset]]
+        return cls(
+            AlignedWords.of_one_vocabulary(indices[word_offset:end], pieces),
+            AlignedWords.of_one_vocabulary(others[:MAX_HELD_OUT], pieces),
+            {
+                "word_list": name,
+                "word_list_sha256": digest,
+                "num_words": end - word_offset,
+                "word_offset": word_offset,
+            },
+            _T5_TABLES if of_t5 else None,
+        )
+
+    @classmethod
+    def from_text(cls, text: str, vocabulary: epath.PathLike) -> Words:
+        """The pieces of a text, in order, as often as they occur in it (as for the
+        paper's "wayward" prompts, fitted on the text that they keep close to).
+
+        Args:
+          text: any text.
+          vocabulary: the model's SentencePiece file.
+
+        Raises:
+          RecyclingError: no such vocabulary, half a character in the text, or fewer
+            than two different pieces.
+        """
+        lists.check_text(text, "the text to take words from")
+        processor = load_vocabulary(vocabulary)
+        indices = processor.encode(text)
+        pieces = {index: processor.id_to_piece(index) for index in indices}
+        return cls(
+            AlignedWords.of_one_vocabulary(indices, pieces),
+            AlignedWords.of_one_vocabulary([]),
+            {"text": text, "vocabulary": str(as_path(vocabulary))},
+            table_sizes(processor),
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Sequence[int] | Int[np.ndarray, words],
+        held_out: Sequence[int] | Int[np.ndarray, held_out] = (),
+    ) -> Words:
+        """Rows given outright, which are the same in both models.
+
+        Raises:
+          RecyclingError: not whole numbers, or as for the class.
+        """
+        return cls(
+            AlignedWords.of_one_vocabulary(rows),
+            AlignedWords.of_one_vocabulary(held_out),
+            {"rows": "given outright"},
+        )
+
+
+def of_another_vocabulary(
+    sizes: tuple[int, int] | None, rows: int, where: str
+) -> str | None:
+    """Returns a warning if words cannot be those of a model, which its size tells.
+
+    Args:
+      sizes: what tables of the words' vocabulary have; see `Words.table_sizes`.
+      rows: of the model's embedding table.
+      where: the model's path.
+    """
+    if sizes is None or sizes[0] <= rows <= sizes[1]:
+        return None
+    return (
+        f"the words are of another vocabulary than the model {where}: its "
+        f"embedding table has {rows} rows, where that of the words' vocabulary has "
+        f"{sizes[0]} to {sizes[1]}. The same indices are other pieces there. Give "
+        "a list of the model's own vocabulary (--filtered_word, WORD_LIST in gin; "
+        "filter_vocabulary makes one), or its own SentencePiece file."
+    )

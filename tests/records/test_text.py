@@ -1,0 +1,43 @@
+import pytest
+
+from prompt_tuning_recycling import Words, recycle_prompt, recyclers
+from prompt_tuning_recycling.records import text as record_texts
+
+
+@pytest.mark.parametrize("recycler", recyclers.names())
+def test_says_what_a_user_asks(source_table, target_table, prompt, word_list, recycler):
+    words = Words.from_list(word_list, num_words=200, word_offset=10)
+    recycled = recycle_prompt(
+        source_table, target_table, prompt, words=words, recycler=recycler
+    )
+    text = record_texts.record_text(recycled.record)
+    for expected in (
+        recycler,
+        "200 fitted on, 100 held out",
+        "Residual",
+        "prompt after",
+        "▁word",
+    ):
+        assert expected in text
+
+
+def test_shows_warnings(source_table, target_table, prompt):
+    words = Words.from_rows(range(8))
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    text = record_texts.record_text(recycled.record)
+    assert "minimum-norm solution" in text
+    assert "Warning         8 words determine only part" in text
+    assert "no words" in text
+
+
+def test_a_prompt_by_itself(prompt):
+    text = record_texts.prompt_text(prompt, "sst2.npy")
+    assert "sst2.npy" in text
+    assert "[5, 12], float32" in text
+
+
+def test_a_long_prompt_is_cut(source_table, target_table, rng, word_list):
+    words = Words.from_list(word_list, num_words=200, word_offset=10)
+    prompt = rng.normal(size=(30, 12))
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    assert "and 20 more" in record_texts.record_text(recycled.record)

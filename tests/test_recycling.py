@@ -1,0 +1,191 @@
+"""`recycle_prompt` is a pure function; its report says how it went."""
+
+import json
+
+import numpy as np
+import pytest
+
+from prompt_tuning_recycling import (
+    RecyclingError,
+    Words,
+    open_model,
+    recycle_prompt,
+    recyclers,
+)
+from prompt_tuning_recycling.records import text as record_texts
+
+EMBEDDING = "target/token_embedder/embedding"
+PROMPT = "target/encoder/prompt/prompt/prompt"
+
+
+@pytest.fixture
+def words(word_list):
+    return Words.from_list(word_list, num_words=200, word_offset=10)
+
+
+@pytest.fixture
+def expected(source_table, target_table, prompt, words):
+    source, target = (
+        source_table[words.fitted.source_rows],
+        target_table[words.fitted.source_rows],
+    )
+    fitted = recyclers.VocabToVocabLinear().fit(source, target).map
+    return fitted.apply(prompt)
+
+
+def test_from_arrays(source_table, target_table, prompt, words, expected):
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    np.testing.assert_array_equal(recycled.array, expected)
+    np.testing.assert_array_equal(recycled.fit.map.apply(prompt), expected)
+
+
+def test_from_a_checkpoint_of_any_format(
+    tmp_path, write_any, source_table, target_table, prompt, words, expected
+):
+    arrays = {EMBEDDING: source_table, PROMPT: prompt}
+    source = write_any(tmp_path / "source" / "checkpoint_1", arrays)
+    target = write_any(tmp_path / "target" / "checkpoint_1", {EMBEDDING: target_table})
+    recycled = recycle_prompt(source, open_model(target), words=words)
+    np.testing.assert_array_equal(recycled.array, expected)
+
+
+def test_the_prompt_is_in_the_source_unless_given(
+    tmp_path, write_orbax, source_table, target_table, prompt, words
+):
+    arrays = {EMBEDDING: source_table, PROMPT: prompt}
+    source = write_orbax(tmp_path / "checkpoint_1", arrays)
+    inside = recycle_prompt(source, target_table, words=words)
+    given = recycle_prompt(source, target_table, prompt, words=words)
+    np.testing.assert_array_equal(inside.array, given.array)
+
+
+def test_to_itself_is_the_identity(source_table, prompt, words):
+    recycled = recycle_prompt(source_table, source_table, prompt, words=words)
+    np.testing.assert_array_equal(recycled.array, prompt)
+    assert recycled.record["residual"]["held_out_words"] < 1e-6
+
+
+@pytest.mark.parametrize("recycler", recyclers.names())
+def test_the_report_of_every_recycler(
+    source_table, target_table, prompt, words, recycler
+):
+    recycled = recycle_prompt(
+        source_table, target_table, prompt, words=words, recycler=recycler
+    )
+    report = json.loads(json.dumps(recycled.record, allow_nan=False))
+    assert report["recycler"]["name"] == recycler
+    assert report["words"]["fitted"] == 200
+    assert report["words"]["held_out"] == 100
+    assert report["prompt"]["shape"] == [5, 12]
+    assert report["recycled"]["shape"] == [5, 20]
+    assert len(report["nearest_pieces"]) == 5
+    assert report["warnings"] == []
+
+
+def test_residuals_and_norms_are_what_they_say(
+    source_table, target_table, prompt, words
+):
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    for which, rows in (
+        ("fitted_words", words.fitted.source_rows),
+        ("held_out_words", words.held_out.source_rows),
+    ):
+        error = recycled.fit.map.apply(source_table[rows]) - target_table[rows]
+        expected = np.linalg.norm(error) / np.linalg.norm(target_table[rows])
+        assert recycled.record["residual"][which] == pytest.approx(expected, rel=1e-5)
+    lengths = np.linalg.norm(recycled.array, axis=1)
+    norms = recycled.record["row_norms"]["recycled_prompt"]
+    assert norms["max"] == pytest.approx(lengths.max())
+    assert norms["median"] == pytest.approx(np.median(lengths))
+
+
+def test_a_map_that_carries_nothing_over_is_called_that(rng, prompt, words):
+    source, target = (rng.normal(size=(384, d)) for d in (12, 20))
+    recycled = recycle_prompt(source, target, prompt, words=words)
+    assert "no better than mapping every word to zero" in recycled.record["warnings"][0]
+
+
+def test_nearest_pieces_are_the_words_a_prompt_is_made_of(
+    source_table, target_table, words
+):
+    made_of = words.fitted.source_rows[[3, 50]]
+    recycled = recycle_prompt(
+        source_table, target_table, 5 * source_table[made_of], words=words
+    )
+    nearest = recycled.record["nearest_pieces"]
+    assert [pieces[0]["piece"] for pieces in nearest] == ["▁word13", "▁word60"]
+
+
+def test_rows_without_pieces_have_no_nearest(source_table, target_table, prompt):
+    words = Words.from_rows(range(100))
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    assert recycled.record["nearest_pieces"] is None
+    assert recycled.record["residual"]["held_out_words"] is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "fits"), [(32_128, True), (32_000, True), (20_000, False), (40_000, False)]
+)
+def test_words_of_another_vocabulary(rng, caplog, rows, fits):
+    source, target = (rng.normal(size=(rows, d)).astype(np.float32) for d in (4, 5))
+    prompt = rng.normal(size=(2, 4)).astype(np.float32)
+    report = recycle_prompt(source, target, prompt, words=Words.from_list()).record
+    found = [w for w in report["warnings"] if "of another vocabulary" in w]
+    assert bool(found) != fits
+    assert ("of another vocabulary" in caplog.text) != fits
+    assert ("of another vocabulary" in record_texts.record_text(report)) != fits
+    assert (report["nearest_pieces"] is not None) == fits
+    assert ("Nearest words" in record_texts.record_text(report)) == fits
+
+
+def test_held_out_words_beyond_the_vocabulary_are_left_out(
+    source_table, target_table, prompt
+):
+    words = Words.from_rows(range(100), held_out=[383, 384, 9999])
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    assert recycled.record["words"]["held_out"] == 1
+
+
+def test_held_out_words_that_are_not_finite_are_left_out(
+    source_table, target_table, prompt
+):
+    source_table[200], target_table[201] = np.nan, np.inf
+    words = Words.from_rows(range(100), held_out=[200, 201, 202])
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    assert recycled.record["words"]["held_out"] == 1
+    json.dumps(recycled.record, allow_nan=False)
+
+
+def test_is_saved_with_its_report(tmp_path, source_table, target_table, prompt, words):
+    recycled = recycle_prompt(source_table, target_table, prompt, words=words)
+    recycled.save(tmp_path / "p")
+    with (tmp_path / "p").open("rb") as file:
+        np.testing.assert_array_equal(np.load(file), recycled.array)
+    record = json.loads((tmp_path / "p.json").read_text())
+    assert record["source"]["fingerprint"] == recycled.record["source"]["fingerprint"]
+
+
+def test_vocabularies_of_different_padding_are_one(source_table, target_table, prompt):
+    words = Words.from_rows(range(100))
+    unpadded = target_table[:300]
+    with_padding = recycle_prompt(source_table, target_table, prompt, words=words)
+    without = recycle_prompt(source_table[:380], unpadded, prompt, words=words)
+    np.testing.assert_array_equal(with_padding.array, without.array)
+
+
+def test_other_vocabularies_are_refused(source_table, target_table, prompt):
+    words = Words.from_rows(range(100))
+    with pytest.raises(RecyclingError, match=r"384 embeddings .* 200, so their vocab"):
+        recycle_prompt(source_table, target_table[:200], prompt, words=words)
+
+
+def test_a_prompt_of_another_model(source_table, target_table, words, rng):
+    prompt = rng.normal(size=(100, 13))
+    message = r"width 13 \(shape \[100, 13\]\).*embeddings of width 12"
+    with pytest.raises(RecyclingError, match=message):
+        recycle_prompt(source_table, target_table, prompt, words=words)
+
+
+def test_an_embedding_that_is_no_table(source_table, target_table, prompt, words):
+    with pytest.raises(RecyclingError, match="expected .* to be a table"):
+        recycle_prompt(source_table[0], target_table, prompt, words=words)
