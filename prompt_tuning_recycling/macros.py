@@ -23,7 +23,7 @@ from pydantic import Field
 from prompt_tuning_recycling.checkpoints import read_places
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path, is_remote
-from prompt_tuning_recycling.outputs import Paths, check_apart
+from prompt_tuning_recycling.files.guard import Paths, check_apart
 
 _MACRO = "gin.macro"
 _STANDALONE = "prompt_tuning_recycling.standalone."

@@ -30,8 +30,8 @@ from prompt_tuning_recycling.files import (
     storage_errors,
     write_atomically,
 )
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.floats import check_floating
-from prompt_tuning_recycling.json_files import read_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped

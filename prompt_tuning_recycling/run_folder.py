@@ -24,8 +24,8 @@ from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.checkpoints import Checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.initial_prompts import InitialPrompt, Recycled, place
-from prompt_tuning_recycling.json_files import read_json
 from prompt_tuning_recycling.prompts import load_prompt, load_provenance, save_prompt
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from prompt_tuning_recycling.checkpoints import (
 )
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import check_writable
-from prompt_tuning_recycling.outputs import check_apart
+from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.recycled_prompt import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 

@@ -21,9 +21,9 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import write_atomically
-from prompt_tuning_recycling.json_files import read_json
-from prompt_tuning_recycling.sweep import layout, meetings
-from prompt_tuning_recycling.sweep.meetings import Claim, Use
+from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.meetings import Claim, Use, find
+from prompt_tuning_recycling.sweep import layout
 
 FORMAT = "prompt_tuning_recycling/manifest/1"
 _WHAT = ("prompt", "random_prompt", "no_prompt")
@@ -90,7 +90,7 @@ def _check_apart(path: epath.PathLike, evaluations: Iterable[Evaluation]) -> Non
             claims.append(Claim(folder, Use.REPLACED, what))
         if evaluation.prompt is not None:
             claims.append(Claim(evaluation.prompt, Use.READ, f"the prompt of {what}"))
-    for one, two in meetings.find(claims):
+    for one, two in find(claims):
         raise RecyclingError(
             f"the manifest {manifest}: {one.what} uses {one.path}, and {two.what} uses "
             f"{two.path}: the same place, or one in which the other would be lost. "

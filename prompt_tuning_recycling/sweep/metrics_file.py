@@ -8,7 +8,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.json_files import parse_json
+from prompt_tuning_recycling.files.json_files import parse_json
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.model_pair import ModelPair, check_width, read_pairs
 from prompt_tuning_recycling.prompts import (
     find_prompt,

@@ -18,6 +18,7 @@ from prompt_tuning_recycling import (
     recycle,
     report,
 )
+from prompt_tuning_recycling.files.meetings import Use
 from prompt_tuning_recycling.prompts import provenance_path
 from prompt_tuning_recycling.sweep import (
     configuration,
@@ -26,7 +27,6 @@ from prompt_tuning_recycling.sweep import (
     manifest,
     outputs,
 )
-from prompt_tuning_recycling.sweep.meetings import Use
 from prompt_tuning_recycling.sweep.plan import Plan
 
 from .conftest import tree, write_metrics, write_prompt

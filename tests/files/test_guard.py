@@ -17,7 +17,7 @@ from prompt_tuning_recycling import (
     run_recycle,
 )
 from prompt_tuning_recycling.checkpoints import read_places
-from prompt_tuning_recycling.outputs import check_apart
+from prompt_tuning_recycling.files.guard import check_apart
 
 EMBEDDING = "target/token_embedder/embedding"
 
