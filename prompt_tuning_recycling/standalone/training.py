@@ -23,7 +23,7 @@ import tqdm
 from clu import metric_writers
 from etils import epath
 
-from prompt_tuning_recycling import initial_prompts, run_folder
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
@@ -99,12 +99,7 @@ def train(
     """
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
-    trained_names = [name for name in names if matches(name, trainable)]
-    if not trained_names:
-        raise RecyclingError(
-            f"none of the model's parameters matches {list(trainable)}, so there is "
-            "nothing to train. Use a model file that ends in _prompt."
-        )
+    trained_names = contract.names_to_train(names, trainable)
     with run_folder.held(model_dir):
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step
