@@ -26,6 +26,7 @@ from etils import epath
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.prompt_export import (
     PROMPT_REGEX,
@@ -34,11 +35,7 @@ from prompt_tuning_recycling.prompt_export import (
 )
 from prompt_tuning_recycling.standalone import optimizers, parameters, saving
 from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
-from prompt_tuning_recycling.standalone.evaluation import (
-    Evaluation,
-    metric_lines,
-    write_config,
-)
+from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from prompt_tuning_recycling.evaluation import metrics_file
 from prompt_tuning_recycling.files.meetings import Claim, Use, find
 from prompt_tuning_recycling.prompts import provenance_path
 from prompt_tuning_recycling.sweep import evaluations, layout
@@ -251,5 +252,5 @@ def _with_record(path: str, what: str, names: Names) -> Iterator[Claim]:
 
 def _evaluated(output_dir: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(output_dir, Use.FOLDER, what, names)
-    for path in layout.evaluated(output_dir):
+    for path in metrics_file.folders(output_dir):
         yield Claim(path, Use.REPLACED, f"the metrics of {what}", names)

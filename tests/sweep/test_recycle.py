@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import load_prompt, open_checkpoint, recycle, recyclers
+from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.prompts import load_provenance
 from prompt_tuning_recycling.recycled_prompt import recycle_prompt
-from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.words import Words
 
 from .conftest import tree, write_prompt

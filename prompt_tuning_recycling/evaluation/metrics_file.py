@@ -1,8 +1,13 @@
-"""The files that seqio writes metrics to: a JSON object with `step` a line."""
+"""An evaluation's metrics: where seqio writes them, what a file holds, how they print.
+
+A file is JSON Lines: each line is an object with a `step` and its metrics.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from etils import epath
 
@@ -10,17 +15,37 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json
 
+Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Task -> metric -> value."""
+
+_FOLDER = "inference_eval"
+
+
+def folders(output_dir: str) -> tuple[str, str]:
+    """Returns the folder of an evaluation's metrics, and the temporary one that becomes
+    it when it is whole. Whatever either held before is removed.
+    """
+    return (
+        os.path.join(output_dir, _FOLDER),
+        os.path.join(output_dir, f"tmp.{_FOLDER}"),
+    )
+
+
+def place(output_dir: str, task_name: str) -> str:
+    """Returns the file of a task's metrics, of an evaluation or of a training run."""
+    return os.path.join(output_dir, _FOLDER, f"{task_name}-metrics.jsonl")
+
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:
-    """Returns a file's records, in its order, each with a whole number as `step` and at
+    """Returns a file's records in order. Each has a whole number as its `step` and at
     least one metric, whose value may be anything.
 
     Raises:
-      RecyclingError: the file is not there, is empty, was cut off, or holds something
+      RecyclingError: the file is missing, is empty, was cut off, or holds something
         else. The message begins with its name.
     """
     try:
-        # A file cut off in the middle of a character is cut off, too.
+        # Decoded here, because a file may be cut off in the middle of a character.
         text = as_path(path).read_bytes().decode()
     except OSError as error:
         raise RecyclingError(f"{path}: {error.strerror or 'not there'}") from error
@@ -36,6 +61,18 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
         _record(line, f"{path}: cannot be read: line {number}")
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
+    ]
+
+
+def metric_lines(metrics: Metrics) -> list[str]:
+    """Returns metrics as text, one line for each task."""
+    return [
+        f"{task}: "
+        + ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+        )
+        for task, values in metrics.items()
     ]
 
 
