@@ -38,7 +38,7 @@ def evaluate_prompts(
         seqio.JSONLogger,
     ),
 ) -> int:
-    """Evaluates each prompt of a manifest that has not been evaluated yet, and writes
+    """Evaluates each entry of a manifest that has not been evaluated yet, and writes
     what a separate `standalone.eval` would have written for it. Several such jobs on
     one manifest share the work. An evaluation that fails is reported, and the others
     are done.
