@@ -33,7 +33,7 @@ import time
 import numpy as np
 
 from benchmarks.run_recycle import LENGTH, WIDTH, write_checkpoint
-from prompt_tuning_recycling.sweep import manifest
+from prompt_tuning_recycling.evaluation import manifest
 
 STEPS = (1_102_000, 1_105_000, 1_110_000, 1_120_000)
 INITS = ("rand-init", "class-init", "spot")

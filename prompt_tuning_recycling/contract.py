@@ -1,15 +1,16 @@
-"""Which prompt enters a model: one decision, for both hosts.
+"""What both hosts decide alike: which prompt enters a model, and what is trained.
 
-A model's prompt comes out of the checkpoint that it starts from, or is made as the gin
-files declare; never is the one put in the other's place.
+A model's prompt comes out of the checkpoint that it starts from, or it is made as the
+gin files declare. Neither ever takes the other's place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.prompts.export import matches
 
 if TYPE_CHECKING:
     from prompt_tuning_recycling.prompts.initial_prompts import InitialPrompt
@@ -77,6 +78,27 @@ def prompts_to_make(
             "takes one as it is; or give a checkpoint that was tuned."
         )
     return {name: kind for name in missing if kind is not None}
+
+
+def names_to_train(names: Collection[str], patterns: Sequence[str]) -> list[str]:
+    """Returns the names of the parameters that are trained, in their order.
+
+    Args:
+      names: the model's parameters, such as `encoder/prompt/prompt/prompt`.
+      patterns: regular expressions; a parameter is trained if one of them matches its
+        whole name, with a slash before it.
+
+    Raises:
+      RecyclingError: none of the names matches.
+    """
+    found = [name for name in names if matches(name, patterns)]
+    if not found:
+        raise RecyclingError(
+            f"none of the model's parameters matches {list(patterns)}, so there is "
+            "nothing to train. Use a model file that ends in _prompt."
+            + did_you_mean("encoder/prompt/prompt/prompt", names)
+        )
+    return found
 
 
 def check_shape(

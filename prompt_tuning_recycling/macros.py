@@ -22,8 +22,8 @@ from pydantic import Field
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.files.guard import Paths, check_apart
 from prompt_tuning_recycling.models import read_places
-from prompt_tuning_recycling.outputs import Paths, check_apart
 
 _MACRO = "gin.macro"
 _STANDALONE = "prompt_tuning_recycling.standalone."

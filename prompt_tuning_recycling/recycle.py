@@ -20,13 +20,13 @@ from collections.abc import Iterable, Sequence
 
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.files import write_atomically
 from prompt_tuning_recycling.sweep import (
     cli_args,
     configuration,
     evaluations,
     layout,
-    manifest,
     outputs,
 )
 from prompt_tuning_recycling.sweep.configuration import Configuration
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.error("failed: %d more", len(failed) - _MOST_SHOWN)
     if failed:
         raise RecyclingError(
-            f"{len(failed)} failed, listed above; the rest is done. Once they are "
-            "mended, the same command does what is missing."
+            f"{len(failed)} failed, listed above; the rest is done. Fix what is wrong "
+            "and run the same command again: it does only what is missing."
         )
 
 

@@ -23,7 +23,7 @@ from etils import epath
 from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.models.layouts.t5x import site_of
 from prompt_tuning_recycling.prompts.initial_prompts import (

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from prompt_tuning_recycling import command_line, recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import check_writable
+from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.maps import save_map
 from prompt_tuning_recycling.models import open_model, read_places
-from prompt_tuning_recycling.outputs import check_apart
 from prompt_tuning_recycling.prompts.prompt import load_prompt, record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recycling import recycle_prompt

@@ -11,7 +11,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.json_files import parse_json, read_text
+from prompt_tuning_recycling.files.json_files import parse_json, read_text
 
 # Between the choices of a TSV file's example.
 SEPARATOR = "|"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -244,3 +245,17 @@ def run() -> Callable[..., int]:
             return int(stop.code or 0)
 
     return run
+
+
+def stopping(how: str, event: str, number: int, text: str, command) -> list[str]:
+    """A command, `python -m MODULE ...`, that is killed or held at a known point; see
+    importable/killed.py, which `importable_environment` finds.
+    """
+    assert command[1] == "-m"
+    return [sys.executable, "-m", "killed", how, event, str(number), text, *command[2:]]
+
+
+def importable_environment() -> dict[str, str]:
+    """The environment of a process that can import what the tests bring."""
+    paths = [str(CHECKOUT / "tests/importable"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

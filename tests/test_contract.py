@@ -61,5 +61,28 @@ def test_what_is_refused(expected, stored, declared, default, message):
         contract.prompts_to_make(expected, stored, declared, default, "/model")
 
 
+NAMES = {"encoder/block/kernel": 1, ENCODER: 2, DECODER: 3}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "trained"),
+    [
+        ([".*/prompt/.*"], [ENCODER, DECODER]),
+        (["/encoder/.*"], ["encoder/block/kernel", ENCODER]),
+        (["/decoder/.*", f"/{ENCODER}"], [ENCODER, DECODER]),
+    ],
+)
+def test_what_is_trained(patterns, trained):
+    assert contract.names_to_train(NAMES, patterns) == trained
+
+
+@pytest.mark.parametrize("pattern", [".*/promt/.*", ENCODER])
+def test_nothing_to_train(pattern):
+    with pytest.raises(RecyclingError, match="nothing to train") as error:
+        contract.names_to_train(NAMES, [pattern])
+    assert str([pattern]) in str(error.value)
+    assert f"Did you mean {ENCODER}" in str(error.value)
+
+
 def test_a_fitting_shape_is_no_error():
     contract.check_shape(ENCODER, [5, 12], (5, 12), "/model")

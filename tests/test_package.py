@@ -97,12 +97,18 @@ def test_only_the_t5x_host_knows_t5x():
 
 
 @pytest.mark.parametrize(
-    "host, other", [("t5x_host", "standalone"), ("standalone", "t5x_host")]
+    "package, others",
+    [
+        ("t5x_host", {"standalone", "sweep"}),
+        ("standalone", {"t5x_host", "sweep"}),
+        ("evaluation", {"standalone", "t5x_host", "sweep"}),
+        ("files", {"standalone", "t5x_host", "sweep", "evaluation"}),
+    ],
 )
-def test_the_hosts_do_not_know_each_other(host, other):
-    names = {name for _, name in imported_by(host)}
-    assert names
-    assert not [name for name in names if f".{other}" in name]
+def test_packages_that_do_not_know_others(package, others):
+    parts = {part for _, name in imported_by(package) for part in name.split(".")[1:2]}
+    assert "errors" in parts
+    assert not parts & others
 
 
 def test_the_version_is_the_installed_one():

@@ -67,7 +67,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
 def read_places(path: epath.PathLike) -> list[epath.Path]:
     """Returns the files and folders that a checkpoint given by `path` is made of, which
-    no output may touch; see `outputs.check_apart`.
+    no output may touch; see `files.guard.check_apart`.
 
     Of a `MODEL_DIR` these are all its steps, complete or not, but not the folder
     itself: people put prompts beside the steps. A numpy file is that file. A step, or a

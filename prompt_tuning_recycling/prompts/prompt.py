@@ -25,7 +25,7 @@ from prompt_tuning_recycling.files import (
     storage_errors,
     write_atomically,
 )
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models import Model, Origin, StoredArray, open_model
 from prompt_tuning_recycling.models.floats import check_floating
 from prompt_tuning_recycling.records import provenance

@@ -12,6 +12,7 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
@@ -204,18 +205,6 @@ def _each(
         pending = numbers, results
     if pending is not None:
         yield pending[0], tuple(map(np.asarray, pending[1]))
-
-
-def metric_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
-    """Returns the metrics as lines of text."""
-    return [
-        f"{task}: "
-        + ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in values.items()
-        )
-        for task, values in metrics.items()
-    ]
 
 
 def write_config(output_dir: epath.PathLike) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gin
 import jax.numpy as jnp
+import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
+from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts.export import matches
 from prompt_tuning_recycling.prompts.initial_prompts import (
-    FromFile,
     InitialPrompt,
     SampledVocabulary,
 )
@@ -25,8 +26,6 @@ from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
 from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
-from prompt_tuning_recycling.sweep import manifest as manifest_entry
-from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
 
 
 @gin.configurable(module="prompt_tuning_recycling.standalone.prompt_evaluation")
@@ -42,21 +41,22 @@ def evaluate_prompts(
         seqio.JSONLogger,
     ),
 ) -> int:
-    """Evaluates what a manifest lists, as far as it has not been, and writes what a
-    separate `standalone.eval` would have written for each. Several such jobs on one
-    manifest share the work; one that fails is reported, and the rest done.
+    """Evaluates each entry of a manifest that has not been evaluated yet, and writes
+    what a separate `standalone.eval` would have written for it. Several such jobs on
+    one manifest share the work. An evaluation that fails is reported, and the others
+    are done.
 
     Args:
       model: the network, with a prompt, and how it decodes.
       dataset: the task or mixture.
       checkpoint_path: the model without a prompt, of any format.
-      manifest: see `sweep.manifest`.
+      manifest: see `evaluation.manifest`.
       random_prompt: makes the random prompt of a `seed`.
       evaluator_cls: seqio's Evaluator.
       logger_cls: seqio's loggers, which write the metrics.
 
     Returns:
-      How many were evaluated now.
+      How many evaluations were done.
 
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
@@ -64,61 +64,42 @@ def evaluate_prompts(
     job = ManifestJob(manifest, dataset.task_or_mixture(), dataset.split)
     if not job.missing:
         return 0
-    target = _Target(model, open_model(checkpoint_path), random_prompt)
     loggers = Loggers(logger_cls, write_config)
-    evaluation = Evaluation(
+    target = _Target(
         model,
+        open_model(checkpoint_path),
         dataset,
-        "",
-        functools.partial(evaluator_cls, logger_cls=[loggers.of_evaluator]),
-        repeated=True,
+        loggers.bound_to(evaluator_cls),
     )
-
-    def evaluate(entry: manifest_entry.Evaluation) -> dict[str, dict[str, Any]]:
-        # The prompt first: nothing is written for one that cannot be read.
-        loaded = target.parameters(entry)
-        with loggers.writing_to(entry.output_dir):
-            return evaluation.run(*loaded)
-
-    return job.run(evaluate)
+    return job.run(target, loggers, random_prompt)
 
 
 class _Target:
-    """The model, in memory once, with whatever prompt."""
+    """The model, which is loaded once and evaluated with any prompt or without one."""
 
     def __init__(
         self,
         model: EncoderDecoder,
         checkpoint: Model,
-        random_prompt: Callable[..., InitialPrompt],
+        dataset: DatasetConfig,
+        evaluator_cls: Callable[..., seqio.Evaluator],
     ) -> None:
-        self._with_prompt = model
         self._without_prompt = dataclasses.replace(model, module=_without(model))
-        self._checkpoint = checkpoint
-        self._random_prompt = random_prompt
-        self._shapes = {
+        self.model = checkpoint
+        self.shapes: contract.Shapes = {
             name: shape
             for name, shape in parameters.shapes(model.module).items()
             if matches(name)
         }
         self._rest = parameters.load(checkpoint, self._without_prompt.module, "")
         self._step = checkpoint.step
+        self._evaluation = Evaluation(model, dataset, "", evaluator_cls, repeated=True)
 
-    def parameters(
-        self, entry: manifest_entry.Evaluation
-    ) -> tuple[parameters.Parameters, int, EncoderDecoder]:
-        """Returns the parameters to evaluate, their step, and their network."""
-        if entry.no_prompt:
-            return self._rest, self._step, self._without_prompt
-        if entry.prompt is not None:
-            kind: InitialPrompt = FromFile(entry.prompt)
-        else:
-            kind = self._random_prompt(seed=entry.random_prompt)
-        made = run_folder.make_prompts(
-            dict.fromkeys(self._shapes, kind), self._shapes, self._checkpoint
-        )
-        prompts = {name: jnp.asarray(prompt) for name, prompt in made.items()}
-        return {**self._rest, **prompts}, self._step, self._with_prompt
+    def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
+        if not prompts:
+            return self._evaluation.run(self._rest, self._step, self._without_prompt)
+        loaded = {name: jnp.asarray(prompt) for name, prompt in prompts.items()}
+        return self._evaluation.run({**self._rest, **loaded}, self._step)
 
 
 def _without(model: EncoderDecoder) -> Any:

@@ -23,8 +23,9 @@ import tqdm
 from clu import metric_writers
 from etils import epath
 
-from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling import contract, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import initial_prompts
@@ -35,11 +36,7 @@ from prompt_tuning_recycling.prompts.export import (
 )
 from prompt_tuning_recycling.standalone import optimizers, parameters, steps
 from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
-from prompt_tuning_recycling.standalone.evaluation import (
-    Evaluation,
-    metric_lines,
-    write_config,
-)
+from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 logger = logging.getLogger(__name__)
@@ -100,12 +97,7 @@ def train(
     """
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
-    trained_names = [name for name in names if matches(name, trainable)]
-    if not trained_names:
-        raise RecyclingError(
-            f"none of the model's parameters matches {list(trainable)}, so there is "
-            "nothing to train. Use a model file that ends in _prompt."
-        )
+    trained_names = contract.names_to_train(names, trainable)
     with run_folder.held(model_dir):
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step

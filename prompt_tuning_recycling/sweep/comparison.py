@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import WAYWARD, Configuration

@@ -14,7 +14,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.json_files import parse_json, read_text
+from prompt_tuning_recycling.files.json_files import parse_json, read_text
 from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING
 from prompt_tuning_recycling.recyclers import Recycler
 from prompt_tuning_recycling.sweep import checks

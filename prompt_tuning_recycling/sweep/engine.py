@@ -26,7 +26,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.sweep import layout
 
 logger = logging.getLogger(__name__)

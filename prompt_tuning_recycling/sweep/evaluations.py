@@ -6,9 +6,9 @@ import dataclasses
 import enum
 from collections.abc import Iterable
 
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import Configuration
-from prompt_tuning_recycling.sweep.manifest import Evaluation
 from prompt_tuning_recycling.sweep.plan import Item
 
 

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import os
 
-_EVALUATED = "inference_eval"
-
 
 def part(name: str) -> str:
     """Returns a name as part of a path."""
@@ -54,21 +52,6 @@ def export(model_dir: str, step: int, prompt_file: str) -> str:
     )
 
 
-def metrics(output_dir: str, task_name: str) -> str:
-    """Returns where an evaluation, or a training, wrote its metrics."""
-    return os.path.join(output_dir, _EVALUATED, f"{task_name}-metrics.jsonl")
-
-
-def evaluated(output_dir: str) -> tuple[str, str]:
-    """Returns the folder of an evaluation's metrics, and the one that becomes it when
-    it is whole; what either held before is removed.
-    """
-    return (
-        os.path.join(output_dir, _EVALUATED),
-        os.path.join(output_dir, f"tmp.{_EVALUATED}"),
-    )
-
-
 def meeting(root: str) -> tuple[str, str]:
     """Returns the lock that a command holds while it leads a sweep, and its note of how
     others can join.
@@ -82,7 +65,7 @@ def baseline(root: str, dataset: str, target: str, name: str) -> str:
 
 
 def manifest(root: str, dataset: str, target: str) -> str:
-    """Returns where it is listed what is to be evaluated on a target."""
+    """Returns the manifest that lists what is evaluated on a target."""
     return join(root, f"manifest-{dataset}", f"{target}.json")
 
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.files.meetings import Claim, Use, find
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import evaluations, layout
 from prompt_tuning_recycling.sweep.configuration import (
@@ -15,13 +18,27 @@ from prompt_tuning_recycling.sweep.configuration import (
     WordList,
 )
 from prompt_tuning_recycling.sweep.json_places import Place
-from prompt_tuning_recycling.sweep.meetings import Claim, Name, Use, find
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
 from prompt_tuning_recycling.sweep.plan import Item, PairWork
 
-Names = tuple[Name, ...]
-
 _SOURCE = "source"
+
+
+class Name(NamedTuple):
+    """A name that a path is composed of.
+
+    Attributes:
+      place: where it stands in the configuration.
+      which: which one, if several stand there.
+      role: its part in the path, if it may have several.
+    """
+
+    place: Place
+    which: str = ""
+    role: str = ""
+
+
+Names = tuple[Name, ...]
 
 
 def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
@@ -235,5 +252,5 @@ def _with_record(path: str, what: str, names: Names) -> Iterator[Claim]:
 
 def _evaluated(output_dir: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(output_dir, Use.FOLDER, what, names)
-    for path in layout.evaluated(output_dir):
+    for path in metrics_file.folders(output_dir):
         yield Claim(path, Use.REPLACED, f"the metrics of {what}", names)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.sweep import layout, metrics_file, outputs
+from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.sweep import outputs
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.evaluations import Baseline, baselines
 from prompt_tuning_recycling.sweep.plan import Item, PairWork, Plan
@@ -96,7 +97,7 @@ def _tuned(
     for model, inits in sweep.prompts.items():
         for init, runs in inits.items():
             for run, model_dir in runs.items():
-                path = layout.metrics(model_dir, sweep.task_name)
+                path = metrics_file.place(model_dir, sweep.task_name)
                 try:
                     by_step = _by_step(path)
                 except RecyclingError as gap:
@@ -160,7 +161,7 @@ def _last(
     output_dir: str, task_name: str, metrics: Sequence[str]
 ) -> Mapping[str, float]:
     """An evaluation that was done again has appended to its file."""
-    path = layout.metrics(output_dir, task_name)
+    path = metrics_file.place(output_dir, task_name)
     return _wanted(list(_by_step(path).values())[-1], metrics, path)
 
 

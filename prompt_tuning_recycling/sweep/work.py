@@ -15,7 +15,7 @@ import numpy as np
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
-from prompt_tuning_recycling.json_files import read_json
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.maps import Map, load_map, save_map
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts.prompt import (

@@ -9,8 +9,8 @@ import gin
 from flax import core, serialization, traverse_util
 from t5x import adafactor, optimizers
 
-from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling import contract
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX
 
 _MODULE = "prompt_tuning_recycling.t5x_host.optimizers"
 
@@ -91,17 +91,8 @@ class TrainOnly(optimizers.OptimizerDef):
 
     def _trained(self, tree: Tree) -> Tree:
         flat = _flat(tree)
-        found = {name: leaf for name, leaf in flat.items() if self._matches(name)}
-        if not found:
-            raise RecyclingError(
-                f"none of the model's parameters matches {list(self._patterns)}, so "
-                "there is nothing to train. Use a model file that ends in _prompt."
-                + did_you_mean("encoder/prompt/prompt/prompt", flat)
-            )
-        return _like(tree, found)
-
-    def _matches(self, name: str) -> bool:
-        return matches(name, self._patterns)
+        names = contract.names_to_train(flat, self._patterns)
+        return _like(tree, {name: flat[name] for name in names})
 
 
 @gin.register(module=_MODULE)

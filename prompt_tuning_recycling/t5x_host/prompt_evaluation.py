@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,17 +17,16 @@ from flax import traverse_util
 from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
-from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
+from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.prompts.initial_prompts import (
-    FromFile,
     InitialPrompt,
     SampledVocabulary,
 )
-from prompt_tuning_recycling.sweep import manifest as manifest_entry
-from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
 
 
 @gin.configurable(module="prompt_tuning_recycling.t5x_host.prompt_evaluation")
@@ -46,23 +44,24 @@ def evaluate_prompts(
     ),
     patterns: Sequence[str] = PROMPT_REGEX,
 ) -> int:
-    """Evaluates what a manifest lists, as far as it has not been, and writes what a
-    separate `t5x.eval` would have written for each. Several such jobs on one manifest
-    share the work; one that fails is reported, and the rest done.
+    """Evaluates each entry of a manifest that has not been evaluated yet, and writes
+    what a separate `t5x.eval` would have written for it. Several such jobs on one
+    manifest share the work. An evaluation that fails is reported, and the others are
+    done.
 
     Args:
       model: the network, with a prompt, and how it decodes.
       dataset_cfg: the task or mixture.
       restore_checkpoint_cfg: the model without a prompt.
       partitioner: T5X's.
-      manifest: see `sweep.manifest`.
+      manifest: see `evaluation.manifest`.
       random_prompt: makes the random prompt of a `seed`.
       inference_evaluator_cls: seqio's Evaluator.
       logger_cls: seqio's loggers, which write the metrics.
       patterns: regular expressions for the names of the parameters that are prompts.
 
     Returns:
-      How many were evaluated now.
+      How many evaluations were done.
 
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
@@ -79,20 +78,11 @@ def evaluate_prompts(
     if not job.missing:
         return 0
     loggers = Loggers(logger_cls, _write_config)
-    evaluator_cls = functools.partial(
-        inference_evaluator_cls, logger_cls=[loggers.of_evaluator]
-    )
+    evaluator_cls = loggers.bound_to(inference_evaluator_cls)
     target = _Target(
         model, dataset_cfg, restore_checkpoint_cfg, partitioner, evaluator_cls, patterns
     )
-
-    def evaluate(entry: manifest_entry.Evaluation) -> Mapping[str, Mapping[str, Any]]:
-        # The prompt first: nothing is written for one that cannot be read.
-        prompts = target.prompts(entry, random_prompt)
-        with loggers.writing_to(entry.output_dir):
-            return target.evaluate(prompts)
-
-    return job.run(evaluate)
+    return job.run(target, loggers, random_prompt)
 
 
 def _write_config(output_dir: str) -> None:
@@ -100,7 +90,7 @@ def _write_config(output_dir: str) -> None:
 
 
 class _Target:
-    """The model, restored once, with whatever prompt and without any."""
+    """The model, which is loaded once and evaluated with any prompt or without one."""
 
     def __init__(
         self,
@@ -111,7 +101,7 @@ class _Target:
         evaluator_cls: Callable[..., seqio.Evaluator],
         patterns: Sequence[str],
     ) -> None:
-        self._target = open_model(restore_cfg.path)
+        self.model = open_model(restore_cfg.path)
         self._partitioner = partitioner
         self._with = _Network(model, dataset_cfg, partitioner, evaluator_cls)
         self._without = _Network(
@@ -121,7 +111,7 @@ class _Target:
             flax.core.unfreeze(self._with.initializer.global_train_state_shape.params),
             sep="/",
         )
-        self._shapes = {
+        self.shapes: contract.Shapes = {
             name: leaf.shape for name, leaf in shapes.items() if matches(name, patterns)
         }
         # The optimizer's state is left out.
@@ -138,25 +128,7 @@ class _Target:
             use_orbax=True,
         )
 
-    def prompts(
-        self,
-        entry: manifest_entry.Evaluation,
-        random_prompt: Callable[..., InitialPrompt],
-    ) -> dict[str, np.ndarray]:
-        """Returns an evaluation's prompt by its parameter's name; none for none."""
-        if entry.no_prompt:
-            return {}
-        if entry.prompt is not None:
-            kind: InitialPrompt = FromFile(entry.prompt)
-        else:
-            kind = random_prompt(seed=entry.random_prompt)
-        kinds = dict.fromkeys(self._shapes, kind)
-        return run_folder.make_prompts(kinds, self._shapes, self._target)
-
-    def evaluate(
-        self, prompts: Mapping[str, np.ndarray]
-    ) -> Mapping[str, Mapping[str, Any]]:
-        """Evaluates the model with a prompt, or without."""
+    def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
         if not prompts:
             return self._without.evaluate(self._state)
         params = traverse_util.flatten_dict(
@@ -192,11 +164,6 @@ class _Network:
             partitioner,
             log_dir="unused",
         )
-        if not self._evaluator.eval_tasks:
-            raise RecyclingError(
-                f"{dataset_cfg.mixture_or_task_name} has no metrics, so there is "
-                "nothing to evaluate. Give its task a metric_fns."
-            )
         shapes = {
             name: (dataset_cfg.batch_size, *shape)
             for name, shape in self._evaluator.model_feature_shapes.items()
@@ -208,7 +175,7 @@ class _Network:
             partitioner=partitioner,
         )
 
-    def evaluate(self, state: Any) -> Mapping[str, Mapping[str, Any]]:
+    def evaluate(self, state: Any) -> Metrics:
         future = self._evaluator.evaluate(state, self.initializer.train_state_axes)
         return {task: dict(metrics) for task, metrics in future.result().items()}
 

@@ -22,8 +22,8 @@ from etils import epath
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import check_writable, write_atomically
+from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models.vocabularies import load_vocabulary
-from prompt_tuning_recycling.outputs import check_apart
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, lists
 
 # Where SentencePiece marks that a piece begins a word.

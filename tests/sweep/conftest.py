@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 import sentencepiece
 
-HERE = pathlib.Path(__file__).resolve().parent
 MODELS = {"Seed 0": 12, "Seed 1": 12, "Large": 20}
 INITS = ("rand-init", "class-init")
 RUNS = ("run 1", "run 2")
@@ -112,20 +109,6 @@ def tree(folder) -> dict[str, bytes]:
             content = json.dumps(record).encode()
         found[name] = content
     return found
-
-
-def stopping(how: str, event: str, number: int, text: str, command) -> list[str]:
-    """A command, `python -m MODULE ...`, that is killed or held at a known point; see
-    importable/killed.py, which `importable_environment` finds.
-    """
-    assert command[1] == "-m"
-    return [sys.executable, "-m", "killed", how, event, str(number), text, *command[2:]]
-
-
-def importable_environment() -> dict[str, str]:
-    """The environment of a process that can import what the tests bring."""
-    paths = [str(HERE / "importable"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from prompt_tuning_recycling import collect_recycling_results, recycle, report
-from prompt_tuning_recycling.sweep import layout, manifest
+from prompt_tuning_recycling.evaluation import manifest, metrics_file
 
 from .conftest import STEPS, write_metrics
 
@@ -169,7 +169,7 @@ def test_what_is_no_number_is_missing(config, content, run, evaluated, capsys, n
     """Of a recycled prompt, a baseline and a tuning run; the others' are there."""
     root = pathlib.Path(content["root_dir"])
     spoiled = [
-        layout.metrics(str(folder), TASK)
+        metrics_file.place(str(folder), TASK)
         for folder in (
             root / "tf-lstsq/toy/class-init/run_2/eval"
             "/recycled_from_Large_at_10_to_Seed_1",

@@ -13,7 +13,8 @@ import pytest
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.sweep.engine import Engine
 
-from .conftest import MODELS, importable_environment, stopping, tree, write_prompt
+from ..conftest import importable_environment, stopping
+from .conftest import MODELS, tree, write_prompt
 
 
 @pytest.fixture

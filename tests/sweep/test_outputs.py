@@ -18,15 +18,15 @@ from prompt_tuning_recycling import (
     recycle,
     report,
 )
+from prompt_tuning_recycling.evaluation import manifest, metrics_file
+from prompt_tuning_recycling.files.meetings import Use
 from prompt_tuning_recycling.prompts import provenance_path
 from prompt_tuning_recycling.sweep import (
     configuration,
     evaluations,
     layout,
-    manifest,
     outputs,
 )
-from prompt_tuning_recycling.sweep.meetings import Use
 from prompt_tuning_recycling.sweep.plan import Plan
 
 from .conftest import tree, write_metrics, write_prompt
@@ -281,13 +281,13 @@ def test_where_nothing_is_said_all_paths_differ(names, kinds, several, ways, dat
     ]
     for item in plan.items():
         files += [item.output, str(provenance_path(item.output))]
-        files.append(layout.metrics(item.eval_dir, "t"))
+        files.append(metrics_file.place(item.eval_dir, "t"))
     for pair in plan.pairs():
         for fit in pair.fits:
             files += [fit.path, str(provenance_path(fit.path))]
     for name in names:
         for baseline in evaluations.baselines(sweep, name):
-            files.append(layout.metrics(baseline.evaluation.output_dir, "t"))
+            files.append(metrics_file.place(baseline.evaluation.output_dir, "t"))
     assert len(set(files)) == len(files)
     folders = {str(above) for file in files for above in pathlib.Path(file).parents}
     assert not folders & set(files)

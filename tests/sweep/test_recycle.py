@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import load_prompt, recycle, recyclers
+from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.models import open_checkpoint
-from prompt_tuning_recycling.prompts import load_provenance
+from prompt_tuning_recycling.prompts.prompt import load_record
 from prompt_tuning_recycling.recycling import recycle_prompt
-from prompt_tuning_recycling.sweep import manifest
 from prompt_tuning_recycling.words import Words
 
 from .conftest import tree, write_prompt
@@ -72,7 +72,7 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
         recycler=recyclers.make(method, **parameters),
     )
     np.testing.assert_allclose(load_prompt(path).array, one.array, rtol=1e-5, atol=1e-6)
-    record = load_provenance(path)
+    record = load_record(path)
     alone = json.loads(json.dumps(one.report))
     del alone["seconds"]
     differing = {key for key in alone if record[key] != alone[key]}
@@ -237,7 +237,7 @@ def test_wayward_prompts_are_recycled_with_the_pieces_of_their_text(
         content["root_dir"],
         "tf-lstsq/toy/wayward/run_1/recycled-prompt/recycled_from_Seed_0_at_5_to_Large",
     )
-    assert load_provenance(prompt)["words"] == record["words"]
+    assert load_record(prompt)["words"] == record["words"]
 
 
 def test_paths_in_the_home_folder(content, write_config, run, tmp_path, monkeypatch):

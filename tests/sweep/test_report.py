@@ -7,10 +7,10 @@ import re
 import pytest
 
 from prompt_tuning_recycling import recycle, report
+from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.sweep import (
     comparison,
     configuration,
-    manifest,
     results,
 )
 

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.gin_path import gin_path
-from prompt_tuning_recycling.sweep import manifest
-from prompt_tuning_recycling.sweep.manifest import Evaluation
 
 HERE = pathlib.Path(__file__).resolve().parent
 LENGTH, WIDTH = 8, 24

@@ -1,4 +1,4 @@
-"""JSON files, read without surprises."""
+"""JSON files, with limits on what they may hold."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files.failures import reason, storage_errors
+from prompt_tuning_recycling.files.paths import as_path
 
-# Far beyond what any of the package's files needs, and far below where Python's own
-# recursion ends.
+# Far more than any of the package's files needs, and far below Python's own recursion
+# limit.
 _MOST_LEVELS = 100
-# Any of these is a float, too. (Identifiers of other people's records have 19 or 20.)
+# Numbers of so many digits still fit into a float; identifiers have 19 or 20 of them.
 _MOST_DIGITS = 300
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -46,15 +47,15 @@ def read_text(path: epath.PathLike, what: str) -> str:
 def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
     """Returns what a JSON text holds, or says in one line why it cannot be used.
 
-    What is returned can be handled without surprises: every text in it can be written
-    as UTF-8, every whole number has at most 300 digits, and nothing is nested more
-    deeply than 100 levels. NaN and Infinity, which Python writes into JSON, are read.
+    Every string in the result can be written as UTF-8, every whole number has at most
+    300 digits, and nothing is nested more deeply than 100 levels. NaN and Infinity,
+    which Python writes into JSON, are accepted.
 
     Args:
       text: the JSON.
       where: what it is and where it lies, for messages.
-      keys_once: whether to refuse an object that has a key twice, of which Python
-        would take the last.
+      keys_once: whether to refuse an object that has a key twice, for which Python
+        would use the last value.
 
     Raises:
       RecyclingError: it is not JSON, or goes beyond the limits above.
@@ -116,7 +117,7 @@ def read_json(path: epath.PathLike, what: str) -> Any:
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
-    """Whether JSON is nested more deeply; without recursion of its own."""
+    """Whether JSON is nested more deeply than that, found without recursion."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         level = [

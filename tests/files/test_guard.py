@@ -10,8 +10,8 @@ import pytest
 import sentencepiece
 
 from prompt_tuning_recycling import RecyclingError, run_recycle
+from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models import open_checkpoint, read_places
-from prompt_tuning_recycling.outputs import check_apart
 from prompt_tuning_recycling.prompts import prompt as prompt_files
 from prompt_tuning_recycling.words import filter_vocabulary
 

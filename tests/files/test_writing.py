@@ -1,8 +1,8 @@
+"""Files are written whole, or not at all."""
+
 import os
-import pathlib
 
 import pytest
-from etils import epath
 
 from prompt_tuning_recycling import RecyclingError, files
 
@@ -66,81 +66,12 @@ def test_a_folder_without_permission(tmp_path):
         files.check_writable(tmp_path / "file")
 
 
-@pytest.mark.parametrize(
-    ("path", "remote"), [("gs://b/x", True), ("/a/b", False), ("a:b", False)]
-)
-def test_tells_object_stores_from_disks(path, remote):
-    assert files.is_remote(path) is remote
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("~", "home"),
-        ("~/", "home"),
-        ("~/a/b.npy", "home/a/b.npy"),
-        ("~//a", "home/a"),
-        ("~root/a", pathlib.Path("~root/a").expanduser()),
-        ("./~/a", "~/a"),
-        ("./~name", "~name"),
-        ("a/~name", "a/~name"),
-        ("name~", "name~"),
-        ("a/~", "a/~"),
-        ("a~b/c", "a~b/c"),
-        ("", "."),
-    ],
-)
-def test_the_home_folder(home, given, expected):
-    path = files.as_path(given)
-    assert os.path.abspath(path) == str(home.parent / expected)
-    # A path that came in once may come in again, on its way through the package.
-    assert os.path.abspath(files.as_path(path)) == str(home.parent / expected)
-    if not given.startswith("./"):  # pathlib leaves that out itself.
-        path = files.as_path(epath.Path(given))
-        assert os.path.abspath(path) == str(home.parent / expected)
-
-
-def test_other_paths_stay_as_they_are(home):
-    for given in ("a/b", "/a/b", "../a", "gs://b/~/a", "gs://b/~"):
-        assert os.fspath(files.as_path(given)) == given
-
-
 def test_writes_to_the_home_folder(home):
     files.write_atomically("~/a/file", b"bytes")
     assert (home / "a" / "file").read_bytes() == b"bytes"
     files.write_atomically("./~file", b"bytes")
     assert (home.parent / "~file").read_bytes() == b"bytes"
     assert sorted(os.listdir(home.parent)) == ["home", "~file"]
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("~no-such-user/a", "there is no user 'no-such-user'.* ./~no-such-user/a"),
-        ("a\udcff/b", "expected a name in UTF-8"),
-        ("gs://b/\udcff", "expected a name in UTF-8"),
-        ("a\0b", "null character"),
-    ],
-)
-def test_paths_that_are_none(path, message):
-    with pytest.raises(RecyclingError, match=message):
-        files.as_path(path)
-
-
-def test_below_a_folder_whose_name_is_not_utf_8(tmp_path, monkeypatch):
-    folder = os.fsencode(tmp_path) + b"/\xff"
-    os.mkdir(folder)
-    monkeypatch.chdir(os.fsdecode(folder))
-    with pytest.raises(RecyclingError, match=r"udcff/a': expected a name in UTF-8"):
-        files.as_path("a")
 
 
 def test_in_a_folder_that_was_deleted(tmp_path, monkeypatch):

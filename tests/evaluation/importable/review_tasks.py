@@ -50,21 +50,21 @@ add = functools.partial(
         "targets": seqio.Feature(VOCABULARY),
     },
 )
-add("sweep_decoded", preprocessors=TOKENIZE, metric_fns=[exact_match])
+add("review_decoded", preprocessors=TOKENIZE, metric_fns=[exact_match])
 add(
-    "sweep_ranked",
+    "review_ranked",
     preprocessors=[with_choices, rank_classification.one_per_choice, *TOKENIZE],
     postprocess_fn=rank_classification.keep_ranking,
     metric_fns=[rank_classification.accuracy],
 )
-seqio.MixtureRegistry.add("sweep_both", ["sweep_decoded", "sweep_ranked"], 1.0)
-add("sweep_silent", preprocessors=TOKENIZE, metric_fns=[])
+seqio.MixtureRegistry.add("review_both", ["review_decoded", "review_ranked"], 1.0)
+add("review_silent", preprocessors=TOKENIZE, metric_fns=[])
 seqio.TaskRegistry.add(
-    "sweep_elsewhere",
+    "review_elsewhere",
     source=seqio.FunctionDataSource(dataset, splits=("train",)),
-    output_features=seqio.get_mixture_or_task("sweep_decoded").output_features,
+    output_features=seqio.get_mixture_or_task("review_decoded").output_features,
     preprocessors=TOKENIZE,
     metric_fns=[exact_match],
 )
-seqio.MixtureRegistry.add("sweep_partly", ["sweep_decoded", "sweep_elsewhere"], 1.0)
-seqio.MixtureRegistry.add("sweep_none", ["sweep_silent", "sweep_elsewhere"], 1.0)
+seqio.MixtureRegistry.add("review_partly", ["review_decoded", "review_elsewhere"], 1.0)
+seqio.MixtureRegistry.add("review_none", ["review_silent", "review_elsewhere"], 1.0)

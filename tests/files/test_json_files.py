@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, json_files
+from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.files import json_files
 
 JSON_THAT_CANNOT_BE_USED = {
     "cut": (b'{"a": 1', "is not JSON"),

@@ -1,5 +1,5 @@
-"""No output in the place of an input: what is read, such as a tuned prompt, is seldom
-made again, and a run that writes over it ends as if nothing had happened.
+"""Keeps outputs from replacing inputs. What a command reads, such as a tuned prompt,
+can seldom be made again, and a run that wrote over it would end without an error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TypeAlias
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.files.paths import as_path, is_remote
 
 Paths: TypeAlias = epath.PathLike | Iterable[epath.PathLike] | None
 
-# What tells files apart, whatever they are called: device and number of one that
-# exists, followed by the names that do not yet exist in it.
+# Tells files apart, whatever they are called: the device and inode of what exists,
+# followed by the names below it that do not exist yet.
 _Key: TypeAlias = tuple[int | str, ...]
 
 
@@ -29,22 +29,22 @@ def check_apart(
     added_to: Mapping[str, Paths] | None = None,
 ) -> None:
     """Raises RecyclingError if writing the outputs would destroy an input or another
-    output. Nothing is written or read but the names in folders.
+    output. Folders are listed; no file is read or written.
 
-    No output may be an input, lie inside one, or be one of the files inside it; an
-    output that is replaced as a whole may not hold an input either, nor be or hold
-    another output. Files are compared, not texts: `./`, links, hard links and another
-    case, where the file system folds it, lead to the same file. Object stores' paths
-    are compared as texts.
+    No output may be an input, lie inside one, or be one of the files inside it. An
+    output that is replaced as a whole may not hold an input either, nor may it be or
+    hold another output. Local paths are compared by the files they lead to, so `./`,
+    links, hard links and, on a file system that ignores case, capital letters make no
+    difference. Paths on object stores are compared as text.
 
     Args:
-      inputs: what is read, by the name that a user knows it by (`--prompt_path`,
-        `INITIAL_CHECKPOINT_PATH`): files, folders with all that is in them, or None.
-        Of a checkpoint, give `checkpoints.read_places`: of a MODEL_DIR it protects the
-        steps, and new files beside them stay possible.
-      replaced: what is written, likewise: files, the records beside them, and folders
-        that are made anew.
-      added_to: folders that keep what is in them and get more, as a MODEL_DIR.
+      inputs: what is read, keyed by the name that a user knows it by (`--prompt_path`,
+        `INITIAL_CHECKPOINT_PATH`): files, folders with all their content, or None. For
+        a checkpoint, give `checkpoints.read_places`, which protects the steps of a
+        MODEL_DIR but lets new files be written beside them.
+      replaced: what is written, keyed likewise: files, the records beside them, and
+        folders that are replaced as a whole.
+      added_to: folders that keep their content and get more, such as a MODEL_DIR.
     """
     whole = _named(replaced)
     outputs = [*whole, *_named(added_to or {})]
@@ -60,7 +60,7 @@ def check_apart(
                     f"would be lost. Choose another place for {output_name}."
                 )
     for (one, first), (other, second) in itertools.combinations(whole, 2):
-        # Folded: files that exist nowhere yet cannot be compared as files.
+        # By folded names, because outputs that do not exist yet have no inodes.
         places = [_folded(path) for path in (first, second)]
         if places[0][-1] in places[1] or places[1][-1] in places[0]:
             raise RecyclingError(
@@ -88,20 +88,20 @@ def _touched(output: epath.Path, given: epath.Path, held: set[_Key]) -> str | No
 
 
 def _contents(path: epath.Path) -> Iterator[_Key]:
-    """The keys of a file, or of a folder and all in it. Links count as what they lead
-    to, and a folder that one leads to as a whole.
+    """The keys of a file, or of a folder and everything in it. A link counts as what it
+    leads to, and a folder behind a link as one thing.
     """
     yield _key(path)
-    # Object stores have neither links nor other names for a file.
+    # On an object store there are no links and no other names for a file.
     if not is_remote(path) and path.is_dir():
         yield from _listed(os.fspath(path))
 
 
 def _listed(folder: str) -> Iterator[_Key]:
-    # What cannot be listed cannot be read either; opening it says so.
+    # A folder that cannot be listed cannot be read either; opening it will say so.
     with contextlib.suppress(PermissionError), os.scandir(folder) as entries:
         for entry in entries:
-            # A link that leads nowhere leads to nothing that could be lost.
+            # Behind a dangling link there is nothing to lose.
             with contextlib.suppress(OSError):
                 found = entry.stat()
                 yield found.st_dev, found.st_ino
@@ -110,8 +110,8 @@ def _listed(folder: str) -> Iterator[_Key]:
 
 
 def _around(path: epath.Path) -> set[_Key]:
-    """The keys of all folders that a path lies in: those it is written with, and those
-    that it leads to through links.
+    """The keys of all folders that a path lies in, both as it is spelled and as links
+    resolve it.
     """
     if is_remote(path):
         return {_key(folder) for folder in path.parents}
@@ -138,8 +138,8 @@ def _key(path: epath.Path) -> _Key:
 
 
 def _folded(path: epath.Path) -> list[_Key]:
-    """The keys of the folders that a path lies in and its own, last, all names that do
-    not exist yet without what some file systems do not tell apart.
+    """The keys of the folders that a path lies in and, last, its own. Names that do not
+    exist yet are folded to what every file system tells apart.
     """
     keys = [*_around(path), _key(path)]
     return [

@@ -1,7 +1,7 @@
-"""Which of the paths that a command is about to write would meet: two in one place, one
-inside another that is a file, or one where something is read.
+"""Finds paths that would get in each other's way when a command writes them: two that
+are the same, one that lies inside a file, or one that replaces what is read.
 
-Temporary files need no claims: the system gives each a name that is not taken.
+Temporary files need no claims, because the system gives each an unused name.
 """
 
 from __future__ import annotations
@@ -11,58 +11,43 @@ import enum
 import os
 import posixpath
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any
 
-from prompt_tuning_recycling.files import as_path, is_remote
-from prompt_tuning_recycling.sweep.json_places import Place
-
-
-class Name(NamedTuple):
-    """A name that a path is composed of.
-
-    Attributes:
-      place: where it stands in a configuration.
-      which: of several that stand there.
-      role: its part in the path, where it may have several.
-    """
-
-    place: Place
-    which: str = ""
-    role: str = ""
+from prompt_tuning_recycling.files.paths import as_path, is_remote
 
 
 class Use(enum.Enum):
     """How a path is used."""
 
-    FOLDER = "holds what has claims of its own"
-    FILE = "is written"
+    FOLDER = "a folder whose content has claims of its own"
+    FILE = "a file that is written"
     REPLACED = "a folder that is replaced as a whole"
-    READ = "is read, a file or a whole folder"
+    READ = "a file or a whole folder that is read"
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """That a path is used for something.
+    """A path, and what it is used for.
 
     Attributes:
       path: the path.
       use: how it is used.
       what: what it is, for messages.
-      names: what the path was composed of.
+      names: what the path was composed of; hashable, and of no meaning here.
     """
 
     path: str
     use: Use
     what: str
-    names: tuple[Name, ...] = ()
+    names: tuple[Any, ...] = ()
 
 
 def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
-    """Returns every two claims that meet, but for those below others that do.
+    """Returns every two claims that meet, except those below others that meet.
 
-    Paths are compared as places, however they are spelled: `./`, a `/` at the end,
-    relative or absolute, through links of folders. Letters are compared as they are,
-    also where a file system does not tell capital letters apart.
+    The spelling of a path makes no difference: `./`, a `/` at the end, relative or
+    absolute, through links to folders. Capital letters do, even on a file system that
+    ignores case.
     """
     folders: dict[str, str] = {}
     claims = list(dict.fromkeys(claims))
@@ -90,15 +75,15 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
 
 
 def _keeps_out(above: Claim, below: Claim) -> bool:
-    """Whether nothing that the lower claim is about may lie in the upper one."""
+    """Whether the upper claim allows no path such as the lower one's inside its own."""
     if above.use is Use.READ:
         return below.use is not Use.READ
     return above.use in (Use.FILE, Use.REPLACED)
 
 
 def _places(claim: Claim, folders: dict[str, str]) -> list[str]:
-    """A path in the one spelling by which it is compared; two for a link that is read:
-    what it leads to is to stay, and so is the link.
+    """The spelling by which a claim's path is compared. A link that is read has two:
+    neither the link nor what it leads to may be replaced.
     """
     if is_remote(claim.path):
         scheme, _, rest = claim.path.partition("://")
@@ -107,7 +92,7 @@ def _places(claim: Claim, folders: dict[str, str]) -> list[str]:
     if claim.use is Use.FOLDER:
         return [_resolved(path, folders)]
     folder, name = os.path.split(path)
-    # A file that is written takes the place of a link of its name.
+    # A file that is written replaces a link of the same name, not what it leads to.
     itself = os.path.join(_resolved(folder, folders), name)
     if claim.use is not Use.READ:
         return [itself]

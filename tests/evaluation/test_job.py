@@ -6,13 +6,13 @@ import pathlib
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
-from prompt_tuning_recycling.sweep import manifest
-from prompt_tuning_recycling.sweep.manifest import Evaluation
+from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import seqio
 
-from prompt_tuning_recycling.sweep.manifest_job import ManifestJob
+from prompt_tuning_recycling.evaluation.job import ManifestJob
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 def job(tmp_path, monkeypatch):
     """Makes a job of two evaluations; the tasks are the tests' own."""
     monkeypatch.syspath_prepend(HERE / "importable")
-    import sweep_tasks  # noqa: F401
+    import review_tasks  # noqa: F401
 
     listed = [
         Evaluation(str(tmp_path / "a"), no_prompt=True),
@@ -47,10 +47,10 @@ def log(folder, task, metrics):
 @pytest.mark.parametrize(
     ("task", "split"),
     [
-        ("sweep_silent", "test"),
-        ("sweep_none", "test"),
-        ("sweep_decoded", "train"),
-        ("sweep_both", "tset"),
+        ("review_silent", "test"),
+        ("review_none", "test"),
+        ("review_decoded", "train"),
+        ("review_both", "tset"),
     ],
 )
 def test_a_task_without_metrics_is_not_finished(job, task, split):
@@ -60,16 +60,16 @@ def test_a_task_without_metrics_is_not_finished(job, task, split):
 
 def test_what_a_task_writes_nothing_of_is_not_waited_for(job, tmp_path):
     """Of a mixture, a task that lacks the split."""
-    assert len(job("sweep_partly").missing) == 2
-    log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
-    assert [entry.random_prompt for entry in job("sweep_partly").missing] == [0]
+    assert len(job("review_partly").missing) == 2
+    log(tmp_path / "a", "review_decoded", {"accuracy": 50.0})
+    assert [entry.random_prompt for entry in job("review_partly").missing] == [0]
 
 
 def test_every_task_of_a_mixture_is_waited_for(job, tmp_path):
-    log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
-    assert len(job("sweep_both").missing) == 2
-    log(tmp_path / "a", "sweep_ranked", {"accuracy": float("nan")})
-    assert [entry.random_prompt for entry in job("sweep_both").missing] == [0]
+    log(tmp_path / "a", "review_decoded", {"accuracy": 50.0})
+    assert len(job("review_both").missing) == 2
+    log(tmp_path / "a", "review_ranked", {"accuracy": float("nan")})
+    assert [entry.random_prompt for entry in job("review_both").missing] == [0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_every_task_of_a_mixture_is_waited_for(job, tmp_path):
     ],
 )
 def test_a_file_that_is_not_whole_is_not_done(job, tmp_path, damage):
-    path = log(tmp_path / "a", "sweep_decoded", {"accuracy": 50.0})
-    assert len(job("sweep_decoded").missing) == 1
+    path = log(tmp_path / "a", "review_decoded", {"accuracy": 50.0})
+    assert len(job("review_decoded").missing) == 1
     path.write_bytes(damage(path.read_bytes()))
-    assert len(job("sweep_decoded").missing) == 2
+    assert len(job("review_decoded").missing) == 2

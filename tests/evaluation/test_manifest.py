@@ -3,8 +3,8 @@ import json
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
-from prompt_tuning_recycling.sweep import manifest
-from prompt_tuning_recycling.sweep.manifest import Evaluation
+from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 
 
 def test_what_is_written_is_read(tmp_path):

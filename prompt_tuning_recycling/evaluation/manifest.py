@@ -1,4 +1,4 @@
-"""Manifests: which prompts, and which baselines, are evaluated on one model.
+"""Manifests list the prompts and baselines that are evaluated on one model.
 
 A manifest is JSON:
 
@@ -6,7 +6,7 @@ A manifest is JSON:
      "evaluations": [
        {"output_dir": "...", "prompt": "..."},        a prompt in a file
        {"output_dir": "...", "random_prompt": 0},     the random prompt of that seed
-       {"output_dir": "...", "no_prompt": true}]}     the model by itself
+       {"output_dir": "...", "no_prompt": true}]}     the model without a prompt
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.evaluation import metrics_file
 from prompt_tuning_recycling.files import write_atomically
-from prompt_tuning_recycling.json_files import read_json
-from prompt_tuning_recycling.sweep import layout, meetings
-from prompt_tuning_recycling.sweep.meetings import Claim, Use
+from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.meetings import Claim, Use, find
 
 FORMAT = "prompt_tuning_recycling/manifest/1"
 _WHAT = ("prompt", "random_prompt", "no_prompt")
@@ -31,13 +31,13 @@ _WHAT = ("prompt", "random_prompt", "no_prompt")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One of a manifest's evaluations; of the last three, one is given.
+    """One of a manifest's evaluations. Exactly one of the last three fields is set.
 
     Attributes:
-      output_dir: what it writes goes there.
-      prompt: a prompt's file.
+      output_dir: the folder that it writes to.
+      prompt: the file of a prompt.
       random_prompt: the seed of a random prompt.
-      no_prompt: whether the model is evaluated without any.
+      no_prompt: whether the model is evaluated without a prompt.
     """
 
     output_dir: str
@@ -46,7 +46,7 @@ class Evaluation:
     no_prompt: bool = False
 
     def entry(self) -> dict[str, Any]:
-        """Returns it as it stands in the file."""
+        """Returns the evaluation as it is written in the file."""
         fields = dataclasses.asdict(self)
         return {k: v for k, v in fields.items() if v is not None and v is not False}
 
@@ -65,8 +65,8 @@ def read(path: epath.PathLike) -> list[Evaluation]:
     """Reads a manifest.
 
     Raises:
-      RecyclingError: not there, or not a manifest; names the entry at fault. So it does
-        if two evaluations have one folder, however that is spelled.
+      RecyclingError: the file is missing or is not a manifest, or two evaluations have
+        the same folder, however it is spelled. Names the entry at fault.
     """
     content = read_json(path, "the manifest")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -80,17 +80,17 @@ def read(path: epath.PathLike) -> list[Evaluation]:
 
 
 def _check_apart(path: epath.PathLike, evaluations: Iterable[Evaluation]) -> None:
-    """Two evaluations in one folder, however it is spelled, would pass for one."""
+    """Of two evaluations in the same folder, the second would count as done."""
     manifest = os.fspath(path)
     claims = [Claim(manifest, Use.READ, "the manifest itself")]
     for number, evaluation in enumerate(evaluations, start=1):
         what = f"evaluation {number}"
         claims.append(Claim(evaluation.output_dir, Use.FOLDER, what))
-        for folder in layout.evaluated(evaluation.output_dir):
+        for folder in metrics_file.folders(evaluation.output_dir):
             claims.append(Claim(folder, Use.REPLACED, what))
         if evaluation.prompt is not None:
             claims.append(Claim(evaluation.prompt, Use.READ, f"the prompt of {what}"))
-    for one, two in meetings.find(claims):
+    for one, two in find(claims):
         raise RecyclingError(
             f"the manifest {manifest}: {one.what} uses {one.path}, and {two.what} uses "
             f"{two.path}: the same place, or one in which the other would be lost. "

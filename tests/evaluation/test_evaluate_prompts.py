@@ -10,18 +10,18 @@ import sys
 import numpy as np
 import pytest
 
+from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.models import open_checkpoint
-from prompt_tuning_recycling.sweep import manifest
-from prompt_tuning_recycling.sweep.manifest import Evaluation
 
-from .conftest import importable_environment, stopping
+from ..conftest import importable_environment, stopping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[1] / "examples/demo/models"
-TASK = "sweep_both"
-METRICS = ("sweep_ranked-metrics.jsonl", "sweep_decoded-metrics.jsonl")
+TASK = "review_both"
+METRICS = ("review_ranked-metrics.jsonl", "review_decoded-metrics.jsonl")
 GIN = """\
 from __gin__ import dynamic_registration
 
@@ -40,6 +40,7 @@ network.T5Config.vocab_size = 640
 def importable(monkeypatch):
     """The tests' tasks, where a user's would be: in the folder one works in."""
     monkeypatch.syspath_prepend(HERE / "importable")
+    monkeypatch.setenv("PYTHONPATH", str(HERE / "importable"), prepend=os.pathsep)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def flags(files, **macros):
     macros = {
         "INITIAL_CHECKPOINT_PATH": str(MODELS / "source"),
         "MIXTURE_OR_TASK_NAME": TASK,
-        "MIXTURE_OR_TASK_MODULE": "sweep_tasks",
+        "MIXTURE_OR_TASK_MODULE": "review_tasks",
         "TASK_FEATURE_LENGTHS": {"inputs": 6, "targets": 2},
         "BATCH_SIZE": 16,
         **macros,
@@ -205,10 +206,10 @@ def test_what_fails_is_reported_and_the_rest_is_done(
 
 
 def test_a_task_without_metrics(arguments, listed, capfd):
-    arguments.append("--gin.MIXTURE_OR_TASK_NAME='sweep_silent'")
+    arguments.append("--gin.MIXTURE_OR_TASK_NAME='review_silent'")
     assert evaluate_prompts(arguments) == 1
     captured = capfd.readouterr()
-    assert "sweep_silent has no metrics" in captured.err
+    assert "review_silent has no metrics" in captured.err
     assert "were evaluated before" not in captured.out
     assert not pathlib.Path(listed[0].output_dir).exists()
 

@@ -1,0 +1,240 @@
+"""A job that evaluates the prompts of a manifest. It does what is missing, shares the
+work with other jobs, and writes each evaluation whole or not at all. The model is the
+host's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import filelock
+import seqio
+from etils import epath
+
+from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
+from prompt_tuning_recycling.evaluation.metrics_file import Metrics
+from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.prompts.initial_prompts import FromFile, InitialPrompt
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    Prompts = Mapping[str, Float[np.ndarray, "length width"]]
+
+logger = logging.getLogger(__name__)
+
+
+class Target(Protocol):
+    """A model that a host keeps in memory and evaluates with one prompt after another.
+
+    Attributes:
+      model: the model without a prompt.
+      shapes: name -> shape [length, width] of each of the model's prompts.
+    """
+
+    model: Model
+    shapes: contract.Shapes
+
+    def evaluate(self, prompts: Prompts) -> Metrics:
+        """Evaluates the model and returns what its metrics are.
+
+        Args:
+          prompts: name -> prompt, float32; empty for the model without a prompt.
+        """
+
+
+class Loggers:
+    """Seqio's loggers, which write each evaluation to a folder of its own."""
+
+    def __init__(
+        self,
+        classes: Sequence[Callable[..., Any]],
+        write_config: Callable[[str], None],
+    ) -> None:
+        """Takes the classes of seqio's loggers, and a function that writes the
+        configuration to a folder.
+        """
+        self._classes = classes
+        self._write_config = write_config
+        self._current: list[Any] = []
+
+    def bound_to(
+        self, evaluator_cls: Callable[..., seqio.Evaluator]
+    ) -> Callable[..., seqio.Evaluator]:
+        """Returns a class of evaluators that log to these loggers, and only to them."""
+        return functools.partial(evaluator_cls, logger_cls=[self._of_evaluator])
+
+    def _of_evaluator(self, output_dir: str) -> Callable[..., None]:
+        del output_dir
+
+        def log(**results: Any) -> None:
+            for current in self._current:
+                current(**results)
+
+        return log
+
+    @contextlib.contextmanager
+    def writing_to(self, output_dir: str) -> Iterator[None]:
+        """Puts what is logged inside the `with` into `output_dir`, once it is whole."""
+        final, temporary = map(as_path, metrics_file.folders(output_dir))
+        if is_remote(final):
+            # An object store has no rename; its objects appear whole, one by one.
+            temporary = final
+        for left_behind in (temporary, final):
+            if left_behind.exists():
+                left_behind.rmtree()
+        temporary.mkdir(parents=True)
+        self._write_config(output_dir)
+        self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
+        yield
+        self._current = []
+        if temporary != final:
+            temporary.rename(final)
+            sync(final.parent)
+
+
+class ManifestJob:
+    """What a job has to do for a manifest.
+
+    Attributes:
+      listed: all evaluations of the manifest.
+      missing: those of them that have not been done.
+    """
+
+    def __init__(
+        self,
+        manifest: epath.PathLike,
+        task: seqio.Task | seqio.Mixture,
+        split: str,
+    ) -> None:
+        """Reads a manifest and finds out what is missing.
+
+        Args:
+          manifest: its file.
+          task: the task or mixture on which everything in it is evaluated.
+          split: the task's split.
+
+        Raises:
+          RecyclingError: the task has no metrics, or the manifest cannot be used.
+        """
+        # Seqio's own choice of what it evaluates: a task without metrics, or without
+        # that split, never writes anything that the job could wait for.
+        evaluated = seqio.evaluation.get_valid_eval_tasks(
+            seqio.get_subtasks(task), split
+        )
+        if not evaluated:
+            raise RecyclingError(
+                f"{task.name} has no metrics of the split {split!r}, so nothing of "
+                f"{os.fspath(manifest)} can be evaluated. Expected a task with "
+                "metric_fns, or a mixture with such a task."
+            )
+        self._manifest = os.fspath(manifest)
+        self._tasks = [part.name for part in evaluated]
+        self.listed = read(manifest)
+        self.missing = [entry for entry in self.listed if not self._is_done(entry)]
+        done = len(self.listed) - len(self.missing)
+        print(f"{done} of {len(self.listed)} were evaluated before", flush=True)
+
+    def run(
+        self,
+        target: Target,
+        loggers: Loggers,
+        random_prompt: Callable[..., InitialPrompt],
+    ) -> int:
+        """Does the evaluations that are missing and that no other job on this file
+        system does, and prints their metrics.
+
+        Args:
+          target: the model, whose evaluator logs to `loggers`.
+          loggers: write each evaluation's metrics.
+          random_prompt: makes the random prompt of a `seed`.
+
+        Returns:
+          How many evaluations were done.
+
+        Raises:
+          RecyclingError: some failed. Each was reported, and all others were done.
+        """
+        done, failed = 0, 0
+        for entry in self._shared_out():
+            try:
+                # The prompt first: nothing is written for one that cannot be read.
+                prompts = _prompts(entry, target, random_prompt)
+                with loggers.writing_to(entry.output_dir):
+                    metrics = target.evaluate(prompts)
+            except RecyclingError as error:
+                logger.error("failed: %s: %s", entry.output_dir, error)
+                failed += 1
+                continue
+            done += 1
+            for line in metrics_file.metric_lines(metrics):
+                print(
+                    f"{done} of {len(self.missing)}: {entry.output_dir}: {line}",
+                    flush=True,
+                )
+        if failed:
+            raise RecyclingError(
+                f"{failed} of {len(self.listed)} evaluations failed, listed above; the "
+                "rest is done. Fix what is wrong and run the same command again: it "
+                "does only what is missing."
+            )
+        return done
+
+    def _is_done(self, entry: Evaluation) -> bool:
+        """Whether the metrics of every task are there, none of their files cut off."""
+        for task in self._tasks:
+            try:
+                metrics_file.read(metrics_file.place(entry.output_dir, task))
+            except RecyclingError:
+                return False
+        return True
+
+    def _shared_out(self) -> Iterator[Evaluation]:
+        """Yields evaluations that no other job has done or is doing. The system
+        releases a job's locks when the job ends, however it ends.
+        """
+        if is_remote(self._manifest):
+            yield from self.missing
+            return
+        locks = as_path(f"{self._manifest}.locks")
+        locks.mkdir(exist_ok=True)
+        left = self.missing
+        # First what is free, then what another job may have been stopped in.
+        for wait in (False, True):
+            taken = []
+            for entry in left:
+                name = hashlib.sha256(entry.output_dir.encode()).hexdigest()
+                lock = filelock.FileLock(os.fspath(locks / name))
+                try:
+                    held = lock.acquire(blocking=wait)
+                except filelock.Timeout:
+                    taken.append(entry)
+                    continue
+                with held:
+                    if not self._is_done(entry):
+                        yield entry
+            left = taken
+
+
+def _prompts(
+    entry: Evaluation, target: Target, random_prompt: Callable[..., InitialPrompt]
+) -> Prompts:
+    if entry.no_prompt:
+        return {}
+    if entry.prompt is not None:
+        kind: InitialPrompt = FromFile(entry.prompt)
+    else:
+        kind = random_prompt(seed=entry.random_prompt)
+    kinds = dict.fromkeys(target.shapes, kind)
+    return run_folder.make_prompts(kinds, target.shapes, target.model)

@@ -1,0 +1,88 @@
+"""An evaluation's metrics: where seqio writes them, what a file holds, how they print.
+
+A file is JSON Lines: each line is an object with a `step` and its metrics.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files.json_files import parse_json
+
+Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Task -> metric -> value."""
+
+_FOLDER = "inference_eval"
+
+
+def folders(output_dir: str) -> tuple[str, str]:
+    """Returns the folder of an evaluation's metrics, and the temporary one that becomes
+    it when it is whole. Whatever either held before is removed.
+    """
+    return (
+        os.path.join(output_dir, _FOLDER),
+        os.path.join(output_dir, f"tmp.{_FOLDER}"),
+    )
+
+
+def place(output_dir: str, task_name: str) -> str:
+    """Returns the file of a task's metrics, of an evaluation or of a training run."""
+    return os.path.join(output_dir, _FOLDER, f"{task_name}-metrics.jsonl")
+
+
+def read(path: epath.PathLike) -> list[dict[str, Any]]:
+    """Returns a file's records in order. Each has a whole number as its `step` and at
+    least one metric, whose value may be anything.
+
+    Raises:
+      RecyclingError: the file is missing, is empty, was cut off, or holds something
+        else. The message begins with its name.
+    """
+    try:
+        # Decoded here, because a file may be cut off in the middle of a character.
+        text = as_path(path).read_bytes().decode()
+    except OSError as error:
+        raise RecyclingError(f"{path}: {error.strerror or 'not there'}") from error
+    except UnicodeDecodeError as error:
+        raise RecyclingError(f"{path}: cannot be read: it is not UTF-8") from error
+    if not text.strip():
+        raise RecyclingError(f"{path}: empty")
+    if not text.endswith("\n"):
+        raise RecyclingError(
+            f"{path}: cannot be read: its last line has no end, as if it were cut off"
+        )
+    return [
+        _record(line, f"{path}: cannot be read: line {number}")
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+
+
+def metric_lines(metrics: Metrics) -> list[str]:
+    """Returns metrics as text, one line for each task."""
+    return [
+        f"{task}: "
+        + ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+        )
+        for task, values in metrics.items()
+    ]
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
+    record = parse_json(line, where)
+    if not isinstance(record, dict):
+        raise RecyclingError(f"{where} is not an object of a step and its metrics")
+    step = record.get("step")
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise RecyclingError(f"{where} has no whole number as its step")
+    if len(record) < 2:
+        raise RecyclingError(f"{where} has no metrics")
+    return record

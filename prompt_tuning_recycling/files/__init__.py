@@ -1,0 +1,28 @@
+"""Files, on disk and on object stores (`gs://`, `s3://`).
+
+`paths` takes in what a user gives, `writing` writes a file whole or not at all,
+`failures` names what either may raise, and `json_files` reads JSON. Two modules keep
+files from being lost: `guard` compares a command's few outputs with its inputs by the
+files on the disk, hard links included; `meetings` compares the many paths of a sweep or
+a manifest, most of which do not exist yet, by how they are spelled.
+"""
+
+from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
+from prompt_tuning_recycling.files.paths import as_path, canonical, is_remote
+from prompt_tuning_recycling.files.writing import (
+    check_writable,
+    sync,
+    write_atomically,
+)
+
+__all__ = [
+    "as_path",
+    "canonical",
+    "check_writable",
+    "is_remote",
+    "reason",
+    "storage_errors",
+    "store_errors",
+    "sync",
+    "write_atomically",
+]

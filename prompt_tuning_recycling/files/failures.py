@@ -1,0 +1,43 @@
+"""What reading and writing raise, on disks and on object stores."""
+
+from __future__ import annotations
+
+import sys
+
+# The errors of the libraries behind etils.epath that are not OSErrors, by module.
+_STORE_ERRORS = (
+    ("tensorflow.python.framework.errors_impl", "OpError"),
+    ("aiohttp", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+)
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """Returns the errors of the object stores' libraries that are not OSErrors.
+
+    Only libraries that have been imported are looked at, so call this where an error is
+    caught and not before.
+    """
+    return tuple(
+        getattr(sys.modules[module], name)
+        for module, name in _STORE_ERRORS
+        if module in sys.modules
+    )
+
+
+def storage_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Returns what reading and writing may raise: OSError and `store_errors`.
+
+    Args:
+      more: other errors to catch with them.
+    """
+    return (OSError, *store_errors(), *more)
+
+
+def reason(error: Exception) -> str:
+    """Returns what a storage error says went wrong, on one line."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,98 @@
+"""Paths as a user gives them: local ones, and those of object stores."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+# The libraries through which etils.epath reaches object stores.
+_LIBRARIES = {"gs": ("gcsfs", "tensorflow"), "s3": ("s3fs", "tensorflow")}
+
+
+def as_path(path: epath.PathLike) -> epath.Path:
+    """Returns the path as one that also reads and writes `gs://` and `s3://`.
+
+    Every path that a user gives comes in here. A leading `~` or `~user` stands for a
+    home folder, which no shell fills in in a gin file or after a flag's `=`. A file
+    whose own name begins with `~` is given as `./~name`.
+
+    Raises:
+      RecyclingError: the address is of another kind, or the library for it is not
+        installed; the home folder is not known; the name is not UTF-8, so that no
+        record could hold it.
+    """
+    text = os.fspath(path)
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        if scheme not in _LIBRARIES:
+            raise RecyclingError(
+                f"cannot use {path}: expected a local path, gs:// or s3://, found "
+                f"{scheme}://."
+            )
+        if not any(importlib.util.find_spec(name) for name in _LIBRARIES[scheme]):
+            raise RecyclingError(
+                f"{scheme}:// needs a library that is not installed. Run: pip install "
+                f"'prompt_tuning_recycling[{scheme}]'"
+            )
+        _check_name(text)
+        return epath.Path(text)
+    if text.startswith("~"):
+        text = _in_home_folder(text)
+    absolute = _absolute(text)
+    _check_name(absolute)
+    local = epath.Path(text)
+    # pathlib makes ~name of ./~name, which would be a home folder the next time.
+    return epath.Path(absolute) if os.fspath(local).startswith("~") else local
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether `path` lies on an object store (`gs://...`, `s3://...`)."""
+    return "://" in os.fspath(path)
+
+
+def canonical(path: epath.PathLike) -> str:
+    """Returns the one spelling of a path: absolute, without links, `~`, `./`, or a
+    slash at its end.
+    """
+    path = os.fspath(as_path(path))
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
+
+
+def _in_home_folder(text: str) -> str:
+    expanded = os.path.expanduser(text)
+    if not expanded.startswith("~"):
+        return expanded
+    user = text.partition("/")[0].removeprefix("~")
+    missing = f"there is no user {user!r}" if user else "no home folder is known"
+    raise RecyclingError(
+        f"cannot use {text}: {missing} on this machine. Give the whole path, or "
+        f"./{text} for a name that begins with ~."
+    )
+
+
+def _absolute(text: str) -> str:
+    try:
+        return os.path.abspath(text)
+    except FileNotFoundError as error:
+        raise RecyclingError(
+            f"cannot use {text}: the current folder was deleted. Change to another "
+            "one, or give the whole path."
+        ) from error
+
+
+def _check_name(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RecyclingError(
+            f"cannot use the path {text!a}: expected a name in UTF-8, found other "
+            "bytes in it. Rename the file or folder."
+        ) from error
+    if "\0" in text:
+        raise RecyclingError(
+            f"cannot use the path {text!a}: no file's name has a null character."
+        )

@@ -1,0 +1,120 @@
+"""Files that are written whole or not at all, on disk and on object stores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files.failures import reason, storage_errors
+from prompt_tuning_recycling.files.paths import as_path, is_remote
+
+# A temporary file's name begins with this much of the file's own, to be recognized by.
+# With all of it, the temporary name of a very long one would be too long for the disk.
+_NAME_KEPT = 30
+
+# Reading the umask means changing it for a moment, which no other thread may read.
+_READING_UMASK = threading.Lock()
+
+
+def write_atomically(path: epath.PathLike, data: bytes) -> None:
+    """Writes `data` to `path` so that a reader sees the old file or the new one.
+
+    On a local disk the bytes go to a temporary file in the same folder, which is synced
+    and then renamed; missing parent folders are made. An object store (`gs://`)
+    replaces objects atomically by itself.
+
+    Raises:
+      RecyclingError: the path cannot be written to. Nothing is left behind.
+    """
+    check_writable(path)
+    path = as_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.write_bytes(data)
+        else:
+            _replace(os.fspath(path), data)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
+            "that can be written to and has room."
+        ) from error
+
+
+def check_writable(path: epath.PathLike) -> None:
+    """Raises RecyclingError if it is already clear that `path` cannot be written.
+
+    Call it before long work whose result goes to `path`.
+    """
+    if not os.fspath(path):
+        raise RecyclingError("the output path is empty; expected the name of a file.")
+    path = as_path(path)
+    if is_remote(path):
+        return
+    try:
+        os.lstat(path)
+    except OSError as error:
+        # Missing folders will be made; a file in a folder's place is found below.
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise RecyclingError(
+                f"cannot write {path}: {reason(error)}. Choose another output path."
+            ) from error
+    if path.is_dir():
+        raise RecyclingError(
+            f"cannot write {path}: it is a folder. Expected the name of a file."
+        )
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise RecyclingError(
+            f"cannot write {path}: {folder} is a file, not a folder. Choose another "
+            "output path."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RecyclingError(
+            f"cannot write {path}: no permission to write to {folder}. Choose another "
+            "output path."
+        )
+
+
+def sync(path: epath.PathLike) -> None:
+    """Waits until a local file, or a folder's list of names, is on the disk."""
+    if is_remote(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: str, data: bytes) -> None:
+    folder, name = os.path.split(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(
+        dir=folder, prefix=f".{name[:_NAME_KEPT]}.", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner can read.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    with _READING_UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
+    return mask
