@@ -21,20 +21,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
     Raises:
-      RecyclingError: the configuration cannot be used, or matplotlib is missing.
+      RecyclingError: the configuration cannot be used, or matplotlib or jinja2 is
+        missing.
     """
     flags = _parser().parse_args(arguments)
     try:
-        from prompt_tuning_recycling.sweep import report_page
+        from prompt_tuning_recycling.sweep.report import report
     except ImportError as error:
         raise RecyclingError(
-            f"{error}. Pictures are drawn by matplotlib: run pip install "
+            f"{error}. The report is made with matplotlib and jinja2: run pip install "
             "'prompt_tuning_recycling[sweep]'"
         ) from error
     sweep = configuration.load(flags.config)
     found = results.read(sweep, [flags.metric])
     path = layout.report(sweep.root_dir, sweep.dataset)
-    write_atomically(path, report_page.report(sweep, found, flags.metric).encode())
+    write_atomically(path, report(sweep, found, flags.metric).encode())
     print(f"{len(found.missing)} results are missing")
     print(f"wrote {path}")
 

@@ -56,7 +56,14 @@ def test_an_unknown_name_is_an_attribute_error():
         prompt_tuning_recycling.recycle_promt  # noqa: B018
 
 
-@pytest.mark.parametrize("file", ["py.typed", "words/data/english_words_t5.json"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "py.typed",
+        "words/data/english_words_t5.json",
+        "sweep/report/templates/base.html.jinja",
+    ],
+)
 def test_data_files_are_installed(file):
     package = importlib.resources.files("prompt_tuning_recycling")
     assert package.joinpath(*file.split("/")).is_file()

@@ -3,16 +3,15 @@
 import html.parser
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 from prompt_tuning_recycling import recycle, report
 from prompt_tuning_recycling.evaluation import manifest
-from prompt_tuning_recycling.sweep import (
-    comparison,
-    configuration,
-    results,
-)
+from prompt_tuning_recycling.sweep import configuration, results
+from prompt_tuning_recycling.sweep.report import comparison, palette
 
 from .conftest import write_metrics
 
@@ -190,8 +189,9 @@ def test_links_lead_to_prompts_and_their_provenance(page, content):
 
 
 def test_the_configuration_is_there_as_it_is(page, config):
-    with open(config) as file:
-        assert html.escape(file.read()) in page
+    (shown,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    assert html.unescape(shown) == pathlib.Path(config).read_text()
+    assert not set('<>"') & set(shown)
 
 
 def test_the_same_bytes_every_time(page, config, content, run):
@@ -214,6 +214,27 @@ def test_names_are_no_html(content, write_config, run):
     text = pathlib.Path(content["root_dir"], "report-a&b.html").read_text()
     assert "R&D" not in text and "R&amp;D" in text
     Page(text)
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
+def test_without_what_the_page_is_made_with(config, library):
+    command = (
+        f"import sys; sys.modules[{library!r}] = None; "
+        "from prompt_tuning_recycling import command_line, report; "
+        f"sys.exit(command_line.run(report.main, ['--config', {config!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert library in done.stderr
+    assert "pip install 'prompt_tuning_recycling[sweep]'" in done.stderr
+
+
+def test_the_palettes_heat_goes_from_pale_to_dark():
+    assert palette.heat(-1) == palette.heat(0) == ("#ecf3fa", palette.INK)
+    assert palette.heat(0.5) == ("#7a9ec0", palette.INK)
+    assert palette.heat(1) == palette.heat(2) == ("#084887", palette.PAPER)
 
 
 def test_before_anything_was_evaluated(config, content, run, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,8 +57,8 @@ class Judged:
 
 def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
     """Returns every recycled prompt's result, compared with the baselines."""
-    fits = _fits(sweep)
     values = baseline_values(results, metric)
+    fit = functools.cache(_fit)
     found = []
     for recycled in results.recycled:
         item = recycled.item
@@ -67,18 +68,11 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
             for group in wanted
             if (item.target, group) in values
         }
-        fit = fits.get((item.method, item.source, item.target, item.init == WAYWARD))
-        found.append(
-            Judged(
-                item,
-                float(recycled.metrics[metric]),
-                compared,
-                len(compared) == len(wanted),
-                fit.fitted if fit else None,
-                fit.held_out if fit else None,
-                fit.words if fit else None,
-            )
+        value, complete = float(recycled.metrics[metric]), len(compared) == len(wanted)
+        path = layout.recycler(
+            sweep.root_dir, item.method, item.source, item.target, item.init == WAYWARD
         )
+        found.append(Judged(item, value, compared, complete, *fit(path)))
     return found
 
 
@@ -119,35 +113,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fit:
-    """What was recorded of a map; see `Judged`."""
-
-    fitted: float | None
-    held_out: float | None
-    words: int | None
-
-
-def _fits(sweep: Configuration) -> dict[tuple[str, str, str, bool], _Fit]:
-    found = {}
-    for source, target in sweep.pairs():
-        for method in sweep.methods:
-            for wayward in (False, True):
-                path = layout.recycler(
-                    sweep.root_dir, method.name, source, target, wayward
-                )
-                try:
-                    record = read_json(record_path(path), "the record")
-                    residual, words = record["residual"], record["words"]["fitted"]
-                    fit = _Fit(
-                        _number(residual["fitted_words"]),
-                        _number(residual["held_out_words"]),
-                        words if _number(words) is not None else None,
-                    )
-                except (RecyclingError, KeyError, TypeError):
-                    continue
-                found[method.name, source, target, wayward] = fit
-    return found
+def _fit(path: str) -> tuple[float | None, float | None, int | None]:
+    """What was recorded of a map: the last three of what is `Judged`."""
+    try:
+        record = read_json(record_path(path), "the record")
+        residual, words = record["residual"], record["words"]["fitted"]
+        fitted, held_out = residual["fitted_words"], residual["held_out_words"]
+    except (RecyclingError, KeyError, TypeError):
+        return None, None, None
+    words = words if _number(words) is not None else None
+    return _number(fitted), _number(held_out), words
 
 
 def _number(value: Any) -> float | None:

@@ -1,0 +1,17 @@
+"""A sweep's report: one HTML page that needs no network and holds its pictures."""
+
+from prompt_tuning_recycling.sweep.configuration import Configuration
+from prompt_tuning_recycling.sweep.report import page
+from prompt_tuning_recycling.sweep.report.rendering import render
+from prompt_tuning_recycling.sweep.results import Results
+
+
+def report(sweep: Configuration, results: Results, metric: str) -> str:
+    """Returns the page.
+
+    Args:
+      sweep: the sweep.
+      results: its results, as far as there are any.
+      metric: the one that prompts are compared by; higher is better.
+    """
+    return render("report.html.jinja", **page.content(sweep, results, metric))

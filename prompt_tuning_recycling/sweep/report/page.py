@@ -1,0 +1,226 @@
+"""What a sweep's report shows, as plain data: words are the template's."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.sweep.configuration import Configuration
+from prompt_tuning_recycling.sweep.evaluations import Kind
+from prompt_tuning_recycling.sweep.report import comparison, figures, palette
+from prompt_tuning_recycling.sweep.report.comparison import (
+    Judged,
+    grouped,
+    quartiles,
+    success,
+)
+from prompt_tuning_recycling.sweep.results import Results
+
+Key = TypeVar("Key")
+Cells = dict[tuple[str, str], tuple[float, str]]
+"""Source, target -> share from 0 to 1 that gives the color, and text."""
+
+
+def content(sweep: Configuration, results: Results, metric: str) -> dict[str, Any]:
+    """Returns what the template shows; see `report`."""
+    judged = comparison.judge(sweep, results, metric)
+    won, known = success(judged)
+    kinds = {group.kind for one in judged for group in one.baselines}
+    shown = {
+        "sweep": sweep,
+        "metric": metric,
+        "missing": results.missing,
+        "evaluated": len(judged),
+        "known": known,
+        "won": won,
+        "rate": _percent(won, known),
+        "baselines": [kind.name for kind in Kind if kind in kinds],
+    }
+    return shown | (_comparisons(sweep, results, metric, judged) if judged else {})
+
+
+def _comparisons(
+    sweep: Configuration, results: Results, metric: str, judged: Sequence[Judged]
+) -> dict[str, Any]:
+    of_method = grouped(judged, lambda one: one.item.method)
+    color = palette.colors(of_method)
+    baselines: dict[str, list[float]] = {}
+    of_target = comparison.baseline_values(results, metric)
+    for (_, group), found in of_target.items():
+        baselines.setdefault(str(group), []).extend(found)
+    last = max(one.item.step for one in judged)
+    tuned = [float(t.metrics[metric]) for t in results.tuned if t.step == last]
+    values = {name: _values(found) for name, found in of_method.items()}
+    of_inits = _values_by(judged, lambda one: (one.item.init, one.item.method))
+    steps = {
+        name: _values_by(found, lambda one: one.item.step)
+        for name, found in of_method.items()
+    }
+    return {
+        "statistics": [
+            [_statistics(*baseline) for baseline in baselines.items()],
+            [_statistics(name, values[name], of_method[name]) for name in of_method],
+            [_statistics("tuned on the source", tuned)] if tuned else [],
+        ],
+        "same_maps": _same_maps(sweep),
+        "distributions": figures.distributions(
+            [(name, found, palette.GRAY) for name, found in baselines.items()]
+            + [(name, found, color[name]) for name, found in values.items()],
+            metric,
+            divided_after=len(baselines),
+        ),
+        "heat_maps": _heat_maps(of_method, metric),
+        "by_step": figures.by_step(steps, color, "step of the source's tuning", metric),
+        "by_init": figures.distributions(
+            [
+                (f"{init}, {method}", of_inits[init, method], color[method])
+                for init, method in itertools.product(sweep.inits, of_method)
+                if (init, method) in of_inits
+            ],
+            metric,
+        ),
+        "by_words": _by_words(sweep, judged, metric),
+        "by_residual": list(_by_residual(judged, color, metric)),
+        "prompts": {
+            method: [_prompt(one, sweep.root_dir) for one in found]
+            for method, found in of_method.items()
+        },
+    }
+
+
+def _values(judged: Iterable[Judged]) -> list[float]:
+    return [one.value for one in judged]
+
+
+def _values_by(
+    judged: Iterable[Judged], key: Callable[[Judged], Key]
+) -> dict[Key, list[float]]:
+    return {name: _values(found) for name, found in grouped(judged, key).items()}
+
+
+def _statistics(
+    name: str, values: Sequence[float], judged: Iterable[Judged] = ()
+) -> list[str]:
+    low, middle, high = quartiles(values)
+    return [
+        name,
+        _percent(*success(judged)),
+        _number(middle),
+        f"{_number(low)} to {_number(high)}",
+        _number(min(values)),
+        _number(max(values)),
+        str(len(values)),
+    ]
+
+
+def _same_maps(sweep: Configuration) -> list[tuple[str, str]]:
+    """Two names for one method must not pass for two methods that agree."""
+    linear = {
+        method.name: (method.word_list, method.recycler.parameters())
+        for method in sweep.methods
+        if method.recycler.name in ("v2v-lin", "lin-comb")
+    }
+    pairs = itertools.combinations(linear, 2)
+    return [(one, two) for one, two in pairs if linear[one] == linear[two]]
+
+
+def _heat_maps(
+    of_method: Mapping[str, Sequence[Judged]], metric: str
+) -> list[dict[str, Cells]]:
+    """Success, then the median, of each method; a title for each."""
+    values = [one.value for found in of_method.values() for one in found]
+    low, high = min(values), max(values)
+    rates: dict[str, Cells] = {}
+    medians: dict[str, Cells] = {}
+    for method, found in of_method.items():
+        pairs = grouped(found, lambda one: (one.item.source, one.item.target))
+        for pair, of_pair in pairs.items():
+            won, known = success(of_pair)
+            if known:
+                cells = rates.setdefault(f"{method}: success", {})
+                cells[pair] = won / known, _percent(won, known)
+            middle = quartiles(_values(of_pair))[1]
+            share = (middle - low) / (high - low) if high > low else 1.0
+            cells = medians.setdefault(f"{method}: median {metric}", {})
+            cells[pair] = share, _number(middle)
+    return [rates, medians]
+
+
+def _by_words(
+    sweep: Configuration, judged: Iterable[Judged], metric: str
+) -> Markup | None:
+    """Methods that differ in their words only are one recycler."""
+    recycler = {method.name: method.recycler.name for method in sweep.methods}
+    known = [one for one in judged if one.words is not None]
+    if len({one.words for one in known}) < 2:
+        return None
+    values = {
+        name: _values_by(found, lambda one: one.words or 0)
+        for name, found in grouped(known, lambda one: recycler[one.item.method]).items()
+    }
+    color, words = palette.colors(values), "words that the map is fitted on"
+    return figures.by_step(values, color, words, metric)
+
+
+def _by_residual(
+    judged: Iterable[Judged], color: Mapping[str, str], metric: str
+) -> Iterator[Markup]:
+    maps = grouped(
+        judged,
+        lambda one: (one.item.method, one.item.source, one.item.target, one.words),
+    )
+    for words, residual in (
+        ("the words it was fitted on", lambda one: one.fitted),
+        ("held-out words (1: no better than zero)", lambda one: one.held_out),
+    ):
+        points: dict[str, list[tuple[float, float]]] = {}
+        for (method, *_), found in maps.items():
+            x = residual(found[0])
+            if x is not None:
+                middle = quartiles(_values(found))[1]
+                points.setdefault(method, []).append((x, middle))
+        if points:
+            yield figures.scatter(
+                points, color, f"residual on {words}", f"median {metric}"
+            )
+
+
+def _prompt(one: Judged, root_dir: str) -> list[str | dict[str, str]]:
+    """A row of cells: text, or addresses by what they are called."""
+    item = one.item
+    path = item.output
+    if not is_remote(path):
+        # Relative to the page, which lies at the top of the sweep's folder.
+        path = quote(os.path.relpath(path, root_dir))
+    return [
+        item.source,
+        item.target,
+        item.init,
+        item.run,
+        str(item.step),
+        _number(one.value),
+        {True: "yes", False: "no", None: ""}[one.beats],
+        {"prompt": path, "provenance": f"{path}.json"},
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    """Never rounded up to all, or down to none; empty if it is of nothing."""
+    if not whole:
+        return ""
+    share = 100 * part / whole
+    text = f"{share:.0f}"
+    if (text == "100" and part < whole) or (text == "0" and part):
+        text = f"{share:.1f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def _number(value: float) -> str:
+    """Percentages with one digit, shares with three."""
+    return f"{value:.1f}" if abs(value) >= 1.5 else f"{value:.3f}"

@@ -1,0 +1,33 @@
+"""Pages made of templates, which share a base, its style and its colors."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import jinja2
+
+from prompt_tuning_recycling.sweep.report import palette
+
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+
+
+def render(template: str, folder: pathlib.Path = _TEMPLATES, **content: Any) -> str:
+    """Returns a page, which needs nothing else.
+
+    Args:
+      template: the name of the template's file.
+      folder: the folder of the template, which can extend and import the templates
+        beside this module in any case.
+      content: what the template shows. Text is escaped, `Markup` is not.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, _TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["palette"] = palette
+    return environment.get_template(template).render(content)
