@@ -28,7 +28,7 @@ import numpy as np
 import optax
 
 from examples.demo import commands
-from prompt_tuning_recycling.models import open_checkpoint
+from prompt_tuning_recycling import open_model
 from prompt_tuning_recycling.network import T5Config, Transformer
 from prompt_tuning_recycling.prompts.export import matches
 from prompt_tuning_recycling.standalone import parameters
@@ -104,12 +104,12 @@ def milliseconds_per_step(runs: int) -> tuple[float, float, float]:
         prompt_length=5,
     )
     model = EncoderDecoder(Transformer(config), vocabulary=None)
-    checkpoint = open_checkpoint(f"{commands.MODELS}/source")
+    stored = open_model(f"{commands.MODELS}/source").parameters
     rng = np.random.default_rng(0)
     weights = {
         name: rng.uniform(-0.5, 0.5, shape).astype(np.float32)
         if matches(name)
-        else np.asarray(checkpoint.read(parameters.TARGET + name), np.float32)
+        else np.asarray(stored[name].read(), np.float32)
         for name, shape in parameters.shapes(model.module).items()
     }
     tokens = rng.integers(3, 600, (SIZES["batch"], SIZES["inputs"]))

@@ -15,8 +15,8 @@ import pathlib
 import sentencepiece
 
 from examples.demo import language
-from prompt_tuning_recycling.models import open_checkpoint
-from prompt_tuning_recycling.standalone import saving, train
+from prompt_tuning_recycling import open_model
+from prompt_tuning_recycling.standalone import steps, train
 
 VOCABULARY = pathlib.Path("examples/demo/models/vocabulary.model")
 STEPS = 1600
@@ -80,13 +80,13 @@ def pretrain(name: str, output: pathlib.Path) -> None:
     )
     if code:
         raise SystemExit(code)
-    trained = open_checkpoint(run)
+    trained = open_model(run)
     weights = {
-        key.removeprefix("target/"): trained.read(key)
-        for key in trained.keys()
+        name: array.read()
+        for name, array in trained.parameters.items()
         if key.startswith("target/")
     }
-    saver = saving.Saver(output / name, keep=1, dtype="bfloat16")
+    saver = steps.Saver(output / name, keep=1, dtype="bfloat16")
     saver.save(STEPS, weights, optimizer_state={})
     saver.close()
 

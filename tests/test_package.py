@@ -1,6 +1,5 @@
 """The package as it is installed: all its files, and nothing loaded too early."""
 
-import ast
 import importlib.metadata
 import importlib.resources
 import os
@@ -78,44 +77,6 @@ def test_the_core_does_not_require_tensorflow():
     core = [requirement for requirement in requires if "extra ==" not in requirement]
     assert core
     assert not [r for r in core if r.startswith(("tensorflow", "seqio", "t5x"))]
-
-
-def imported_by(folder):
-    """What the modules of a folder of the package import, wherever in them."""
-    package = pathlib.Path(prompt_tuning_recycling.__file__).parent
-    names = set()
-    for path in (package / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {(path, alias.name) for alias in node.names}
-            if isinstance(node, ast.ImportFrom):
-                names |= {(path, f"{node.module}.{a.name}") for a in node.names}
-    return names
-
-
-def test_only_the_t5x_host_knows_t5x():
-    others = [
-        (path.name, name)
-        for path, name in imported_by(".")
-        if name.split(".")[0] in ("t5x", "prompt_tuning", "flaxformer")
-        and "t5x_host" not in path.parts
-    ]
-    assert not others
-
-
-@pytest.mark.parametrize(
-    "package, others",
-    [
-        ("t5x_host", {"standalone", "sweep"}),
-        ("standalone", {"t5x_host", "sweep"}),
-        ("evaluation", {"standalone", "t5x_host", "sweep"}),
-        ("files", {"standalone", "t5x_host", "sweep", "evaluation"}),
-    ],
-)
-def test_packages_that_do_not_know_others(package, others):
-    parts = {part for _, name in imported_by(package) for part in name.split(".")[1:2]}
-    assert "errors" in parts
-    assert not parts & others
 
 
 def test_the_version_is_the_installed_one():

@@ -2,7 +2,7 @@
 
 A step folder `checkpoint_N/` keeps the train state in `state/`: one zarr array
 (version 2 or 3) per parameter, named by the path joined with dots
-(`target.token_embedder.embedding`), either in folders or, the default, inside an
+(`target.decoder.logits_dense.kernel`), either in folders or, the default, inside an
 OCDBT database (`manifest.ocdbt`). `_METADATA` lists the tree; before 2024 so did a
 msgpack, `checkpoint`, which also held arrays that were saved as `aggregate`.
 Each process writes a database of its own, `ocdbt.process_N/`; the last act of saving is
