@@ -81,11 +81,7 @@ def pretrain(name: str, output: pathlib.Path) -> None:
     if code:
         raise SystemExit(code)
     trained = open_model(run)
-    weights = {
-        name: array.read()
-        for name, array in trained.parameters.items()
-        if key.startswith("target/")
-    }
+    weights = {name: array.read() for name, array in trained.parameters.items()}
     saver = steps.Saver(output / name, keep=1, dtype="bfloat16")
     saver.save(STEPS, weights, optimizer_state={})
     saver.close()

@@ -272,7 +272,7 @@ def test_a_start_is_json_that_others_can_read(start, tmp_path, files):
 
 HOLD = """
 import sys
-from prompt_tuning_recycling import (run_folder)
+from prompt_tuning_recycling import run_folder
 with run_folder.held(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

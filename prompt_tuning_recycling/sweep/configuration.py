@@ -15,7 +15,6 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json, read_text
-from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING
 from prompt_tuning_recycling.recyclers import Recycler
 from prompt_tuning_recycling.sweep import checks
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
@@ -101,7 +100,8 @@ class Configuration:
       pretrained: name of a model -> its checkpoint.
       prompts: model -> initialization -> run -> MODEL_DIR of the tuning.
       prompt_file: the name of an exported prompt.
-      embedding: the embedding table's name in the checkpoints.
+      embedding: the embedding table's name in the checkpoints, where it is not the
+        usual one.
       baselines: what to compare with.
     """
 
@@ -118,7 +118,7 @@ class Configuration:
     pretrained: Mapping[str, str]
     prompts: Mapping[str, Mapping[str, Mapping[str, str]]]
     prompt_file: str = PROMPT_FILE
-    embedding: str = EMBEDDING
+    embedding: str | None = None
     baselines: Baselines = Baselines()
 
     @property
@@ -198,7 +198,7 @@ def _made(path: str, text: str, content: Mapping[str, Any]) -> Configuration:
         pretrained=_in_home_folders(content["pretrained"]),
         prompts=_in_home_folders(content["prompts"]),
         prompt_file=content.get("prompt_file", PROMPT_FILE),
-        embedding=content.get("embedding_name", EMBEDDING),
+        embedding=content.get("embedding_name"),
         baselines=Baselines(**content.get("baselines", {})),
     )
 

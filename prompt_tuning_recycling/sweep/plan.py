@@ -71,7 +71,7 @@ class PairWork:
     Attributes:
       source, target: the models' names.
       source_path, target_path: their checkpoints.
-      embedding: the embedding table's name in both.
+      embedding: the embedding table's name in both, where it is not the usual one.
       clobber: whether what is there already is done again.
       fits: the maps.
       unlisted: runs whose steps could not be listed, and why.
@@ -81,7 +81,7 @@ class PairWork:
     target: str
     source_path: str
     target_path: str
-    embedding: str
+    embedding: str | None
     clobber: bool
     fits: tuple[Fit, ...]
     unlisted: tuple[tuple[str, str], ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from prompt_tuning_recycling import RecyclingError, run_recycle
+from prompt_tuning_recycling import Prompt, RecyclingError, run_recycle
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models import open_checkpoint, read_places
 from prompt_tuning_recycling.prompts import prompt as prompt_files
@@ -301,7 +301,7 @@ def test_a_folder_that_a_run_writes_to(
     write_legacy(tmp_path / "m" / "checkpoint_9", {EMBEDDING: target_table})
     (tmp_path / "m" / "checkpoint_9.tmp-17").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    prompts.save_prompt(np.ones((2, 3)), "prompts/recycled_prompt/prompt.npy")
+    Prompt(np.ones((2, 3))).save("prompts/recycled_prompt/prompt.npy")
     inputs = {
         "INITIAL_CHECKPOINT_PATH": read_places("m"),
         "SOURCE_PROMPT": "prompts/recycled_prompt/prompt.npy",
@@ -356,5 +356,5 @@ def test_what_a_checkpoint_is_made_of(files, tmp_path, monkeypatch, given, expec
 
 def test_a_numpy_file_is_no_step_whatever_it_is_called(tmp_path):
     path = tmp_path / "checkpoint"
-    prompts.save_prompt(np.ones((2, 3)), path)
+    Prompt(np.ones((2, 3))).save(path)
     assert read_places(path) == [path]

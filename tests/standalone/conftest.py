@@ -19,7 +19,7 @@ GIN = """\
 from __gin__ import dynamic_registration
 
 import seqio
-from prompt_tuning_recycling import (network)
+from prompt_tuning_recycling import network
 
 include 'models/t5_1_1_tiny{prompt}.gin'
 

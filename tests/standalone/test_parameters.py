@@ -61,7 +61,7 @@ def no_gin():
 
 
 def declare(kind):
-    name = "prompt_tuning_recycling.initial_prompts.initial_prompt.kind"
+    name = "prompt_tuning_recycling.prompts.initial_prompts.initial_prompt.kind"
     gin.bind_parameter(name, kind)
 
 

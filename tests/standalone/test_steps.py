@@ -38,9 +38,9 @@ def fresh(named):
     return optimizers.start(optimizers.adafactor(), {PROMPT: named[PROMPT]}, 0)
 
 
-def save(model_dir, named, state, *steps, keep=None, dtype="float32"):
+def save(model_dir, named, state, *numbers, keep=None, dtype="float32"):
     saver = steps.Saver(model_dir, keep, dtype)
-    for step in steps:
+    for step in numbers:
         saver.save(step, named, state)
     saver.close()
 

@@ -31,7 +31,7 @@ def test_what_a_configuration_says(config, content):
     )
     assert sweep.methods[0].recycler == VocabToVocabMLP(hidden_scale=2, epochs=2)
     assert sweep.methods[1].recycler == VocabToVocabLinear()
-    assert len(sweep.methods[0].word_list.words().rows) == 200
+    assert len(sweep.methods[0].word_list.words().fitted) == 200
     assert len(sweep.pairs()) == 6
     assert sweep.inits == ("rand-init", "class-init")
     assert sweep.runs == ("run 1", "run 2")
@@ -57,7 +57,7 @@ def test_a_recycler_under_a_name_of_its_own_with_words_of_its_own(
     sweep = configuration.load(write_config(content))
     assert sweep.methods[-1].name == "few words"
     assert sweep.methods[-1].recycler == VocabToVocabLinear()
-    assert len(sweep.methods[-1].word_list.words().rows) == 20
+    assert len(sweep.methods[-1].word_list.words().fitted) == 20
 
 
 def test_every_mistake_at_once_with_its_line(content, write_config, caplog):

@@ -20,7 +20,7 @@ from prompt_tuning_recycling import (
 )
 from prompt_tuning_recycling.evaluation import manifest, metrics_file
 from prompt_tuning_recycling.files.meetings import Use
-from prompt_tuning_recycling.prompts import provenance_path
+from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import (
     configuration,
     evaluations,
@@ -280,11 +280,11 @@ def test_where_nothing_is_said_all_paths_differ(names, kinds, several, ways, dat
         *(layout.manifest(root, dataset, name) for name in names),
     ]
     for item in plan.items():
-        files += [item.output, str(provenance_path(item.output))]
+        files += [item.output, str(record_path(item.output))]
         files.append(metrics_file.place(item.eval_dir, "t"))
     for pair in plan.pairs():
         for fit in pair.fits:
-            files += [fit.path, str(provenance_path(fit.path))]
+            files += [fit.path, str(record_path(fit.path))]
     for name in names:
         for baseline in evaluations.baselines(sweep, name):
             files.append(metrics_file.place(baseline.evaluation.output_dir, "t"))

@@ -73,7 +73,7 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
     )
     np.testing.assert_allclose(load_prompt(path).array, one.array, rtol=1e-5, atol=1e-6)
     record = load_record(path)
-    alone = json.loads(json.dumps(one.report))
+    alone = json.loads(json.dumps(one.record))
     del alone["seconds"]
     differing = {key for key in alone if record[key] != alone[key]}
     # Rounding may differ where many prompts are multiplied at once.
@@ -232,7 +232,7 @@ def test_wayward_prompts_are_recycled_with_the_pieces_of_their_text(
     record = json.loads((learned / "Seed_0_to_Large-wayward.json").read_text())
     assert record["words"]["text"] == "the film is good the film is bad"
     by_text = Words.from_text("the film is good the film is bad", vocabulary)
-    assert record["words"]["fitted"] == len(by_text.rows)
+    assert record["words"]["fitted"] == len(by_text.fitted)
     prompt = pathlib.Path(
         content["root_dir"],
         "tf-lstsq/toy/wayward/run_1/recycled-prompt/recycled_from_Seed_0_at_5_to_Large",
