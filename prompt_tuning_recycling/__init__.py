@@ -10,7 +10,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from prompt_tuning_recycling.version import __version__
 
 # Installed, gin/ and tasks/ lie inside the package. In a checkout they lie beside it;
 # a program started there finds the checkout's package, whatever is installed.
@@ -44,6 +44,7 @@ __all__ = [
     "Recycler",
     "RecyclingError",
     "Words",
+    "__version__",
     "load_map",
     "load_prompt",
     "maps",

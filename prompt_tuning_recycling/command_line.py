@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import reason, storage_errors, store_errors
+from prompt_tuning_recycling.version import __version__
 
 # Modules, not functions: only the one that is asked for is imported.
 COMMANDS = {
@@ -238,6 +239,4 @@ def console_script() -> int:
 
 
 def _version() -> str:
-    from prompt_tuning_recycling import __version__
-
     return f"prompt_tuning_recycling {__version__}"

@@ -13,7 +13,7 @@ from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.prompts.export import matches
 
 if TYPE_CHECKING:
-    from prompt_tuning_recycling.prompts.initial_prompts import InitialPrompt
+    from prompt_tuning_recycling.initial_prompts import InitialPrompt
 
     Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 

@@ -27,7 +27,7 @@ from prompt_tuning_recycling.models import read_places
 
 _MACRO = "gin.macro"
 _STANDALONE = "prompt_tuning_recycling.standalone."
-_INITIAL_PROMPTS = "prompt_tuning_recycling.prompts.initial_prompts."
+_INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
 
 # What gin has read: (scope, configurable) -> parameter -> value. A macro NAME is the
 # parameter `value` of `gin.macro` in the scope NAME.

@@ -10,8 +10,7 @@ import time
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import Model, Origin, StoredArray, open_model
-from prompt_tuning_recycling.prompts import Prompt, load_prompt
-from prompt_tuning_recycling.prompts.prompt import find_prompt
+from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.records.recorder import Recorder
 from prompt_tuning_recycling.words import Words, read_embeddings
 from prompt_tuning_recycling.words.embeddings import check_vocabularies

@@ -24,14 +24,15 @@ from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
 from prompt_tuning_recycling.files.json_files import read_json
-from prompt_tuning_recycling.models import Model
-from prompt_tuning_recycling.models.layouts.t5x import site_of
-from prompt_tuning_recycling.prompts.initial_prompts import (
+from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     Recycled,
     place,
 )
-from prompt_tuning_recycling.prompts.prompt import load_prompt, load_record
+from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.models.layouts.t5x import site_of
+from prompt_tuning_recycling.prompts import load_prompt
+from prompt_tuning_recycling.prompts.prompt import load_record
 
 if TYPE_CHECKING:
     from jaxtyping import Float

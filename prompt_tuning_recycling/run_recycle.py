@@ -25,7 +25,8 @@ from prompt_tuning_recycling.files import check_writable
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.maps import save_map
 from prompt_tuning_recycling.models import open_model, read_places
-from prompt_tuning_recycling.prompts.prompt import load_prompt, record_path
+from prompt_tuning_recycling.prompts import load_prompt
+from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words

@@ -3,7 +3,7 @@
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, contract
-from prompt_tuning_recycling.prompts.initial_prompts import (
+from prompt_tuning_recycling.initial_prompts import (
     RandomUniform,
     SampledVocabulary,
 )

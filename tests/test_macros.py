@@ -9,9 +9,8 @@ import gin
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, macros
+from prompt_tuning_recycling import RecyclingError, initial_prompts, macros
 from prompt_tuning_recycling.gin_path import gin_path
-from prompt_tuning_recycling.prompts import initial_prompts
 
 GIN = pathlib.Path(gin_path())
 PATHS = [name for name, kind in macros.MACROS.items() if kind.is_path]

@@ -9,14 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, run_folder
-from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts import initial_prompts
-from prompt_tuning_recycling.prompts.initial_prompts import (
+from prompt_tuning_recycling import RecyclingError, initial_prompts, run_folder
+from prompt_tuning_recycling.initial_prompts import (
     FromFile,
     RandomUniform,
     Recycled,
 )
+from prompt_tuning_recycling.models import open_model
 
 EMBEDDING = "target/token_embedder/embedding"
 ENCODER, DECODER = "encoder/prompt/prompt/prompt", "decoder/prompt/prompt/prompt"

@@ -23,8 +23,8 @@ from prompt_tuning_recycling.evaluation import metrics_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.models import Model
-from prompt_tuning_recycling.prompts.initial_prompts import FromFile, InitialPrompt
 
 if TYPE_CHECKING:
     import numpy as np

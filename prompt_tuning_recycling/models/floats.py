@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import types
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
 from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 EPS = types.MappingProxyType(
     {
@@ -44,6 +49,11 @@ def check_floating(dtype: np.dtype, what: str) -> None:
         f"{what} cannot be used: expected floating-point numbers, found dtype {dtype}. "
         f"These dtypes can be read: {', '.join(EPS)}. {advice}"
     )
+
+
+def digest(array: Shaped[np.ndarray, ...]) -> str:
+    """SHA-256 of an array's bytes, in row-major order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def coarsest(*dtypes: np.dtype) -> np.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,8 +12,9 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import is_remote
 from prompt_tuning_recycling.models import layouts, vocabularies
-from prompt_tuning_recycling.models.floats import check_floating
+from prompt_tuning_recycling.models.floats import check_floating, digest
 from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
 from prompt_tuning_recycling.models.opening import open_checkpoint
@@ -77,6 +79,24 @@ class StoredArray:
         """
         dtype = self.dtype
         return self._scaled(self.checkpoint.take(self.name, rows), dtype)
+
+    def origin(self, used: Float[np.ndarray, ...]) -> dict[str, Any]:
+        """Returns where it comes from, for records, JSON-compatible.
+
+        Args:
+          used: what was read of it.
+        """
+        path = os.fspath(self.checkpoint.path)
+        is_local = self.checkpoint.is_stored and not is_remote(path)
+        return {
+            "path": os.path.abspath(path) if is_local else path,
+            "format": self.checkpoint.format,
+            "fingerprint": self.checkpoint.fingerprint(),
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": str(used.dtype),
+            "used_sha256": digest(used),
+        }
 
     def _scaled(
         self, array: Float[np.ndarray, ...], dtype: np.dtype

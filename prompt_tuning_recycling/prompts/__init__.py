@@ -1,5 +1,6 @@
 """Prompts: read, written, exported, and what a prompt starts from."""
 
-from prompt_tuning_recycling.prompts.prompt import Prompt, load_prompt
+from prompt_tuning_recycling.prompts.prompt import Prompt
+from prompt_tuning_recycling.prompts.reading import find_prompt, load_prompt
 
-__all__ = ["Prompt", "load_prompt"]
+__all__ = ["Prompt", "find_prompt", "load_prompt"]

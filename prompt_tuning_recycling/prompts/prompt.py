@@ -1,4 +1,4 @@
-"""Prompts: read from numpy files and checkpoints, written with their records.
+"""`Prompt`: an array, where it belongs, where it comes from, and its file.
 
 A prompt file is a numpy array `[length, width]` under any name, as prompt-tuning
 exports it (`encoder.prompt.prompt.prompt`) and reads it (`from_file.gin`).
@@ -26,14 +26,13 @@ from prompt_tuning_recycling.files import (
     write_atomically,
 )
 from prompt_tuning_recycling.files.json_files import read_json
-from prompt_tuning_recycling.models import Model, Origin, StoredArray, open_model
 from prompt_tuning_recycling.models.floats import check_floating
-from prompt_tuning_recycling.records import provenance
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-_USUAL_SITE = "encoder"
+USUAL_SITE = "encoder"
+"""Where the prompt of an encoder-decoder belongs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,11 +49,11 @@ class Prompt:
     """
 
     array: Float[np.ndarray, "length width"]
-    site: str = _USUAL_SITE
+    site: str = USUAL_SITE
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self.array, "the prompt")
+        check_prompt(self.array, "the prompt")
 
     def save(self, path: epath.PathLike) -> None:
         """Writes the prompt under exactly that name, float32, whole or not at all, and
@@ -76,56 +75,6 @@ class Prompt:
         # tells whether a record belongs to the prompt beside it.
         write_atomically(record_path(path), text.encode())
         write_atomically(path, data)
-
-
-def load_prompt(origin: Origin, name: str | None = None) -> Prompt:
-    """Reads a prompt, in the dtype it is stored in.
-
-    Args:
-      origin: a numpy file, a checkpoint, a `MODEL_DIR`, a model, or an array.
-      name: see `find_prompt`.
-
-    Raises:
-      RecyclingError: there is no prompt there, or several, or it is not a matrix of
-        finite numbers.
-    """
-    model = open_model(origin)
-    stored = find_prompt(model, name)
-    array = stored.read()
-    _check(array, str(stored))
-    sites = [site for site, one in model.prompts.items() if one.name == stored.name]
-    site = sites[0] if sites else stored.name
-    return Prompt(array, site, provenance.stored(stored, array))
-
-
-def find_prompt(model: Model, name: str | None = None) -> StoredArray:
-    """Returns a model's prompt, not read yet.
-
-    Args:
-      model: what holds it.
-      name: its site, or its parameter's name in the checkpoint; by default the
-        encoder's prompt, or the only one that there is.
-
-    Raises:
-      RecyclingError: there is none, or several and none of them is the encoder's.
-    """
-    prompts = model.prompts
-    if name is not None:
-        return prompts.get(name, StoredArray(model.checkpoint, name))
-    if _USUAL_SITE in prompts:
-        return prompts[_USUAL_SITE]
-    if len(prompts) == 1:
-        return next(iter(prompts.values()))
-    if prompts:
-        names = ", ".join(stored.name for stored in prompts.values())
-        raise RecyclingError(
-            f"{model.path} has several prompts: {names}. Name the one that is meant."
-        )
-    raise RecyclingError(
-        f"{model.path} ({model.checkpoint.format}) holds no prompt: expected a "
-        f"parameter {model.layout.usual_prompt}. Is this a model before prompt tuning? "
-        "A prompt in a file of its own is given by its path."
-    )
 
 
 def load_record(path: epath.PathLike) -> dict[str, Any]:
@@ -153,8 +102,14 @@ def record_path(path: epath.PathLike) -> epath.Path:
     return as_path(os.fspath(path) + ".json")
 
 
-def _check(array: Float[np.ndarray, ...], where: str) -> None:
-    """Raises RecyclingError unless it is a finite matrix [length, width]."""
+def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:
+    """Raises RecyclingError unless an array is a prompt: a matrix [length, width] of
+    finite floating-point numbers.
+
+    Args:
+      array: any.
+      where: what it is, for the message.
+    """
     if array.ndim != 2 or 0 in array.shape:
         raise RecyclingError(
             f"{where} is not a prompt: expected a matrix [length, width], found shape "

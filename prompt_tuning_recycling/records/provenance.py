@@ -1,45 +1,20 @@
-"""What a record says of an array: where it came from, and how it looks."""
+"""What a record says of vectors, and of the software."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import os
 import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prompt_tuning_recycling import __version__
-from prompt_tuning_recycling.files import is_remote
-from prompt_tuning_recycling.models import StoredArray
+from prompt_tuning_recycling.version import __version__
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
 NEAREST = 3
-
-
-def stored(array: StoredArray, used: Shaped[np.ndarray, ...]) -> dict[str, Any]:
-    """Where an array came from, and the digest of the part of it that was used."""
-    checkpoint = array.checkpoint
-    path = os.fspath(checkpoint.path)
-    is_place = checkpoint.is_stored and not is_remote(path)
-    return {
-        "path": os.path.abspath(path) if is_place else path,
-        "format": checkpoint.format,
-        "fingerprint": checkpoint.fingerprint(),
-        "name": array.name,
-        "shape": list(array.shape),
-        "dtype": str(used.dtype),
-        "used_sha256": digest(used),
-    }
-
-
-def digest(array: Shaped[np.ndarray, ...]) -> str:
-    """SHA-256 of an array's bytes, in row-major order."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prompt_tuning_recycling.maps import residual
+from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.records import provenance
 from prompt_tuning_recycling.recyclers import Fit, Recycler
 from prompt_tuning_recycling.words import EmbeddedWords
@@ -42,7 +43,7 @@ class Recorder:
                 **words.origin,
                 "fitted": len(words.fitted),
                 "held_out": len(words.held_out),
-                "rows_sha256": provenance.digest(words.fitted.source_rows),
+                "rows_sha256": digest(words.fitted.source_rows),
             },
             "recycler": {"name": recycler.name, "parameters": recycler.parameters()},
         }
@@ -80,7 +81,7 @@ class Recorder:
         Args:
           fit_record: of the map, from `of_fit`.
           tuned: the prompt before.
-          origin: where it was read; see `provenance.stored`.
+          origin: where it was read; see `StoredArray.origin`.
           recycled: the prompt after.
         """
         return {
@@ -100,7 +101,7 @@ class Recorder:
             "recycled": {
                 "shape": list(recycled.shape),
                 "dtype": str(recycled.dtype),
-                "sha256": provenance.digest(recycled),
+                "sha256": digest(recycled),
             },
             "versions": fit_record["versions"],
         }
@@ -109,12 +110,8 @@ class Recorder:
     def _origins(self) -> dict[str, Any]:
         embedded = self._embedded
         return {
-            "source": provenance.stored(
-                embedded.source.embeddings, embedded.source_rows
-            ),
-            "target": provenance.stored(
-                embedded.target.embeddings, embedded.target_rows
-            ),
+            "source": embedded.source.embeddings.origin(embedded.source_rows),
+            "target": embedded.target.embeddings.origin(embedded.target_rows),
         }
 
     @functools.cached_property

@@ -17,10 +17,9 @@ from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
-from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import Model
-from prompt_tuning_recycling.prompts import initial_prompts
 from prompt_tuning_recycling.prompts.export import matches
 
 Parameters: TypeAlias = dict[str, jax.Array]

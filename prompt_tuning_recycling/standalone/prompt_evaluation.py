@@ -16,12 +16,12 @@ from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
-from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.prompts.export import matches
-from prompt_tuning_recycling.prompts.initial_prompts import (
+from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     SampledVocabulary,
 )
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.prompts.export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
 from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config

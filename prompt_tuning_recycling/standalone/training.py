@@ -23,12 +23,11 @@ import tqdm
 from clu import metric_writers
 from etils import epath
 
-from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.prompts import initial_prompts
 from prompt_tuning_recycling.prompts.export import (
     PROMPT_REGEX,
     export_prompts,

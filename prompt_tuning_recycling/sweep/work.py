@@ -18,12 +18,8 @@ from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.maps import Map, load_map, save_map
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.prompts.prompt import (
-    Prompt,
-    find_prompt,
-    load_prompt,
-    record_path,
-)
+from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
+from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.recorder import Recorder
 from prompt_tuning_recycling.recycling import check_width
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork

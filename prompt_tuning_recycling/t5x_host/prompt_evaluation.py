@@ -21,12 +21,12 @@ from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
-from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
-from prompt_tuning_recycling.prompts.initial_prompts import (
+from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     SampledVocabulary,
 )
+from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 
 
 @gin.configurable(module="prompt_tuning_recycling.t5x_host.prompt_evaluation")

@@ -19,11 +19,10 @@ from etils import epath
 from flax import traverse_util
 from t5x import state_utils
 
-from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING, OPTIMIZER, PARAMETERS
-from prompt_tuning_recycling.prompts import initial_prompts
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 

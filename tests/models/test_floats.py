@@ -14,9 +14,9 @@ from prompt_tuning_recycling import (
     load_prompt,
     recycle_prompt,
 )
+from prompt_tuning_recycling.initial_prompts import FromText, SampledVocabulary
 from prompt_tuning_recycling.models import open_checkpoint, open_model
-from prompt_tuning_recycling.models.floats import coarsest
-from prompt_tuning_recycling.prompts.initial_prompts import FromText, SampledVocabulary
+from prompt_tuning_recycling.models.floats import coarsest, digest
 
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -139,3 +139,9 @@ def test_the_coarsest():
     dtypes = [np.dtype(name) for name in (">f4", "f8", ml_dtypes.bfloat16, "f2")]
     assert coarsest(*dtypes) == ml_dtypes.bfloat16
     assert coarsest(*dtypes[:2]).name == "float32"
+
+
+def test_a_digest_depends_on_the_numbers_not_on_their_layout():
+    array = np.arange(6.0).reshape(2, 3)
+    assert digest(array) == digest(np.asfortranarray(array))
+    assert digest(array) != digest(array + 1)

@@ -8,9 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, network
+from prompt_tuning_recycling import RecyclingError, initial_prompts, network
 from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts import initial_prompts
 from prompt_tuning_recycling.standalone import parameters
 
 PROMPT = "encoder/prompt/prompt/prompt"
@@ -61,7 +60,7 @@ def no_gin():
 
 
 def declare(kind):
-    name = "prompt_tuning_recycling.prompts.initial_prompts.initial_prompt.kind"
+    name = "prompt_tuning_recycling.initial_prompts.initial_prompt.kind"
     gin.bind_parameter(name, kind)
 
 

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from prompt_tuning_recycling import RecyclingError, recyclers, run_folder, run_recycle
+from prompt_tuning_recycling import (
+    RecyclingError,
+    initial_prompts,
+    recyclers,
+    run_folder,
+    run_recycle,
+)
 from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts import initial_prompts
 
 EMBEDDING = "target/token_embedder/embedding"
 SITE = "encoder/prompt/prompt/prompt"

@@ -19,11 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling import run_folder
+from prompt_tuning_recycling import initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.models.layouts.t5x import PROMPT
-from prompt_tuning_recycling.prompts import initial_prompts
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,7 +35,7 @@ _made: dict[str, np.ndarray] = {}
 _making = threading.Lock()
 
 
-@gin.register(module="prompt_tuning_recycling.prompts.initializers")
+@gin.register(module="prompt_tuning_recycling.t5x_host.initializers")
 def recycled(
     target_checkpoint: epath.PathLike | None = None,
     output_dir: epath.PathLike | None = None,

@@ -1,0 +1,140 @@
+"""Prompts that were tuned before: on another model, or on this one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gin
+import numpy as np
+from etils import epath
+
+from prompt_tuning_recycling import recyclers
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.initial_prompts.base import (
+    GIN_MODULE,
+    InitialPrompt,
+    made,
+)
+from prompt_tuning_recycling.models import Model, StoredArray, open_model
+from prompt_tuning_recycling.models.layouts import SingleArray
+from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
+from prompt_tuning_recycling.recycling import recycle_prompt
+from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
+
+
+@gin.register(module=GIN_MODULE)
+@dataclasses.dataclass(frozen=True)
+class Recycled(InitialPrompt):
+    """A prompt tuned on another model, recycled: see `recycle_prompt`.
+
+    Attributes:
+      source_checkpoint: the model the prompt was tuned on.
+      source_prompt: the prompt: a checkpoint that holds it, or a numpy file.
+      target_checkpoint: where the target's embeddings are read; None for the
+        checkpoint that the run starts from.
+      recycler: a recycler, or its name.
+      word_list: JSON word list; None for the package's English one.
+      num_words: how many of its words to fit on; None for all.
+      word_offset: how many to skip first.
+    """
+
+    _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
+    _files = ("word_list",)
+
+    source_checkpoint: epath.PathLike | None = None
+    source_prompt: epath.PathLike | None = None
+    target_checkpoint: epath.PathLike | None = None
+    recycler: str | recyclers.Recycler = recyclers.VocabToVocabLinear.name
+    word_list: epath.PathLike | None = None
+    num_words: int | None = NUM_WORDS
+    word_offset: int = WORD_OFFSET
+
+    def declared(self) -> dict[str, Any]:
+        recycler = recyclers.make(self.recycler)
+        declared = super().declared()
+        declared["source_prompt"] = (
+            declared["source_prompt"] or declared["source_checkpoint"]
+        )
+        declared["recycler"] = {
+            "name": recycler.name,
+            "parameters": recycler.parameters(),
+        }
+        return declared
+
+    def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
+        if self.source_checkpoint is None:
+            raise RecyclingError(
+                "there is nothing to recycle: RECYCLE_FROM is not set. Expected the "
+                "checkpoint of the source model with its tuned prompt, as in "
+                "--gin.RECYCLE_FROM=\"'/models/source/checkpoint_1000'\"."
+            )
+        source = open_model(self.source_checkpoint)
+        if self.source_prompt in (None, self.source_checkpoint):
+            prompt = source
+        else:
+            prompt = open_model(self.source_prompt)
+        if self.target_checkpoint is not None:
+            target = open_model(self.target_checkpoint)
+        # Before anything large is read.
+        stored = _find(prompt, site)
+        if len(stored.shape) == 2:
+            _check_length(stored.shape[0], length, f"the prompt of {prompt.path}")
+        recycled = recycle_prompt(
+            source,
+            target,
+            prompt,
+            words=Words.from_list(self.word_list, self.num_words, self.word_offset),
+            recycler=self.recycler,
+            prompt_name=stored.name,
+        )
+        record = {**recycled.record, "declared": self.declared()}
+        return dataclasses.replace(recycled, record=record)
+
+
+@gin.register(module=GIN_MODULE)
+@dataclasses.dataclass(frozen=True)
+class FromFile(InitialPrompt):
+    """A prompt as it is, from a numpy file or a checkpoint.
+
+    Attributes:
+      path: the numpy file, or the checkpoint that holds the prompt.
+    """
+
+    path: epath.PathLike
+
+    _places = ("path",)
+
+    def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
+        model = open_model(self.path)
+        array = load_prompt(model, _find(model, site).name).array.astype(np.float32)
+        _check_length(len(array), length, f"the prompt {self.path}")
+        width = target.embeddings.shape[1]
+        if array.shape[1] != width:
+            raise RecyclingError(
+                f"the prompt {self.path} has width {array.shape[1]}, but the model "
+                f"{target.path} has width {width}. A prompt works only with the model "
+                "it was tuned on: to carry it over to another one, recycle it."
+            )
+        return made(array, site, {"path": str(self.path)})
+
+
+def _find(model: Model, site: str | None) -> StoredArray:
+    """The prompt of a model that becomes the one at `site`."""
+    if site is None:
+        return find_prompt(model)
+    if isinstance(model.layout, SingleArray) or site not in model.prompts:
+        raise RecyclingError(
+            "the model has several prompts, and each of them starts from its own; "
+            f"{model.path} has none for {site}. Give a checkpoint that was tuned on a "
+            "model with the same prompts."
+        )
+    return model.prompts[site]
+
+
+def _check_length(found: int, expected: int, where: str) -> None:
+    if found != expected:
+        raise RecyclingError(
+            f"{where} has {found} vectors, but the model expects {expected} "
+            f"(PROMPT_LENGTH). Set --gin.PROMPT_LENGTH={found}."
+        )
