@@ -14,12 +14,12 @@ from etils import epath
 
 from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.checkpoints import Checkpoint, open_checkpoint, step_of
-from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts import (
     FromFile,
     InitialPrompt,
     SampledVocabulary,
 )
+from prompt_tuning_recycling.network import without_prompt
 from prompt_tuning_recycling.prompt_export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
@@ -93,7 +93,9 @@ class _Target:
         random_prompt: Callable[..., InitialPrompt],
     ) -> None:
         self._with_prompt = model
-        self._without_prompt = dataclasses.replace(model, module=_without(model))
+        self._without_prompt = dataclasses.replace(
+            model, module=without_prompt(model.module)
+        )
         self._checkpoint = checkpoint
         self._random_prompt = random_prompt
         self._shapes = {
@@ -119,14 +121,3 @@ class _Target:
         )
         prompts = {name: jnp.asarray(prompt) for name, prompt in made.items()}
         return {**self._rest, **prompts}, self._step, self._with_prompt
-
-
-def _without(model: EncoderDecoder) -> Any:
-    config: Any = getattr(model.module, "config", None)
-    if not getattr(config, "prompt_length", 0):
-        raise RecyclingError(
-            "the model has no prompt, so there is no place for those to be evaluated. "
-            "Use a model file that ends in _prompt, such as "
-            "models/t5_1_1_base_prompt.gin."
-        )
-    return model.module.clone(config=dataclasses.replace(config, prompt_length=0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     SampledVocabulary,
 )
+from prompt_tuning_recycling.network import without_prompt
 from prompt_tuning_recycling.prompt_export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.sweep import manifest as manifest_entry
 from prompt_tuning_recycling.sweep.manifest_job import Loggers, ManifestJob
@@ -214,15 +214,6 @@ class _Network:
 
 
 def _without_prompt(model: models.BaseTransformerModel) -> models.BaseTransformerModel:
-    config: Any = getattr(model.module, "config", None)
-    if not getattr(config, "prompt_length", 0):
-        raise RecyclingError(
-            "the model has no prompt of this package's network, so there is no place "
-            "for those to be evaluated. Use a model file that ends in _prompt, such as "
-            "models/t5_1_1_base_prompt.gin."
-        )
     promptless = copy.copy(model)
-    promptless.module = model.module.clone(
-        config=dataclasses.replace(config, prompt_length=0)
-    )
+    promptless.module = without_prompt(model.module)
     return promptless
