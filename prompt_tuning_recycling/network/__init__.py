@@ -20,7 +20,7 @@ network therefore reads T5X's checkpoints, and can be the module of T5X's
 | `decoder/logits_dense/kernel` | [emb_dim, vocab_size] |
 
 With one activation, as in T5 1.0, `wi` takes the place of `wi_0` and `wi_1`; with
-logits by the embedding table there is no `logits_dense`.
+`logits_via_embedding` there is no `logits_dense`.
 """
 
 from prompt_tuning_recycling.network.attention import relative_position_buckets

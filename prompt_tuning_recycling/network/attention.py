@@ -46,7 +46,7 @@ class Attention(nn.Module):
         deterministic: bool,
         decode: bool = False,
     ) -> Float[Array, "batch queries emb_dim"]:
-        """Returns what each query gathers from the keys' positions.
+        """Returns the output of attention for every query.
 
         Args:
           queries_from: what the queries are computed from.
@@ -173,8 +173,8 @@ def relative_position_buckets(
 ) -> Int[np.ndarray, "length length"]:
     """Returns the bucket of every pair of positions [query, key], in [0, 32).
 
-    Half of the buckets are for one distance each. The ranges of the others grow
-    logarithmically up to distance 128, and the last of them is for all that is farther.
+    Half of the buckets hold one distance each. The others hold ranges that grow
+    logarithmically up to distance 128, and the last one also holds all that is farther.
     (Raffel et al. 2020, section 2.1.)
 
     Args:

@@ -50,8 +50,8 @@ class Embedding(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A product of branches, each one linear layer and its activation; then dropout
-    and a linear layer back to the width of the input.
+    """Multiplies branches, each a linear layer with an activation, and then applies
+    dropout and a linear layer back to the width of the input.
     """
 
     config: T5Config
@@ -121,7 +121,7 @@ class Linear(nn.Module):
 def make_dropout(config: T5Config, broadcast_dims: Sequence[int] = (-2,)) -> nn.Dropout:
     """Returns dropout at the configured rate, with one mask along `broadcast_dims`.
 
-    By default that is the length, as in T5: at every position of an example the same
-    features are dropped.
+    By default, as in T5, that is the length: the same features are dropped at every
+    position of an example.
     """
     return nn.Dropout(rate=config.dropout_rate, broadcast_dims=broadcast_dims)
