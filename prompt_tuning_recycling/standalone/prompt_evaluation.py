@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import gin
 import jax.numpy as jnp
@@ -13,7 +12,6 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling import contract
-from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
@@ -21,6 +19,7 @@ from prompt_tuning_recycling.initial_prompts import (
     SampledVocabulary,
 )
 from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.network import without_prompt
 from prompt_tuning_recycling.prompts.export import matches
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
@@ -84,7 +83,9 @@ class _Target:
         dataset: DatasetConfig,
         evaluator_cls: Callable[..., seqio.Evaluator],
     ) -> None:
-        self._without_prompt = dataclasses.replace(model, module=_without(model))
+        self._without_prompt = dataclasses.replace(
+            model, module=without_prompt(model.module)
+        )
         self.model = checkpoint
         self.shapes: contract.Shapes = {
             name: shape
@@ -100,14 +101,3 @@ class _Target:
             return self._evaluation.run(self._rest, self._step, self._without_prompt)
         loaded = {name: jnp.asarray(prompt) for name, prompt in prompts.items()}
         return self._evaluation.run({**self._rest, **loaded}, self._step)
-
-
-def _without(model: EncoderDecoder) -> Any:
-    config: Any = getattr(model.module, "config", None)
-    if not getattr(config, "prompt_length", 0):
-        raise RecyclingError(
-            "the model has no prompt, so there is no place for those to be evaluated. "
-            "Use a model file that ends in _prompt, such as "
-            "models/t5_1_1_base_prompt.gin."
-        )
-    return model.module.clone(config=dataclasses.replace(config, prompt_length=0))

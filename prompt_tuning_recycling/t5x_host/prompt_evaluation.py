@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from prompt_tuning_recycling.initial_prompts import (
     SampledVocabulary,
 )
 from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.network import without_prompt
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 
 
@@ -181,15 +181,6 @@ class _Network:
 
 
 def _without_prompt(model: models.BaseTransformerModel) -> models.BaseTransformerModel:
-    config: Any = getattr(model.module, "config", None)
-    if not getattr(config, "prompt_length", 0):
-        raise RecyclingError(
-            "the model has no prompt of this package's network, so there is no place "
-            "for those to be evaluated. Use a model file that ends in _prompt, such as "
-            "models/t5_1_1_base_prompt.gin."
-        )
     promptless = copy.copy(model)
-    promptless.module = model.module.clone(
-        config=dataclasses.replace(config, prompt_length=0)
-    )
+    promptless.module = without_prompt(model.module)
     return promptless

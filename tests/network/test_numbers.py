@@ -1,5 +1,5 @@
-"""The network against T5 computed plainly: float64, one example at a time, no masks but
-for what an example has not, from the papers (arXiv 1910.10683, 2002.05202, 2104.08691).
+"""The network against a plain T5 that is written from the papers (arXiv 1910.10683,
+2002.05202, 2104.08691): float64, one example at a time, without padding.
 """
 
 import dataclasses
@@ -33,15 +33,16 @@ VARIANTS = {
     "T5 1.0 with a prompt": T5_1_0,
     "attention in float32": dataclasses.replace(CONFIG, float32_attention_logits=True),
 }
-# Long enough that the encoder's positions share buckets; padding at the end of some.
+# Long enough that positions of the encoder share buckets. The shorter texts are padded.
 INPUT_LENGTHS, TARGET_LENGTHS = (30, 11, 1), (20, 5, 20)
 
 
 def bucket(query, key, bidirectional):
-    """Which of 32 a pair of positions falls into (arXiv 1910.10683, section 2.1).
+    """Which of 32 buckets a pair of positions is in (arXiv 1910.10683, section 2.1).
 
-    Single distances first; then the k-th further bucket begins at the distance
-    exact * (128 / exact)^(k / rest), compared here in whole numbers.
+    The first `exact` buckets are for one distance each. The k-th bucket after them
+    begins at the distance exact * (128 / exact)^(k / exact), which is compared here in
+    whole numbers.
     """
     count, offset = 32, 0
     distance = query - key
@@ -126,7 +127,7 @@ class PlainT5:
             hidden = np.maximum(x @ self.params[f"{name}/wi/kernel"], 0)
         else:
             gate = x @ self.params[f"{name}/wi_0/kernel"]
-            # GELU as T5 1.1 was trained with it: by the tangent (arXiv 1606.08415).
+            # T5 1.1 was trained with GELU's approximation by tanh (arXiv 1606.08415).
             cubic = math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)
             gate = gate / 2 * (1 + np.tanh(cubic))
             hidden = gate * (x @ self.params[f"{name}/wi_1/kernel"])
