@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
+import pydantic
 from etils import epath
+from pydantic import AfterValidator, Field
 
+from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json, read_text
-from prompt_tuning_recycling.recyclers import Recycler
 from prompt_tuning_recycling.sweep import checks
-from prompt_tuning_recycling.sweep.mistakes import Mistakes
+from prompt_tuning_recycling.sweep.mistakes import Mistake, Mistakes, in_words
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 PROMPT_FILE = "encoder.prompt.prompt.prompt"
@@ -26,30 +29,84 @@ PROMPT_FILE = "encoder.prompt.prompt.prompt"
 WAYWARD = "wayward"
 """The initialization whose recyclers are fitted on the pieces of its text."""
 
+# What a name must not hold to be part of a path.
+_UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.{1,2}$')
 
-@dataclasses.dataclass(frozen=True)
-class WordList:
+
+def _filled_in(text: str) -> str:
+    if text == "...":
+        raise RecyclingError('this is still the placeholder "..."; fill it in.')
+    if not text.strip():
+        raise RecyclingError("this is empty.")
+    if "\0" in text:
+        raise RecyclingError("a NUL character cannot be part of this.")
+    return text
+
+
+def _part_of_a_path(name: str) -> str:
+    if _UNFIT.search(name):
+        raise RecyclingError(
+            f"{name!r} cannot be part of a file's name. Use letters, digits, spaces, "
+            "and any of - _ + . ,"
+        )
+    return name
+
+
+def _in_home_folder(path: str) -> str:
+    """Expands `~` now: paths are joined, written to lists and compared as they are."""
+    return os.fspath(as_path(path)) if path.startswith("~") else path
+
+
+_Text = Annotated[str, AfterValidator(_filled_in)]
+_Name = Annotated[_Text, AfterValidator(_part_of_a_path)]
+_Path = Annotated[_Text, AfterValidator(_in_home_folder)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Settings(pydantic.BaseModel):
+    """An object of the file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class WordList(_Settings):
     """Words of a list; see `Words.from_list`."""
 
-    word_list_path: str | None = None
-    num_words: int | None = NUM_WORDS
-    word_offset: int = WORD_OFFSET
+    word_list_path: _Text | None = None
+    num_words: _Count | None = NUM_WORDS
+    word_offset: _Count = WORD_OFFSET
 
     def words(self) -> Words:
         """Reads the list."""
         return Words.from_list(self.word_list_path, self.num_words, self.word_offset)
 
 
-@dataclasses.dataclass(frozen=True)
-class WordsOfText:
+class WordsOfText(_Settings):
     """The pieces of a text; see `Words.from_text`."""
 
-    string: str
-    vocab_file: str
+    string: _Text
+    vocab_file: _Text
+    # The paper's code names the embedding table here; it must be `embedding_name`.
+    variable_path: _Text = Field("", repr=False)
 
     def words(self) -> Words:
         """Cuts the text into pieces."""
         return Words.from_text(self.string, self.vocab_file)
+
+
+class Baselines(_Settings):
+    """What recycled prompts are compared with on each target.
+
+    Attributes:
+      no_prompt: whether to evaluate the model without any prompt.
+      random_prompts: how many prompts that know nothing of the task.
+      untuned_step: the step at which a tuning run exported its prompt before the first
+        update; None where there is no such export.
+    """
+
+    no_prompt: bool = True
+    random_prompts: _Count = 10
+    untuned_step: _Count | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,28 +116,12 @@ class Method:
     Attributes:
       name: what the configuration calls it, and its folder.
       recycler: the recycler.
-      word_list: the words that it is fitted on, wayward prompts aside.
+      word_list: the words that it is fitted on, except for wayward prompts.
     """
 
     name: str
-    recycler: Recycler
+    recycler: recyclers.Recycler
     word_list: WordList
-
-
-@dataclasses.dataclass(frozen=True)
-class Baselines:
-    """What recycled prompts are compared with on each target.
-
-    Attributes:
-      no_prompt: whether to evaluate the model without any prompt.
-      random_prompts: how many prompts that know of no task.
-      untuned_step: the step at which a tuning run exported its prompt before the first
-        update; None where there is no such export.
-    """
-
-    no_prompt: bool = True
-    random_prompts: int = 10
-    untuned_step: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +133,9 @@ class Configuration:
       root_dir: everything is written below it.
       dataset: the name of what the prompts were tuned for, part of paths.
       task_name: the seqio task whose metrics are collected.
-      clobber: whether what is there already is done again.
-      steps: of the source's tuning, at which to recycle; None for all there are.
+      clobber: whether outputs that exist are made again.
+      steps: the steps of the source's tuning at which to recycle; None for all that
+        were exported.
       skips: pairs of source and target that are left out.
       methods: how to recycle.
       wayward_words: what `wayward` prompts are recycled with.
@@ -119,7 +161,7 @@ class Configuration:
     prompts: Mapping[str, Mapping[str, Mapping[str, str]]]
     prompt_file: str = PROMPT_FILE
     embedding: str | None = None
-    baselines: Baselines = Baselines()
+    baselines: Baselines = dataclasses.field(default_factory=Baselines)
 
     @property
     def inits(self) -> tuple[str, ...]:
@@ -147,6 +189,64 @@ class Configuration:
         return method.word_list
 
 
+class _LoadEmbeddings(_Settings):
+    default: WordList = WordList()
+    from_string: WordsOfText | None = None
+
+
+class _Method(_Settings):
+    recycler: str = ""
+    init: dict[str, Any] = Field({}, alias="__init__")
+    fit: dict[str, Any] = {}
+    load_embeddings: WordList = WordList()
+
+
+class _File(_Settings):
+    """The JSON file, as the paper's code has it."""
+
+    root_dir: _Path
+    dataset: _Name
+    task_name: _Text
+    clobber: bool = False
+    steps: list[_Count] | None = None
+    combination_skips: list[Any] | None = None
+    load_embeddings: _LoadEmbeddings
+    recycling_methods: dict[_Name, _Method]
+    pretrained: dict[_Name, _Path]
+    prompts: dict[str, dict[_Name, dict[_Name, _Path]]]
+    prompt_file: _Name = PROMPT_FILE
+    embedding_name: _Text | None = None
+    baselines: Baselines = Baselines()
+
+    def configuration(self, path: str, text: str) -> Configuration:
+        """Returns what the file says."""
+        words = self.load_embeddings
+        methods = []
+        for name, method in self.recycling_methods.items():
+            parameters = {**method.init, **method.fit}
+            recycler = recyclers.make(method.recycler or name, **parameters)
+            of_its_own = method.load_embeddings.model_dump(exclude_unset=True)
+            word_list = words.default.model_copy(update=of_its_own)
+            methods.append(Method(name, recycler, word_list))
+        return Configuration(
+            path=path,
+            text=text,
+            root_dir=self.root_dir,
+            dataset=self.dataset,
+            task_name=self.task_name,
+            clobber=self.clobber,
+            steps=None if self.steps is None else tuple(sorted(self.steps)),
+            skips=frozenset(map(tuple, self.combination_skips or ())),
+            methods=tuple(methods),
+            wayward_words=words.from_string,
+            pretrained=self.pretrained,
+            prompts=self.prompts,
+            prompt_file=self.prompt_file,
+            embedding=self.embedding_name,
+            baselines=self.baselines,
+        )
+
+
 def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:
     """Reads and checks a configuration.
 
@@ -156,70 +256,36 @@ def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:
         can be.
 
     Raises:
-      RecyclingError: there is no such file, it is no JSON, or it has mistakes; each of
+      RecyclingError: there is no such file, it is not JSON, or it has mistakes; each of
         them was logged, with its place.
     """
     path = os.fspath(path)
     text = read_text(path, "the configuration")
-    # A key that stands twice is a mistake like the others, with its line.
+    # A repeated key is a mistake like the others, with its line.
     content = parse_json(text, f"the configuration {path}", keys_once=False)
     mistakes = Mistakes(path, text)
-    checks.check(content, mistakes)
+    try:
+        file = _File.model_validate(content)
+    except pydantic.ValidationError as error:
+        mistakes.add_all(in_words(error, _File))
+    if isinstance(content, dict):
+        mistakes.add_all(checks.check(content))
     mistakes.report()
-    made = _made(path, text, content)
+    made = file.configuration(path, text)
     if check_words:
-        _check_words(made, mistakes)
+        mistakes.add_all(_unreadable_words(made))
         mistakes.report()
     return made
 
 
-def _made(path: str, text: str, content: Mapping[str, Any]) -> Configuration:
-    by_list = content["load_embeddings"].get("default", {})
-    by_text = content["load_embeddings"].get("from_string")
-    steps = content.get("steps")
-    return Configuration(
-        path=path,
-        text=text,
-        root_dir=_in_home_folders(content["root_dir"]),
-        dataset=content["dataset"],
-        task_name=content["task_name"],
-        clobber=content.get("clobber", False),
-        steps=None if steps is None else tuple(sorted(steps)),
-        skips=frozenset(map(tuple, content.get("combination_skips") or ())),
-        methods=tuple(
-            Method(
-                name,
-                checks.recycler(name, entry),
-                WordList(**{**by_list, **entry.get("load_embeddings", {})}),
-            )
-            for name, entry in content["recycling_methods"].items()
-        ),
-        wayward_words=by_text and WordsOfText(by_text["string"], by_text["vocab_file"]),
-        pretrained=_in_home_folders(content["pretrained"]),
-        prompts=_in_home_folders(content["prompts"]),
-        prompt_file=content.get("prompt_file", PROMPT_FILE),
-        embedding=content.get("embedding_name"),
-        baselines=Baselines(**content.get("baselines", {})),
-    )
-
-
-def _in_home_folders(paths: Any) -> Any:
-    """A path, or an object of them, with each `~` expanded that one begins with: they
-    are joined, written to lists and compared as they are.
-    """
-    if isinstance(paths, Mapping):
-        return {name: _in_home_folders(inner) for name, inner in paths.items()}
-    return os.fspath(as_path(paths)) if paths.startswith("~") else paths
-
-
-def _check_words(made: Configuration, mistakes: Mistakes) -> None:
+def _unreadable_words(made: Configuration) -> Iterator[Mistake]:
     for method in made.methods:
         try:
             method.word_list.words()
         except RecyclingError as error:
-            mistakes.add(("recycling_methods", method.name), str(error))
+            yield ("recycling_methods", method.name), str(error)
     if WAYWARD in made.inits and made.wayward_words is not None:
         try:
             made.wayward_words.words()
         except RecyclingError as error:
-            mistakes.add(("load_embeddings", "from_string"), str(error))
+            yield ("load_embeddings", "from_string"), str(error)

@@ -1,33 +1,49 @@
-"""All that is wrong with a file, collected so that it can be reported at once."""
+"""All that is wrong with a JSON file, collected so that it can be reported at once."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+import pydantic
+
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.sweep.json_places import Place, lines
+from prompt_tuning_recycling.sweep.json_places import Again, Place, lines
 
 logger = logging.getLogger(__name__)
 
-_KINDS = {
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    dict: "an object {...}",
-    list: "a list [...]",
+Mistake = tuple[Place, str]
+"""Where something is wrong, and what."""
+
+REQUIRED = "this is required, but missing."
+
+_MESSAGES = {
+    "missing": REQUIRED,
+    "string_type": "expected a string, found {found}.",
+    "bool_type": "expected true or false, found {found}.",
+    "int_type": "expected a whole number, found {found}.",
+    "dict_type": "expected an object {{...}}, found {found}.",
+    "model_type": "expected an object {{...}}, found {found}.",
+    "list_type": "expected a list [...], found {found}.",
+    "greater_than_equal": "expected {ge} or more, found {found}.",
+    "value_error": "{error}",
 }
 
 
 class Mistakes:
-    """The mistakes found in a JSON file so far."""
+    """The mistakes found in a JSON file so far; its repeated keys from the start."""
 
     def __init__(self, path: str, text: str) -> None:
         self._path = path
         self._lines = lines(text)
         self._found: list[tuple[int, str]] = []
+        for place in self._lines:
+            if isinstance(place[-1], Again):
+                key = place[-1].removesuffix(" (again)")
+                self.add(place, f"{key!r} is listed twice; only one would count.")
 
     def add(self, place: Place, message: str) -> None:
         """Notes what is wrong with an entry, which may be one that is missing."""
@@ -38,37 +54,10 @@ class Mistakes:
         name = ".".join(map(str, place)) or "the file"
         self._found.append((line, f"line {line}, {name}: {message}"))
 
-    def keys_that_stand_twice(self) -> None:
-        """Notes every key that an object has more than once."""
-        for place in self._lines:
-            if str(place[-1]).endswith(" (again)"):
-                key = str(place[-1]).removesuffix(" (again)")
-                self.add(place, f"{key!r} stands there already; only one would count.")
-
-    def kind(self, place: Place, value: Any, kind: type) -> bool:
-        """Notes it if a value is not of a kind; returns whether it is."""
-        right = isinstance(value, kind) and not (
-            kind is int and isinstance(value, bool)
-        )
-        if not right:
-            self.add(place, f"expected {_KINDS[kind]}, found {_short(value)}.")
-        return right
-
-    def keys(
-        self,
-        place: Place,
-        value: Mapping[str, Any],
-        known: Sequence[str],
-        required: Sequence[str] = (),
-    ) -> None:
-        """Notes keys that mean nothing, and required ones that are not there."""
-        for key in value:
-            if key not in known:
-                meant = did_you_mean(key, known)
-                self.add((*place, key), f"there is no such setting.{meant}")
-        for key in required:
-            if key not in value:
-                self.add((*place, key), "this is required, but not there.")
+    def add_all(self, mistakes: Iterable[Mistake]) -> None:
+        """Notes several."""
+        for place, message in mistakes:
+            self.add(place, message)
 
     def report(self) -> None:
         """Logs each mistake on a line of its own.
@@ -85,6 +74,37 @@ class Mistakes:
             f"{self._path} has {count} mistake{'s' if count > 1 else ''}, listed "
             "above; nothing was done."
         )
+
+
+def in_words(
+    error: pydantic.ValidationError, model: type[pydantic.BaseModel]
+) -> Iterator[Mistake]:
+    """Yields the mistakes that a model found in what it was to be made of."""
+    for one in error.errors():
+        place, found = one["loc"], _short(one["input"])
+        if one["type"] == "extra_forbidden":
+            yield place, unknown(str(place[-1]), _keys(model, place[:-1]))
+            continue
+        message = _MESSAGES.get(one["type"], "{msg}")
+        # Pydantic's way to say that an entry's key is wrong, not its value.
+        place = place[:-1] if place[-1:] == ("[key]",) else place
+        told = {**one.get("ctx", {}), "found": found, "msg": one["msg"]}
+        yield place, message.format(**told)
+
+
+def unknown(key: str, known: Collection[str]) -> str:
+    """Says that a key has no meaning, and which one may have been meant."""
+    return f"there is no such setting.{did_you_mean(key, known)}"
+
+
+def _keys(kind: Any, place: Place) -> list[str]:
+    """The keys that the object at a place in a model may have."""
+    if typing.get_origin(kind) is dict:
+        return _keys(typing.get_args(kind)[1], place[1:])
+    if typing.get_args(kind):  # X | None
+        return _keys(typing.get_args(kind)[0], place)
+    fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+    return _keys(fields[place[0]].annotation, place[1:]) if place else list(fields)
 
 
 def _short(value: Any) -> str:

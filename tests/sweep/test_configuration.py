@@ -3,12 +3,14 @@
 import copy
 import json
 import logging
+import pickle
 
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.recyclers import VocabToVocabLinear, VocabToVocabMLP
 from prompt_tuning_recycling.sweep import configuration
+from prompt_tuning_recycling.sweep.plan import Plan
 
 
 def mistakes_of(write_config, caplog, content, **options):
@@ -96,10 +98,10 @@ MISTAKES = {
     "a placeholder": (("root_dir",), "...", "placeholder"),
     "an empty text": (("task_name",), "", "empty"),
     "a name that is no folder's": (("dataset",), "a/b", "part of a file's name"),
-    "steps that are none": (("steps",), [], "for all steps that there are, null"),
+    "steps that are none": (("steps",), [], "write null for all steps"),
     "a step that is no number": (("steps",), ["5"], "expected a whole number"),
     "a negative step": (("steps",), [-5], "expected 0 or more"),
-    "a step twice": (("steps",), [5, 5], "stands there already"),
+    "a step twice": (("steps",), [5, 5], "5 is listed twice"),
     "skips that are no pairs": (
         ("combination_skips",),
         [["Large"]],
@@ -172,6 +174,20 @@ MISTAKES = {
     "prompts of no model": (("prompts", "Larg"), {}, "Did you mean Large?"),
     "a baseline": (("baselines", "random_prompt"), 1, "Did you mean random_prompts"),
     "a list for an object": (("prompts",), [], "expected an object"),
+    "models in a list": (("pretrained",), ["Large"], "expected an object"),
+    "one model": (("pretrained",), {"Large": "l"}, "two models or more, found 1"),
+    "a model's prompts in a list": (("prompts", "Large"), [], "expected an object"),
+    "no initialization": (
+        ("prompts",),
+        {"Seed 0": {}, "Seed 1": {}, "Large": {}},
+        "name one initialization or more",
+    ),
+    "an initialization that is no folder's": (
+        ("prompts", "Large", "a/b"),
+        {},
+        "part of a file's name",
+    ),
+    "a home folder of nobody": (("root_dir",), "~no-such-user/x", "no user"),
 }
 
 
@@ -201,7 +217,39 @@ def test_a_key_that_stands_twice(content, tmp_path, caplog):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(RecyclingError, match="1 mistake,"):
         configuration.load(tmp_path / "config.json")
-    assert "'clobber' stands there already" in caplog.text
+    assert "'clobber' is listed twice" in caplog.text
+
+
+def test_an_object_that_stands_twice_is_one_mistake(content, tmp_path, caplog):
+    text = json.dumps(content["baselines"])
+    (tmp_path / "config.json").write_text(
+        json.dumps(content)[:-1] + f', "baselines": {text}}}'
+    )
+    with pytest.raises(RecyclingError, match="1 mistake,"):
+        configuration.load(tmp_path / "config.json")
+    assert "'baselines' is listed twice" in caplog.text
+
+
+def test_a_name_that_ends_in_again(content, write_config):
+    for inits in content["prompts"].values():
+        inits["rand-init (again)"] = inits["rand-init"]
+    assert "rand-init (again)" in configuration.load(write_config(content)).inits
+
+
+def test_what_is_not_said_is_the_default(content, write_config):
+    """Commands that want the same recognize each other by how their work prints."""
+    content["load_embeddings"] = {}
+    short = Plan(configuration.load(write_config(content))).pairs()
+    content["load_embeddings"] = {"default": {"word_offset": 1000, "num_words": 4000}}
+    content["recycling_methods"]["tf-lstsq"] = {
+        "fit": {},
+        "recycler": "v2v-lin",
+        "load_embeddings": {"word_list_path": None},
+    }
+    long = Plan(configuration.load(write_config(content))).pairs()
+    assert short == long
+    assert repr(short) == repr(long)
+    assert hash(tuple(short)) == hash(tuple(pickle.loads(pickle.dumps(long))))
 
 
 def test_wayward_prompts_need_their_text(content, write_config, caplog):

@@ -28,6 +28,15 @@ def test_every_entry_has_its_line():
     }
 
 
+def test_what_a_repeated_key_holds_is_below_it():
+    assert lines('{"a": {"b": 1},\n "a": {"b": 2}}') == {
+        ("a",): 1,
+        ("a", "b"): 1,
+        ("a (again)",): 2,
+        ("a (again)", "b"): 2,
+    }
+
+
 def test_anything_that_is_json():
     for text in ("1", '""', "[]", "{}", "null", " [ [ ], { } ] ", '{"a":[1,2]}'):
         json.loads(text)
