@@ -243,6 +243,17 @@ def test_texts_in_another_models_vocabulary(rng, vocabulary_file, caplog, rows, 
     assert ("of another vocabulary" in caplog.text) != fits
 
 
+def test_the_vocabulary_beside_the_model_is_the_default(
+    target, target_table, vocabulary_file, pieces, files
+):
+    kind = initial_prompts.FromText(["w7"])
+    with pytest.raises(RecyclingError, match="no vocabulary beside .*VOCABULARY_FILE"):
+        kind.make(target, 1)
+    shutil.copy(vocabulary_file, pathlib.Path(files["target_model"], "spiece.model"))
+    made = kind.make(open_model(files["target_model"]), 1)
+    np.testing.assert_array_equal(made.array, target_table[[pieces["w7"]]])
+
+
 @pytest.mark.parametrize("texts", [[], ["w1", ""]])
 def test_texts_without_a_piece_are_reported(target, vocabulary_file, texts):
     kind = initial_prompts.FromText(texts, vocabulary_file)

@@ -43,7 +43,7 @@ class Recorder:
                 **words.origin,
                 "fitted": len(words.fitted),
                 "held_out": len(words.held_out),
-                "rows_sha256": digest(words.fitted.source_rows),
+                "rows_sha256": digest(words.fitted.rows),
             },
             "recycler": {"name": recycler.name, "parameters": recycler.parameters()},
         }

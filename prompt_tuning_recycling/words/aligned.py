@@ -68,6 +68,13 @@ class AlignedWords:
         named = [(pieces or {}).get(index) for index in array.tolist()]
         return cls(array, array, named)
 
+    @property
+    def rows(self) -> Int[np.ndarray, "*sides words"]:
+        """The rows of both tables: [words] where they are equal, else [2, words]."""
+        if np.array_equal(self.source_rows, self.target_rows):
+            return self.source_rows
+        return np.stack([self.source_rows, self.target_rows])
+
     def __len__(self) -> int:
         return len(self.source_rows)
 
