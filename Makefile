@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test lint format benchmark clean
+.PHONY: demo study test test-fast lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -26,6 +26,10 @@ test: $(TEST_VENV)/done
 	    ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 --dist worksteal -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
+
+# All tests but those over five seconds, in under two minutes on two cores.
+test-fast:
+	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 
 lint: $(VENV)/done
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import FittedRecycler
+from prompt_tuning_recycling import load_map
 from prompt_tuning_recycling.prompts import prompt as prompt_files
 
 # Runs the command line, and ends it at a known point: before the N-th operation on the
@@ -131,7 +131,7 @@ def assert_each_is_whole(out, *possible):
 
 def same(one: pathlib.Path, other: pathlib.Path) -> bool:
     if one.name == "map":
-        maps = [FittedRecycler.load(path).arrays for path in (one, other)]
+        maps = [vars(load_map(path)) for path in (one, other)]
         return all(np.allclose(maps[0][name], maps[1][name]) for name in maps[1])
     if one.suffix == ".json":
         # All but how long it took.

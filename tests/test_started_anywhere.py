@@ -65,6 +65,7 @@ def where(request, checkout, tmp_path):
     return checkout if request.param == "checkout" else tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["-P"]], ids=["", "-P"])
 @pytest.mark.parametrize("installed", ["wheel", "editable", "none"])
 def test_programs_start(pythons, checkout, where, installed, flags):

@@ -109,6 +109,7 @@ def metrics(output_dir):
     return {name: (folder / name).read_text() for name in METRICS}
 
 
+@pytest.mark.slow
 def test_what_separate_jobs_would_have_written(
     tmp_path, model, listed, arguments, capfd
 ):
@@ -161,6 +162,7 @@ def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
     assert after[1] - before[1] <= 2
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     assert evaluate_prompts(arguments) == 0
     gone = pathlib.Path(listed[3].output_dir, "inference_eval", METRICS[0])
@@ -244,6 +246,7 @@ def many(request, tmp_path, listed):
     return listed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [30], indirect=True)
 def test_two_jobs_on_one_manifest(many, arguments):
     jobs = [start(command(arguments)), start(command(arguments))]
@@ -259,6 +262,7 @@ def test_two_jobs_on_one_manifest(many, arguments):
     assert sorted(evaluated) == sorted(2 * [entry.output_dir for entry in many])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [4], indirect=True)
 def test_killed_and_started_again(many, arguments):
     """As an evaluation begins to be written, and when it is whole but not in place."""

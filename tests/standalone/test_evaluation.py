@@ -74,6 +74,7 @@ def test_checkpoint_path_is_t5xs_name_for_it(
     assert metrics(folder) == metrics(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_a_recycled_prompt_is_recorded_and_kept(
     tune, evaluate, tiny, models, recycling, folder, tmp_path, metrics
 ):

@@ -257,6 +257,7 @@ def test_an_unknown_flag(start, capfd):
     assert start("eval", [], "--gin_flie=x").code == 2
 
 
+@pytest.mark.slow
 def test_an_unknown_recycler(evaluate, tiny, tune, recycling, tmp_path):
     tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     result = evaluate(
@@ -318,6 +319,7 @@ def test_the_help_names_the_flags(start):
         assert flag in result.out
 
 
+@pytest.mark.slow
 def test_a_platform_that_jax_does_not_find():
     """In a process of its own: JAX looks for its platform once."""
     done = subprocess.run(

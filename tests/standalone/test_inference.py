@@ -33,6 +33,7 @@ def infer(start, tiny_without, models, tmp_path):
     return infer
 
 
+@pytest.mark.slow
 def test_predictions_are_texts_in_the_order_of_the_task(infer, tmp_path):
     lines = infer()
     assert (tmp_path / "infer/tiny_generated-predict.jsonl").is_file()
@@ -57,6 +58,7 @@ def test_predictions_with_their_scores(infer):
     assert [line["prediction"] for line in with_scores] == texts
 
 
+@pytest.mark.slow
 def test_the_batch_size_does_not_matter(infer):
     assert infer(BATCH_SIZE=5) == infer(BATCH_SIZE=42)
 

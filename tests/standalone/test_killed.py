@@ -64,6 +64,7 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
     return start
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_like_an_undisturbed_run(start_tuning, tmp_path):
     whole = tmp_path / "whole"
     code, _ = start_tuning(whole, KEEP_CHECKPOINTS=None)

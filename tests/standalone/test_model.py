@@ -79,6 +79,7 @@ def plain_loss(logits, z_loss=0.0, smoothing=0.0):
     return loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("z_loss", "smoothing", "factor", "divisor"),
     [
@@ -105,6 +106,7 @@ def test_the_loss_is_that_of_the_plain_computation(
     assert float(sums["correct"]) == correct.sum()
 
 
+@pytest.mark.slow
 def test_only_the_trained_parameters_have_gradients(params):
     gradients, _ = loss_of(params, model_of())
     assert gradients.keys() == {PROMPT}
@@ -124,6 +126,7 @@ def test_the_prompts_gradient_is_the_slope_of_the_loss(params, rng):
     assert np.sum(gradients[PROMPT] * direction) == pytest.approx(slope, rel=2e-2)
 
 
+@pytest.mark.slow
 def test_dropout_follows_its_key(params):
     model = model_of(dataclasses.replace(CONFIG, dropout_rate=0.3))
     losses = [
@@ -173,6 +176,7 @@ def test_the_score_of_a_prediction_is_that_of_its_tokens(params, decoder):
     np.testing.assert_allclose(model.score(nested, decoded), scores, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_more_beams_find_nothing_less_likely(params):
     nested = parameters.nested(params)
     scores = [

@@ -66,6 +66,7 @@ def test_nor_with_another_kind_of_prompt(tune, declared, folder, tmp_path):
     assert "but now kind is 'SampledVocabulary'" in result.error
 
 
+@pytest.mark.slow
 def test_the_same_under_another_spelling_is_the_same(
     tune, declared, folder, tmp_path, monkeypatch
 ):
@@ -90,6 +91,7 @@ def test_what_does_not_concern_its_start_may_change(tune, declared, folder, step
     assert steps(folder) == [FIRST + 4]
 
 
+@pytest.mark.slow
 def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
     tune, folder, models, steps
 ):

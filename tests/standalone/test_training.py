@@ -91,6 +91,7 @@ def test_another_seed_gives_another_prompt(tune, tmp_path, exported):
         assert (a != b).any()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     tune, tmp_path, metrics, steps
 ):
@@ -102,6 +103,7 @@ def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     assert metrics(tmp_path / "parts")[-1] == metrics(tmp_path / "whole")[-1]
 
 
+@pytest.mark.slow
 def test_with_dropout_too(tune, tmp_path):
     tune(tmp_path / "whole", DROPOUT_RATE=0.2)
     tune(tmp_path / "parts", DROPOUT_RATE=0.2, TRAIN_STEPS_RELATIVE=4)
@@ -197,6 +199,7 @@ def test_a_run_starts_with_what_run_recycle_writes(
     )
 
 
+@pytest.mark.slow
 def test_it_is_recycled_once_and_not_at_all_when_the_run_goes_on(
     tune, tuned, models, recycling, folder, tmp_path
 ):
@@ -316,6 +319,7 @@ def train_all(start, tiny_without):
     return train_all
 
 
+@pytest.mark.slow
 def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics):
     source = str(models / "source")
     train_all(
@@ -332,6 +336,7 @@ def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics)
     assert not (folder / "numpy_checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_pre_training_starts_from_nothing_and_goes_on(train_all, tmp_path, steps):
     macros = {"TRAIN_STEPS": 4, "WARMUP_STEPS": 2}
     run_file = "runs/standalone/pretrain.gin"

@@ -93,6 +93,7 @@ def written(root):
 KILLED_AT = (1, 2, 3, 4, 5, 20, 41, 60, 102, 155)
 
 
+@pytest.mark.slow
 def test_killed_at_points_all_over_a_sweep(many_writes, content):
     root = content["root_dir"]
     expected = undisturbed(many_writes, root)
@@ -130,6 +131,7 @@ def done(out):
     return int(line.split()[0]), int(line.split(", ")[1].split()[0])
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder(command, content):
     root = content["root_dir"]
     expected = undisturbed(command, root)
@@ -142,6 +144,7 @@ def test_two_processes_on_one_folder(command, content):
     assert sum("joining the process" in err for _, err in results) <= 1
 
 
+@pytest.mark.slow
 def test_the_one_that_leads_is_killed(command, content):
     root = content["root_dir"]
     expected = undisturbed(command, root)
@@ -166,6 +169,7 @@ def read_until(stream, text):
     return any(text in line for line in stream)
 
 
+@pytest.mark.slow
 def test_workers_in_processes_of_their_own(command, content):
     root = content["root_dir"]
     expected = undisturbed(command, root)
@@ -174,6 +178,7 @@ def test_workers_in_processes_of_their_own(command, content):
     assert tree(root) == expected
 
 
+@pytest.mark.slow
 def test_a_scheduler_for_several_commands(command, content, tmp_path):
     """As on several machines: workers of their own, and two commands that ask."""
     root = content["root_dir"]

@@ -200,6 +200,7 @@ def test_links_of_folders_are_seen_through(content, write_config, tmp_path):
         outputs.check(sweep, Plan(sweep).pairs())
 
 
+@pytest.mark.slow
 def test_every_path_that_is_written_was_claimed(content, write_config, run):
     """All that the commands write, so that no two can meet unseen."""
     config = write_config(content)
@@ -231,6 +232,7 @@ NAME = st.text("ab", min_size=1, max_size=1) | st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(
     names=st.lists(NAME, min_size=2, max_size=4, unique=True),

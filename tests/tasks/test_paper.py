@@ -322,6 +322,7 @@ def test_record_metrics(tfds_folder, t5_vocabulary):
     }
 
 
+@pytest.mark.slow
 def test_the_pieces_of_the_t5_vocabulary(tfds_folder, t5_vocabulary):
     """As the sentencepiece library alone cuts the texts, with EOS at the end."""
 

@@ -115,6 +115,7 @@ def test_a_vocabulary_that_is_not_there(shown):
     assert "there is no vocabulary no.model" in error
 
 
+@pytest.mark.slow
 def test_as_a_program(tfds_folder):
     """From another folder, without gin, with the demo's words."""
     root = pathlib.Path(__file__).resolve().parents[2]

@@ -87,7 +87,7 @@ def log_likelihoods(texts, targets):
     import jax
 
     from prompt_tuning_recycling import network
-    from prompt_tuning_recycling.models import open_checkpoint
+    from prompt_tuning_recycling.models import open_model
     from prompt_tuning_recycling.standalone import parameters
 
     file = str(DEMO / "models" / "vocabulary.model")
@@ -98,7 +98,7 @@ def log_likelihoods(texts, targets):
         mlp_activations=("gelu", "linear"), logits_via_embedding=False,
     )  # fmt: skip
     module = network.Transformer(config)
-    loaded = parameters.load(open_checkpoint(DEMO / "models" / "source"), module, None)
+    loaded = parameters.load(open_model(DEMO / "models" / "source"), module, None)
     nested = parameters.nested(loaded)
 
     @jax.jit
@@ -121,6 +121,7 @@ def log_likelihoods(texts, targets):
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_own_files_by_rank_classification(host, questions, tmp_path):
     pairs, labels, path = questions
     code, out, error = host(
@@ -219,6 +220,7 @@ def of_the_paper(tmp_path, tfds_folder, **macros):
     ]
 
 
+@pytest.mark.slow
 def test_a_task_of_the_paper(host, tfds_folder, tmp_path, letters_file):
     """SST-2 of TFDS's structure; the tiny model has only seen other words, so only that
     it runs and what it reports.
@@ -281,6 +283,7 @@ def test_a_misnamed_task(host, tmp_path, name, message):
     assert message in error
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_missing(tmp_path):
     """In a process of its own: seqio remembers where it found a dataset."""
     program = (
