@@ -50,6 +50,7 @@ def test_defaults_are_the_papers_code():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recycler", [*recyclers.names(), "jax-nn", "tf-lstsq"])
 def test_every_recycler_by_name_and_alias(run, files, recycler):
     assert run(run_recycle.main, {**files, "recycler": recycler, "epochs": "2"}) == 0

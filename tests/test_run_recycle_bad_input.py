@@ -346,6 +346,7 @@ def check(code, captured, message, files):
     assert not os.path.isfile(f"{output}.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD_FLAGS)
 def test_bad_flags(run, files, tmp_path, source_table, capsys, case):
     change, message = BAD_FLAGS[case]
@@ -403,6 +404,7 @@ def test_a_platform_that_jax_does_not_find(files, platform):
     assert as_program(files, JAX_PLATFORMS=platform).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flag", ["source_model", "target_model", "prompt_path", "filtered_word", "output"]
 )

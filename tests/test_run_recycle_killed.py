@@ -77,6 +77,7 @@ def whole(start, tmp_path):
     return tmp_path / "whole", operations
 
 
+@pytest.mark.slow
 def test_killed_before_each_operation_of_the_first_write(start, tmp_path, whole):
     whole, operations = whole
     for point in range(1, len(operations) + 1):
@@ -85,6 +86,7 @@ def test_killed_before_each_operation_of_the_first_write(start, tmp_path, whole)
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_killed_before_each_operation_on_an_earlier_output(start, tmp_path, whole):
     whole, _ = whole
     assert start(num_words="100")[0] == 0
@@ -105,6 +107,7 @@ def test_killed_before_each_operation_on_an_earlier_output(start, tmp_path, whol
         shutil.copytree(tmp_path / "earlier", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_ended_in_the_middle_of_each_file(start, tmp_path, whole):
     whole, operations = whole
     opened = [n for n, name in enumerate(operations, start=1) if name == "open"]

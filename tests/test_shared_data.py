@@ -74,6 +74,7 @@ def test_orbax_agrees_with_an_independent_least_squares(
     assert relative(recycled, expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_network_is_trained_as_far_as_the_references(models, published):
     """The reference's recipe, run once by hand, ends at a loss of 0.49690 over all
     words (seed 0; mean of half the squared error)."""

@@ -151,6 +151,7 @@ def test_what_separate_jobs_would_have_written(
     assert len({json.dumps(metrics(entry.output_dir)) for entry in listed}) > 1
 
 
+@pytest.mark.slow
 def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
     from prompt_tuning_recycling.standalone import model as models
 

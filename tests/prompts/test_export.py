@@ -108,6 +108,7 @@ print(operations)
 """
 
 
+@pytest.mark.slow
 def test_killed_before_each_operation_an_export_is_whole_or_not_there(tmp_path):
     def run(point):
         out = tmp_path / f"run-{point}"

@@ -4,6 +4,7 @@ from prompt_tuning_recycling import Words, recycle_prompt, recyclers
 from prompt_tuning_recycling.records import text as record_texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recycler", recyclers.names())
 def test_says_what_a_user_asks(source_table, target_table, prompt, word_list, recycler):
     words = Words.from_list(word_list, num_words=200, word_offset=10)

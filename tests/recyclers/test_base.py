@@ -107,6 +107,7 @@ def test_to_itself_is_the_identity(linear, source_table, prompt):
     np.testing.assert_array_equal(recycled, prompt)
 
 
+@pytest.mark.slow
 def test_network_to_itself_comes_close(source_table):
     recycler = make("v2v-nn", epochs=400, learning_rate=1e-2)
     fitted = recycler.fit(source_table, source_table)

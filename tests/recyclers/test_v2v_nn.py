@@ -30,6 +30,7 @@ def test_the_network_is_two_layers(source_table, target_table, prompt):
     np.testing.assert_allclose(fitted.map.apply(prompt), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_it_reports(source_table, target_table):
     recycler = VocabToVocabMLP(epochs=30, learning_rate=3e-3)
     fitted = recycler.fit(source_table, target_table)
@@ -55,6 +56,7 @@ def test_fewer_words_than_a_batch(source_table, target_table, prompt):
     assert np.isfinite(fitted.map.apply(prompt)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "batch_size"), [(3, 2), (7, 3), (6, 5), (50, 50)])
 def test_the_loss_is_the_mean_over_the_words(
     source_table, target_table, words, batch_size
@@ -87,6 +89,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", [{"JAX_ENABLE_X64": "1"}, SETTINGS], ids=["wide", "others"]
 )
@@ -102,6 +105,7 @@ def test_same_bits_however_jax_is_set_up(tmp_path, source_table, target_table, s
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
+@pytest.mark.slow
 def test_says_how_far_it_is(source_table, target_table, caplog):
     with caplog.at_level(logging.INFO):
         VocabToVocabMLP(epochs=5).fit(source_table, target_table)
@@ -109,6 +113,7 @@ def test_says_how_far_it_is(source_table, target_table, caplog):
     assert "after 5 epochs" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_an_error(source_table, target_table):
     recycler = VocabToVocabMLP(learning_rate=1e30, epochs=3)
     with pytest.raises(RecyclingError, match="diverged. Lower learning_rate"):

@@ -273,6 +273,7 @@ def test_an_unknown_recycler(evaluate, tiny, tune, recycling, tmp_path):
     assert "v2v-lin" in line
 
 
+@pytest.mark.slow
 def test_a_wrong_prompt_length(evaluate, tiny, tune, recycling, tmp_path):
     tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     result = evaluate(

@@ -63,6 +63,7 @@ def test_the_batch_size_does_not_matter(infer):
     assert infer(BATCH_SIZE=5) == infer(BATCH_SIZE=42)
 
 
+@pytest.mark.slow
 def test_one_beam_predicts_what_greedy_decoding_does_or_ends_elsewhere(infer):
     """A beam is weighed by its length, and an ending need not be the likeliest."""
     greedy = infer("predict", "runs/standalone/decoding/greedy.gin")
@@ -80,6 +81,7 @@ def test_each_task_of_a_mixture_has_a_file(infer, tmp_path):
     assert names == {"tiny_generated-predict.jsonl", "tiny_ranked-predict.jsonl"}
 
 
+@pytest.mark.slow
 def test_a_recycled_prompt_is_used(infer, tune, tiny, models, recycling, tmp_path):
     tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     infer(

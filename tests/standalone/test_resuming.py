@@ -33,6 +33,7 @@ OTHER_STARTS = [
 ]
 
 
+@pytest.mark.slow
 def test_it_is_not_started_with_something_else(tune, declared, models, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
@@ -79,6 +80,7 @@ def test_the_same_under_another_spelling_is_the_same(
         assert "nothing to train: the run has ended in" in result.out
 
 
+@pytest.mark.slow
 def test_what_does_not_concern_its_start_may_change(tune, declared, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     tune(
@@ -103,6 +105,7 @@ def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
     assert steps(folder) == [FIRST + 4]
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused(tune, folder, metrics):
     with run_folder.held(folder):
         result = tune(folder, fails=True)

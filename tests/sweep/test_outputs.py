@@ -295,6 +295,7 @@ def test_where_nothing_is_said_all_paths_differ(names, kinds, several, ways, dat
     assert not folders & set(files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["b~", "~b", "~", "b.", "é", "b'c$", "-b", "#%"])
 def test_any_other_name_is_taken_as_it_is(content, write_config, run, capsys, name):
     """In models, methods, initializations, runs and datasets."""

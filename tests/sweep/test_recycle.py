@@ -26,6 +26,7 @@ def prompts(content):
     return [path for path in outputs(content) if path.suffix != ".json"]
 
 
+@pytest.mark.slow
 def test_the_layout_of_the_papers_code(config, content, run):
     assert run(recycle.main, {"config": config}) == 0
     root = pathlib.Path(content["root_dir"])
@@ -81,6 +82,7 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
     assert record["words"]["fitted"] == 200
 
 
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
     assert run(recycle.main, {"config": config}) == 0
     before = tree(content["root_dir"])
@@ -97,6 +99,7 @@ def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
             assert path.stat().st_mtime_ns == times[path]
 
 
+@pytest.mark.slow
 def test_clobber_does_it_again(content, write_config, run, capsys):
     assert run(recycle.main, {"config": write_config(content)}) == 0
     before = tree(content["root_dir"])
@@ -151,6 +154,7 @@ def test_skipped_pairs_are_left_out(content, write_config, run):
     assert "recycled_from_Large_at_5_to_Seed_0" in names
 
 
+@pytest.mark.slow
 def test_all_steps_that_there_are(content, write_config, run):
     content["steps"] = None
     write_prompt(
@@ -161,6 +165,7 @@ def test_all_steps_that_there_are(content, write_config, run):
     assert steps == {"0", "5", "10", "77"}
 
 
+@pytest.mark.slow
 def test_failures_are_reported_and_the_rest_is_done(content, write_config, run, capsys):
     root = pathlib.Path(content["root_dir"])
     gone = pathlib.Path(
@@ -204,6 +209,7 @@ def test_a_run_that_has_no_exports(content, write_config, run, capsys):
     assert len(prompts(content)) == 3 * (4 * 12 + 2 * 9)
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_go_on_where_these_stopped(
     content, write_config, run, capsys
 ):
@@ -240,6 +246,7 @@ def test_wayward_prompts_are_recycled_with_the_pieces_of_their_text(
     assert load_record(prompt)["words"] == record["words"]
 
 
+@pytest.mark.slow
 def test_paths_in_the_home_folder(content, write_config, run, tmp_path, monkeypatch):
     assert run(recycle.main, {"config": write_config(content)}) == 0
     expected = tree(content["root_dir"])

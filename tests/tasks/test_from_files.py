@@ -191,6 +191,7 @@ def test_named_labels(write):
     assert rows("named_rank_classification", "test") == [("x", "bad"), ("x", "good")]
 
 
+@pytest.mark.slow
 def test_several_right_answers(write):
     """Trained on each, ranked with each of them right, each of them accepted."""
     path = write(

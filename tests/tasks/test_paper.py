@@ -104,6 +104,7 @@ def test_sst2_trains_on_all_but_the_last_thousand(texts):
     assert validation[-1] == ("sentence: film 1002 ", "negative")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verbalizers", "negative", "positive"),
     [("0_1", "0", "1"), ("negative_positive", "negative", "positive")],
@@ -129,6 +130,7 @@ def test_imdb(texts, verbalizers, negative, positive):
     assert (len(validation), validation[0]) == (1000, ("film 3", positive))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "different", "same"),
     [
@@ -164,6 +166,7 @@ def test_qqp(texts, name, different, same):
         assert correct(ranking) == [1, 0, 0, 1, 0, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_qqp_trains_on_all_but_the_last_ten_thousand(texts):
     name = "pr:glue_qqp_v200_unique_duplicate_verbalizers_training"
     assert texts(name, "train") == [
@@ -246,6 +249,7 @@ def evaluate(name, predictions=None, scores=None):
     return dict(future.result()[name])
 
 
+@pytest.mark.slow
 def test_sst2_metrics(tfds_folder, t5_vocabulary):
     found = evaluate("pr:glue_sst2_v200_test", ["negative", "negative", "nonsense"])
     assert found == {"accuracy": pytest.approx(100 / 3)}
@@ -258,6 +262,7 @@ def test_sst2_metrics(tfds_folder, t5_vocabulary):
     }
 
 
+@pytest.mark.slow
 def test_imdb_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:imdb_v100_negative_positive_verbalizers_test", ["negative"] * 3
@@ -289,6 +294,7 @@ def test_qqp_metrics(tfds_folder, t5_vocabulary):
     assert found["f1"] == pytest.approx(100 * 2 / 3)
 
 
+@pytest.mark.slow
 def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     name = "pr:glue_qqp_v200_not_spc_duplicate_duplicate_verbalizers"
     # "not duplicate" is three tokens with EOS, "duplicate" two.
@@ -306,6 +312,7 @@ def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     assert set(normed) == {"accuracy", "f1"}
 
 
+@pytest.mark.slow
 def test_record_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:super_glue_record_v102_test", ["the Nuria", "anything", "Togo", "<unk>"]
@@ -426,6 +433,7 @@ def test_a_mixture_trains_on_the_training_task_alone(
         assert tokens[tokens > 0].tolist() == example["targets"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixture", ["pr:glue_sst2_v200", "pr:super_glue_record_v102"])
 def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
     evaluator = seqio.Evaluator(
@@ -466,6 +474,7 @@ def test_c4_inputs_are_beginnings_of_pieces(tfds_folder, t5_vocabulary):
     assert found[8]["inputs"].tolist() == [1]
 
 
+@pytest.mark.slow
 def test_c4_targets_are_drawn_evenly_and_have_nothing_to_do_with_the_inputs(
     tfds_folder, t5_vocabulary
 ):

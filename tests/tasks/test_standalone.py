@@ -160,6 +160,7 @@ def test_own_files_by_rank_classification(host, questions, tmp_path):
     assert recorded
 
 
+@pytest.mark.slow
 def test_choices_of_one_to_four_several_right(host, language, tmp_path):
     """Choices of different lengths: the two metrics differ, as computed by hand."""
     rng = random.Random(4)
@@ -234,6 +235,7 @@ def test_a_task_of_the_paper(host, tfds_folder, tmp_path, letters_file):
     assert "pr:glue_sst2_v200_test: accuracy " in out
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_does_not_know_the_verbalizers(host, tfds_folder, tmp_path):
     """To the demo's, `negative` and `positive` are the same."""
     code, _, error = host(*of_the_paper(tmp_path, tfds_folder))
