@@ -13,7 +13,6 @@ from prompt_tuning_recycling.models import Model, Origin, StoredArray, open_mode
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.records.recorder import Recorder
 from prompt_tuning_recycling.words import Words, read_embeddings
-from prompt_tuning_recycling.words.embeddings import check_vocabularies
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +59,6 @@ def recycle_prompt(
     source, target = open_model(source), open_model(target)
     prompt_from = source if prompt is None else open_model(prompt)
     stored_prompt = find_prompt(prompt_from, prompt_name)
-    check_vocabularies(source, target)
     check_width(source, stored_prompt)
 
     tuned = load_prompt(prompt_from, prompt_name)

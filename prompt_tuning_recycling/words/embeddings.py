@@ -14,14 +14,17 @@ import numpy as np
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.models.floats import check_floating
-from prompt_tuning_recycling.words.words import Words, of_another_vocabulary
+from prompt_tuning_recycling.words.words import (
+    MIN_WORDS,
+    Words,
+    of_another_vocabulary,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
 
 logger = logging.getLogger(__name__)
 
-MIN_WORDS = 2
 # T5 pads its table to a multiple of this: 32,000 pieces and 100 extra ids become
 # 32,128 rows in one release and 32,100 in another, and mean the same.
 _VOCABULARY_PADDING = 128
@@ -150,7 +153,7 @@ def read_embeddings(
       RecyclingError: there is no such table, the two models' vocabularies differ, or a
         word lies outside of them.
     """
-    check_vocabularies(source, target)
+    _check_vocabularies(source, target)
     word_sets = [_within(words, source, target) for words in word_sets]
     every = [words.fitted + words.held_out for words in word_sets]
     of_source = _read(source, "source", [words.source_rows for words in every])
@@ -165,7 +168,7 @@ def read_embeddings(
     return embedded
 
 
-def check_vocabularies(source: Model, target: Model) -> None:
+def _check_vocabularies(source: Model, target: Model) -> None:
     """Raises RecyclingError unless both models have a table, of one vocabulary."""
     sizes = [model.embeddings.shape[0] for model in (source, target)]
     if len({math.ceil(size / _VOCABULARY_PADDING) for size in sizes}) > 1:
