@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -15,6 +16,7 @@ import flax.traverse_util
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import sentencepiece
 import tensorstore as ts
 
 from prompt_tuning_recycling import command_line
@@ -24,6 +26,8 @@ PROMPT = "target/encoder/prompt/prompt/prompt"
 VOCABULARY_SIZE = 384
 SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+DEMO_MODELS = CHECKOUT / "examples/demo/models"
+IMPORTABLE = CHECKOUT / "tests/importable"
 
 
 @pytest.fixture
@@ -247,6 +251,41 @@ def run() -> Callable[..., int]:
     return run
 
 
+def train_vocabulary(path: pathlib.Path, texts: Sequence[str], size: int) -> None:
+    """Writes a SentencePiece model of `size` pieces at most."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        vocab_size=size,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    path.write_bytes(model.getvalue())
+
+
+def write_tiny_model(path: pathlib.Path, prompt_length: int) -> pathlib.Path:
+    """Writes a gin file of a tiny model of the demo's language; of a model without a
+    prompt where `prompt_length` is 0.
+    """
+    file = f"models/t5_1_1_tiny{'_prompt' if prompt_length else ''}.gin"
+    length = f"PROMPT_LENGTH = {prompt_length}" if prompt_length else ""
+    path.write_text(f"""\
+from __gin__ import dynamic_registration
+
+import seqio
+from prompt_tuning_recycling import network
+
+include '{file}'
+
+VOCABULARY_FILE = '{DEMO_MODELS / "vocabulary.model"}'
+seqio.SentencePieceVocabulary.extra_ids = 0
+network.T5Config.vocab_size = 640
+{length}
+""")
+    return path
+
+
 def stopping(how: str, event: str, number: int, text: str, command) -> list[str]:
     """A command, `python -m MODULE ...`, that is killed or held at a known point; see
     importable/killed.py, which `importable_environment` finds.
@@ -257,5 +296,5 @@ def stopping(how: str, event: str, number: int, text: str, command) -> list[str]
 
 def importable_environment() -> dict[str, str]:
     """The environment of a process that can import what the tests bring."""
-    paths = [str(CHECKOUT / "tests/importable"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(IMPORTABLE), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

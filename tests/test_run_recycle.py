@@ -1,10 +1,7 @@
 """The command line: upstream's flags and defaults, and what it writes."""
 
-import io
-
 import numpy as np
 import pytest
-import sentencepiece
 
 from prompt_tuning_recycling import (
     Words,
@@ -14,6 +11,8 @@ from prompt_tuning_recycling import (
     run_recycle,
 )
 from prompt_tuning_recycling.prompts import prompt as prompt_files
+
+from .conftest import train_vocabulary
 
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -105,15 +104,8 @@ def test_long_work_says_how_far_it_is(run, files, capsys):
 
 
 def test_the_words_of_a_text(run, files, tmp_path):
-    model = io.BytesIO()
     text = "the movie was great and the film was terrible"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([text] * 20),
-        model_writer=model,
-        vocab_size=40,
-        hard_vocab_limit=False,
-    )
-    (tmp_path / "tiny.model").write_bytes(model.getvalue())
+    train_vocabulary(tmp_path / "tiny.model", [text] * 20, 40)
     flags = {**files, "words_of_text": text, "vocabulary": str(tmp_path / "tiny.model")}
     assert run(run_recycle.main, flags) == 0
     assert prompt_files.load_record(files["output_path"])["words"]["text"] == text

@@ -12,56 +12,43 @@ import pytest
 
 from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
-from prompt_tuning_recycling.models import open_checkpoint
+from prompt_tuning_recycling.models import open_model
 
-from ..conftest import importable_environment, stopping
+from ..conftest import (
+    DEMO_MODELS,
+    IMPORTABLE,
+    importable_environment,
+    stopping,
+    write_tiny_model,
+)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-HERE = pathlib.Path(__file__).resolve().parent
-MODELS = HERE.parents[1] / "examples/demo/models"
 TASK = "review_both"
 METRICS = ("review_ranked-metrics.jsonl", "review_decoded-metrics.jsonl")
-GIN = """\
-from __gin__ import dynamic_registration
-
-import seqio
-from prompt_tuning_recycling import network
-
-include 'models/t5_1_1_tiny{prompt}.gin'
-
-VOCABULARY_FILE = '{vocabulary}'
-seqio.SentencePieceVocabulary.extra_ids = 0
-network.T5Config.vocab_size = 640
-"""
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """The tests' tasks, where a user's would be: in the folder one works in."""
-    monkeypatch.syspath_prepend(HERE / "importable")
-    monkeypatch.setenv("PYTHONPATH", str(HERE / "importable"), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(IMPORTABLE)
+    monkeypatch.setenv("PYTHONPATH", str(IMPORTABLE), prepend=os.pathsep)
 
 
 @pytest.fixture
 def model(tmp_path):
     """A model file with a prompt of 5, and one without."""
 
-    def write(name, prompt, last):
-        text = GIN.format(prompt=prompt, vocabulary=MODELS / "vocabulary.model")
-        (tmp_path / name).write_text(text + last)
-        return str(tmp_path / name)
-
     return {
-        "prompt": write("prompt.gin", "_prompt", "PROMPT_LENGTH = 5\n"),
-        "none": write("none.gin", "", ""),
+        "prompt": str(write_tiny_model(tmp_path / "prompt.gin", 5)),
+        "none": str(write_tiny_model(tmp_path / "none.gin", 0)),
     }
 
 
 @pytest.fixture
 def listed(tmp_path):
     """A manifest's evaluations: prompts of the model's own words, and baselines."""
-    table = open_checkpoint(MODELS / "source").read("target/token_embedder/embedding")
+    table = open_model(DEMO_MODELS / "source").embeddings.read()
     rng = np.random.default_rng(0)
     found = [
         Evaluation(str(tmp_path / "out/none"), no_prompt=True),
@@ -77,7 +64,7 @@ def listed(tmp_path):
 
 def flags(files, **macros):
     macros = {
-        "INITIAL_CHECKPOINT_PATH": str(MODELS / "source"),
+        "INITIAL_CHECKPOINT_PATH": str(DEMO_MODELS / "source"),
         "MIXTURE_OR_TASK_NAME": TASK,
         "MIXTURE_OR_TASK_MODULE": "review_tasks",
         "TASK_FEATURE_LENGTHS": {"inputs": 6, "targets": 2},

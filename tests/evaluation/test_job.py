@@ -1,7 +1,6 @@
 """What of a manifest counts as evaluated, whatever the host."""
 
 import os
-import pathlib
 
 import pytest
 
@@ -14,13 +13,13 @@ import seqio
 
 from prompt_tuning_recycling.evaluation.job import ManifestJob
 
-HERE = pathlib.Path(__file__).resolve().parent
+from ..conftest import IMPORTABLE
 
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
     """Makes a job of two evaluations; the tasks are the tests' own."""
-    monkeypatch.syspath_prepend(HERE / "importable")
+    monkeypatch.syspath_prepend(IMPORTABLE)
     import review_tasks  # noqa: F401
 
     listed = [

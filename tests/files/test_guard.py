@@ -1,19 +1,19 @@
 """No output takes the place of an input or of another output, however it is spelled."""
 
 import hashlib
-import io
 import os
 import pathlib
 
 import numpy as np
 import pytest
-import sentencepiece
 
 from prompt_tuning_recycling import Prompt, RecyclingError, run_recycle
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models import open_checkpoint, read_places
 from prompt_tuning_recycling.prompts import prompt as prompt_files
 from prompt_tuning_recycling.words import filter_vocabulary
+
+from ..conftest import train_vocabulary
 
 EMBEDDING = "target/token_embedder/embedding"
 
@@ -28,16 +28,9 @@ def contents(folder):
 
 @pytest.fixture
 def vocabulary(tmp_path):
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the movie was great and the film was terrible"] * 20),
-        model_writer=model,
-        vocab_size=40,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
     path = tmp_path / "tiny.model"
-    path.write_bytes(model.getvalue())
+    text = "the movie was great and the film was terrible"
+    train_vocabulary(path, [text] * 20, 40)
     return path
 
 

@@ -1,11 +1,8 @@
 """Embeddings and prompts are floating-point numbers, whatever they come out of."""
 
-import io
-
 import ml_dtypes
 import numpy as np
 import pytest
-import sentencepiece
 
 from prompt_tuning_recycling import (
     Prompt,
@@ -17,6 +14,8 @@ from prompt_tuning_recycling import (
 from prompt_tuning_recycling.initial_prompts import FromText, SampledVocabulary
 from prompt_tuning_recycling.models import open_checkpoint, open_model
 from prompt_tuning_recycling.models.floats import coarsest, digest
+
+from ..conftest import train_vocabulary
 
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -120,15 +119,8 @@ def test_bfloat16_stored_as_uint16_is_named_and_mended_as_the_message_says(
 def test_prompts_are_not_made_of_whole_numbers(
     tmp_path, monkeypatch, write_legacy, source_table, kind
 ):
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a film", "the film"] * 20),
-        model_writer=model,
-        vocab_size=20,
-        hard_vocab_limit=False,
-    )
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "v.model").write_bytes(model.getvalue())
+    train_vocabulary(tmp_path / "v.model", ["a film", "the film"] * 20, 20)
     table = source_table.astype(np.int32)
     step = write_legacy(tmp_path / "checkpoint_1", {EMBEDDING: table})
     with pytest.raises(RecyclingError, match="found dtype int32"):

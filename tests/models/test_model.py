@@ -1,14 +1,13 @@
 """A model says what is in a checkpoint, whatever its format, and reads it on demand."""
 
-import io
-
 import ml_dtypes
 import numpy as np
 import pytest
-import sentencepiece
 
 from prompt_tuning_recycling import RecyclingError, open_model
 from prompt_tuning_recycling.models import Model, layouts
+
+from ..conftest import train_vocabulary
 
 EMBEDDING = "target/token_embedder/embedding"
 ENCODER = "target/encoder/prompt/prompt/prompt"
@@ -97,15 +96,10 @@ def test_embeddings_are_read_in_the_space_of_prompts(source_table, dtype):
 
 
 @pytest.fixture
-def vocabulary():
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a film", "the film"] * 20),
-        model_writer=model,
-        vocab_size=20,
-        hard_vocab_limit=False,
-    )
-    return model.getvalue()
+def vocabulary(tmp_path):
+    path = tmp_path / "trained"
+    train_vocabulary(path, ["a film", "the film"] * 20, 20)
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["sentencepiece.model", "spiece.model"])

@@ -10,59 +10,39 @@ import shutil
 import numpy as np
 import pytest
 
+from ..conftest import DEMO_MODELS, IMPORTABLE, write_tiny_model
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-HERE = pathlib.Path(__file__).resolve().parent
-MODELS = HERE.parents[1] / "examples/demo/models"
-GIN = """\
-# A tiny model of the demo's language, with a prompt.
-from __gin__ import dynamic_registration
-
-import seqio
-from prompt_tuning_recycling import network
-
-include 'models/t5_1_1_tiny{prompt}.gin'
-
-VOCABULARY_FILE = '{vocabulary}'
-seqio.SentencePieceVocabulary.extra_ids = 0
-network.T5Config.vocab_size = 640
-"""
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """The tests' tasks, where a user's would be: in the folder one works in."""
-    monkeypatch.syspath_prepend(HERE / "importable")
+    monkeypatch.syspath_prepend(IMPORTABLE)
 
 
 @pytest.fixture
 def tiny(tmp_path):
     """A model file with a prompt of 5."""
-    return write_gin(tmp_path / "tiny_prompt.gin", "_prompt", "PROMPT_LENGTH = 5\n")
+    return write_tiny_model(tmp_path / "tiny_prompt.gin", 5)
 
 
 @pytest.fixture
 def tiny_without(tmp_path):
     """A model file without a prompt."""
-    return write_gin(tmp_path / "tiny.gin", "", "")
-
-
-def write_gin(path, prompt, last):
-    text = GIN.format(prompt=prompt, vocabulary=MODELS / "vocabulary.model")
-    path.write_text(text + last)
-    return path
+    return write_tiny_model(tmp_path / "tiny.gin", 0)
 
 
 @pytest.fixture
 def models():
     """The demo's models: source, target-1, target-2, wide."""
-    return MODELS
+    return DEMO_MODELS
 
 
 @pytest.fixture
 def source(tmp_path):
     """A copy of the source model, to be changed or deleted."""
-    return pathlib.Path(shutil.copytree(MODELS / "source", tmp_path / "source"))
+    return pathlib.Path(shutil.copytree(DEMO_MODELS / "source", tmp_path / "source"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import pathlib
 import random
 import signal
@@ -12,7 +11,8 @@ import pytest
 
 from prompt_tuning_recycling.models import open_checkpoint
 
-HERE = pathlib.Path(__file__).resolve().parent
+from ..conftest import importable_environment
+
 FIRST, STEPS, PERIOD = 1600, 12, 2
 KILLS = 8
 TEMPORARY = ".orbax-checkpoint-tmp"
@@ -25,8 +25,7 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     # For the server, which imports before it is told of sys.path.
-    paths = [str(HERE / "importable"), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("PYTHONPATH", importable_environment()["PYTHONPATH"])
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tuning"])
     import tuning

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sentencepiece
+
+from ..conftest import train_vocabulary
 
 MODELS = {"Seed 0": 12, "Seed 1": 12, "Large": 20}
 INITS = ("rand-init", "class-init")
@@ -114,12 +115,6 @@ def tree(folder) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def vocabulary(tmp_path_factory) -> pathlib.Path:
     """A small SentencePiece model."""
-    prefix = tmp_path_factory.mktemp("vocabulary") / "pieces"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the film is good", "the film is bad"] * 20),
-        model_prefix=str(prefix),
-        vocab_size=25,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return prefix.with_suffix(".model")
+    path = tmp_path_factory.mktemp("vocabulary") / "pieces.model"
+    train_vocabulary(path, ["the film is good", "the film is bad"] * 20, 25)
+    return path

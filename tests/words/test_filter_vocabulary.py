@@ -1,7 +1,6 @@
 """Which pieces are English words, and the list that the package brings."""
 
 import importlib.resources
-import io
 import json
 
 import pytest
@@ -15,6 +14,8 @@ from prompt_tuning_recycling.words.filter_vocabulary import (
     compare,
     filter_vocabulary,
 )
+
+from ..conftest import train_vocabulary
 
 
 @pytest.mark.parametrize("word", ["movie", "Movie", "GREAT", "the", "a"])
@@ -59,16 +60,9 @@ def test_lists_too_short_to_compare():
 
 @pytest.fixture
 def vocabulary(tmp_path):
-    model = io.BytesIO()
-    text = ["the movie was great", "der film war gut", "the film was terrible"] * 50
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text),
-        model_writer=model,
-        vocab_size=60,
-        hard_vocab_limit=False,
-    )
     path = tmp_path / "tiny.model"
-    path.write_bytes(model.getvalue())
+    texts = ["the movie was great", "der film war gut", "the film was terrible"]
+    train_vocabulary(path, texts * 50, 60)
     return path
 
 

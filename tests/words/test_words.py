@@ -1,7 +1,6 @@
 """Which rows a recycler is fitted on."""
 
 import importlib.resources
-import io
 import json
 
 import numpy as np
@@ -10,6 +9,8 @@ import sentencepiece
 
 from prompt_tuning_recycling import RecyclingError, Words
 from prompt_tuning_recycling.words.words import of_another_vocabulary
+
+from ..conftest import train_vocabulary
 
 
 @pytest.fixture
@@ -25,15 +26,8 @@ def write(tmp_path):
 @pytest.fixture(scope="session")
 def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocabulary") / "tiny.model"
-    model = io.BytesIO()
-    text = ["the movie was great", "the film was terrible", "a great film"] * 20
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text),
-        model_writer=model,
-        vocab_size=40,
-        hard_vocab_limit=False,
-    )
-    path.write_bytes(model.getvalue())
+    texts = ["the movie was great", "the film was terrible", "a great film"]
+    train_vocabulary(path, texts * 20, 40)
     return path
 
 

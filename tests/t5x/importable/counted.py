@@ -15,7 +15,7 @@ class CountedLinear(VocabToVocabLinear):
     name = "counted"
     aliases = ()
 
-    def _fit(self, source, target):
+    def learn(self, source, target):
         with pathlib.Path(os.environ["FITS"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
-        return super()._fit(source, target)
+        return super().learn(source, target)

@@ -10,7 +10,7 @@ import gin
 import jax
 import numpy as np
 
-from prompt_tuning_recycling.t5x_host import saving  # noqa: F401
+from prompt_tuning_recycling.t5x_host import export  # noqa: F401
 
 
 def observe_restoring():

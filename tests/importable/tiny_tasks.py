@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from prompt_tuning_recycling.tasks import rank_classification
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 VOCABULARY_FILE = CHECKOUT / "examples/demo/models/vocabulary.model"
 LABELS = ("good", "bad")
 ADJECTIVES = (

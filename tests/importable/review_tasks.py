@@ -3,16 +3,13 @@ whether it is good or bad; by rank classification, and by what is decoded.
 """
 
 import functools
-import pathlib
 
 import seqio
 import tensorflow as tf
+from tiny_tasks import TOKENIZE, VOCABULARY, exact_match, with_choices
 
 from prompt_tuning_recycling.tasks import rank_classification
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
-VOCABULARY_FILE = CHECKOUT / "examples/demo/models/vocabulary.model"
-LABELS = ("good", "bad")
 REVIEWS = {
     "good": ("soup lovely", "bread great", "cheese superb", "pasta splendid"),
     "bad": ("soup awful", "bread terrible", "cheese horrible", "pasta dreadful"),
@@ -25,23 +22,6 @@ def dataset(split, shuffle_files, seed=None):
     return tf.data.Dataset.from_tensor_slices({"inputs": inputs, "targets": targets})
 
 
-def with_choices(examples):
-    return examples.map(
-        lambda example: {
-            "inputs": example["inputs"],
-            "choices": tf.constant(LABELS),
-            "correct": tf.constant(LABELS) == example["targets"],
-        }
-    )
-
-
-def exact_match(targets, predictions):
-    right = sum(map(str.__eq__, targets, predictions))
-    return {"accuracy": 100.0 * right / len(targets)}
-
-
-VOCABULARY = seqio.SentencePieceVocabulary(str(VOCABULARY_FILE), extra_ids=0)
-TOKENIZE = [seqio.preprocessors.tokenize, seqio.preprocessors.append_eos]
 add = functools.partial(
     seqio.TaskRegistry.add,
     source=seqio.FunctionDataSource(dataset, splits=("test",)),
