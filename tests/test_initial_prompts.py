@@ -16,6 +16,7 @@ from prompt_tuning_recycling import (
     run_folder,
     run_recycle,
 )
+from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.models import open_model
 
 EMBEDDING = "target/token_embedder/embedding"
@@ -303,3 +304,14 @@ def test_nothing_is_declared_by_default():
 def test_only_an_initial_prompt_can_be_declared():
     with pytest.raises(RecyclingError, match="as in @initial_prompts.Recycled"):
         initial_prompts.initial_prompt("v2v-lin")
+
+
+def test_gin_writes_them_as_users_name_them():
+    gin.add_config_file_search_path(gin_path())
+    gin.parse_config_files_and_bindings(
+        ["prompts/random_uniform.gin"], None, finalize_config=False
+    )
+    assert initial_prompts.initial_prompt() == initial_prompts.RandomUniform()
+    written = gin.config_str()
+    assert "from prompt_tuning_recycling import initial_prompts\n" in written
+    assert "initial_prompts.initial_prompt.kind = @initial_prompts.Random" in written

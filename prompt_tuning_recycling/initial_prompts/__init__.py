@@ -5,11 +5,10 @@
 and makes the prompt once, outside of any trace (`run_folder.make_prompts`).
 """
 
-from prompt_tuning_recycling.initial_prompts.base import (
-    InitialPrompt,
-    initial_prompt,
-    place,
-)
+import gin
+
+from prompt_tuning_recycling.initial_prompts import base
+from prompt_tuning_recycling.initial_prompts.base import InitialPrompt, place
 from prompt_tuning_recycling.initial_prompts.tuned import FromFile, Recycled
 from prompt_tuning_recycling.initial_prompts.untuned import (
     FromText,
@@ -27,3 +26,10 @@ __all__ = [
     "initial_prompt",
     "place",
 ]
+
+# Gin writes each by its module's name, and a user's gin file names it by this room's.
+for _kind in (FromFile, FromText, RandomUniform, Recycled, SampledVocabulary):
+    _kind.__module__ = __name__
+    gin.register(_kind, module=__name__)
+base.initial_prompt.__module__ = __name__
+initial_prompt = gin.configurable(base.initial_prompt, module=__name__)

@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import gin
 import numpy as np
 from etils import epath
 
@@ -20,8 +19,6 @@ from prompt_tuning_recycling.prompts.prompt import USUAL_SITE
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-GIN_MODULE = "prompt_tuning_recycling.initial_prompts"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +64,6 @@ class InitialPrompt(abc.ABC):
         return {"kind": type(self).__name__, **fields}
 
 
-@gin.configurable(module=GIN_MODULE)
 def initial_prompt(kind: InitialPrompt | None = None) -> InitialPrompt | None:
     """Returns the kind of initial prompt that the gin files declare, or None."""
     if kind is not None and not isinstance(kind, InitialPrompt):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gin
 import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts.base import (
-    GIN_MODULE,
     InitialPrompt,
     made,
 )
@@ -23,7 +21,6 @@ from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 
-@gin.register(module=GIN_MODULE)
 @dataclasses.dataclass(frozen=True)
 class Recycled(InitialPrompt):
     """A prompt tuned on another model, recycled: see `recycle_prompt`.
@@ -92,7 +89,6 @@ class Recycled(InitialPrompt):
         return dataclasses.replace(recycled, record=record)
 
 
-@gin.register(module=GIN_MODULE)
 @dataclasses.dataclass(frozen=True)
 class FromFile(InitialPrompt):
     """A prompt as it is, from a numpy file or a checkpoint.

@@ -8,13 +8,11 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import gin
 import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts.base import (
-    GIN_MODULE,
     InitialPrompt,
     made,
 )
@@ -30,7 +28,6 @@ logger = logging.getLogger(__name__)
 _POPULATION = 5000
 
 
-@gin.register(module=GIN_MODULE)
 @dataclasses.dataclass(frozen=True)
 class RandomUniform(InitialPrompt):
     """Numbers drawn evenly from [-scale, scale) (Lester et al. 2021: 0.5).
@@ -49,7 +46,6 @@ class RandomUniform(InitialPrompt):
         return made(drawn, site, dataclasses.asdict(self))
 
 
-@gin.register(module=GIN_MODULE)
 @dataclasses.dataclass(frozen=True)
 class SampledVocabulary(InitialPrompt):
     """Embeddings of pieces drawn from the vocabulary (Lester et al. 2021, §3.2).
@@ -83,7 +79,6 @@ class SampledVocabulary(InitialPrompt):
         return made(target.embeddings.take(rows), site, record)
 
 
-@gin.register(module=GIN_MODULE)
 @dataclasses.dataclass(frozen=True)
 class FromText(InitialPrompt):
     """Embeddings of the pieces of texts, such as the class labels (Lester et al.
