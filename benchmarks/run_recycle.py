@@ -50,7 +50,7 @@ def main() -> None:
             name: os.path.join(folder, name)
             for name in ("source", "target", "prompt", "output", "other_output")
         }
-        words = str(package.joinpath("data", "english_words_t5.json"))
+        words = str(package.joinpath("words", "data", "english_words_t5.json"))
         # In a process of its own: a child's peak memory counts its parent's from the
         # moment it was forked.
         setup = multiprocessing.get_context("spawn").Process(

@@ -103,7 +103,7 @@ def write_sweep(folder: pathlib.Path, methods: list[str]) -> pathlib.Path:
                     with path.open("wb") as file:
                         np.save(file, rng.normal(size=(LENGTH, WIDTH)).astype("f4"))
     package = importlib.resources.files("prompt_tuning_recycling")
-    words = package.joinpath("data", "english_words_t5.json")
+    words = package.joinpath("words", "data", "english_words_t5.json")
     path = folder / "config.json"
     content = {
         "root_dir": str(folder / "out"),

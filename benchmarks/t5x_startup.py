@@ -91,7 +91,7 @@ def write_inputs(folder: pathlib.Path, size: str) -> None:
     """A target, and a source and prompts of its width."""
     from prompt_tuning_recycling.network import T5Config, Transformer
     from prompt_tuning_recycling.standalone import parameters
-    from prompt_tuning_recycling.standalone.saving import Saver
+    from prompt_tuning_recycling.standalone.steps import Saver
 
     width, mlp, heads, layers = SIZES[size]
     config = T5Config(
