@@ -104,7 +104,7 @@ def _recycle(
 
 
 def _key(pair: PairWork) -> str:
-    """A key that is the same for commands that want the same work in the same folder."""
+    """A key that commands share if they want the same work in the same folder."""
     wanted = hashlib.sha256(repr(pair).encode()).hexdigest()
     return f"recycle {pair.source} -> {pair.target} {wanted[:16]}"
 
