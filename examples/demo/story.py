@@ -90,10 +90,7 @@ def stages(output: pathlib.Path) -> list[Stage]:
             "Recycle them to three other models, and evaluate them without more tuning",
             tuple(_recycled(output)),
         ),
-        Stage(
-            "Evaluate baselines that ignore the task",
-            tuple(_baselines(output)),
-        ),
+        Stage("Evaluate the baselines", tuple(_baselines(output))),
         Stage(
             "Evaluate what is possible: an instruction in words, or a prompt tuned on "
             "the target",
