@@ -1,8 +1,8 @@
-"""What one would write without this package: the same result in a short script.
+"""The same result without this package, in a short script.
 
     python benchmarks/plain_least_squares.py SOURCE TARGET PROMPT WORDS OUTPUT
 
-Reads both tables whole through tensorstore and solves by numpy's least squares.
+Reads both whole tables through tensorstore and solves with numpy's least squares.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""What one would write without this package: a loop over pairs, initializations,
-methods, runs and steps, as in the paper's code.
+"""A sweep without this package: a loop over pairs, initializations, methods, runs and
+steps, as in the paper's code.
 
     python benchmarks/plain_sweep.py CONFIG
 
-Every map is fitted once and kept on disk; of what there is to share between prompts or
-methods nothing else is shared. Needs TensorFlow, JAX, Flax and optax.
+Every map is fitted once and kept on disk. Besides the maps, prompts and methods share
+only the embeddings. Needs TensorFlow, JAX, Flax and optax.
 """
 
 import functools
@@ -94,7 +94,7 @@ class Projection:
 
 
 class Combination:
-    """lin-comb, solved for each prompt anew."""
+    """lin-comb, solved again for each prompt."""
 
     def __init__(self, source, target):
         self.source, self.target = source, target

@@ -1,11 +1,11 @@
-"""Times `run_recycle --recycler=v2v-lin` as a whole process, against another way.
+"""Times `run_recycle --recycler=v2v-lin` as a whole process against another command.
 
     python benchmarks/run_recycle.py [--runs 5] [--against 'COMMAND']
 
-On two checkpoints of T5 Base's size (32128 x 768, legacy format, one gzipped chunk)
-with random embeddings. The two commands run in turn; reported are the medians of wall
-time and peak memory, and the median of the ratio pair by pair. COMMAND may name
-{source}, {target}, {prompt}, {words} and {output}; by default it is the script
+The two checkpoints have T5 Base's size (32128 x 768, legacy format, one gzipped chunk)
+and random embeddings. The two commands run in turn. The output is the medians of wall
+time and peak memory, and the median of each pair's ratio. COMMAND may name {source},
+{target}, {prompt}, {words} and {output}; by default it is the script
 plain_least_squares.py beside this one.
 """
 
@@ -119,7 +119,7 @@ def compare(ours: list[str], other: list[str], runs: int) -> None:
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak memory in MB of a command, which must succeed."""
+    """Returns the wall seconds and peak MB of a command, which must succeed."""
     started = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"

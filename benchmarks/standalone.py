@@ -3,11 +3,11 @@
     python benchmarks/standalone.py [--runs 5]
 
 1. `eval` with a recycled prompt, as a whole process, from start to first metric.
-2. A step of prompt tuning, compiled: against the usual way to freeze a model, in which
-   all parameters are differentiated and optax leaves the frozen ones as they are.
+2. A compiled step of prompt tuning, against the usual way to freeze a model, in which
+   all parameters are differentiated and optax leaves the frozen ones unchanged.
 
-The two ways of 2. run in turn, and give the same prompt. Reported are medians, and the
-median of the ratio pair by pair.
+The two ways of 2. run in turn and give the same prompt to within 2 %. The output is
+medians, and the median of each pair's ratio.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def main() -> None:
     print(f"eval: {seconds:.1f} seconds from start to first metric")
     ours, usual, ratio = milliseconds_per_step(runs)
     print(
-        f"prompt tuning: {ours:.1f} ms a step, against {usual:.1f} with all parameters "
-        f"differentiated: ratio {ratio:.2f}"
+        f"prompt tuning: {ours:.1f} ms per step, against {usual:.1f} with all "
+        f"parameters differentiated: ratio {ratio:.2f}"
     )
     print(json.dumps({"runs": runs, "steps": STEPS, "cpus": os.cpu_count(), **SIZES}))
 
@@ -74,7 +74,7 @@ def time_to_first_metric(folder: pathlib.Path, runs: int) -> float:
 
 
 def run(command: commands.Command) -> float:
-    """Seconds until a command, which must succeed, has printed its first metric."""
+    """Returns the seconds until a command, which must succeed, prints a metric."""
     module = f"prompt_tuning_recycling.standalone.{command.program}"
     started = time.monotonic()
     process = subprocess.Popen(
@@ -153,7 +153,7 @@ def tuner(
         return optax.apply_updates(trained, updates), state
 
     def tune() -> tuple[float, dict[str, jax.Array]]:
-        """Milliseconds for a step, and what the steps lead to."""
+        """Returns the milliseconds per step, and the parameters after all steps."""
         now, state = trained, optimizer.init(trained)
         now, state = jax.block_until_ready(step(now, state))
         started = time.monotonic()

@@ -1,19 +1,18 @@
-"""Times a sweep's two stages, each against the way it is done without this package.
+"""Times a sweep's two stages, each against a way to do it without this package.
 
     python benchmarks/sweep.py recycle [--runs 3] [--methods jax-nn tf-lstsq ...]
     python benchmarks/sweep.py evaluate [--prompts 40] [--jobs 3]
 
-`recycle`: 504 prompts, recycled between two models of T5 Base's size by three
-methods, by `python -m prompt_tuning_recycling.recycle` and by the script
-plain_sweep.py, in turn.
+`recycle`: `python -m prompt_tuning_recycling.recycle` and the script plain_sweep.py, in
+turn, recycle 504 prompts between two models of T5 Base's size by three methods.
 
-`evaluate`: prompts on one of the demo's models, by one job of
-`standalone.evaluate_prompts` and by a job of `standalone.eval` for each. Run it from
-the top of the checkout.
+`evaluate`: one job of `standalone.evaluate_prompts` evaluates prompts on one of the
+demo's models, and jobs of `standalone.eval` evaluate one prompt each. Run it from the
+top of the checkout.
 
-Whole processes are timed; what is reported is seconds per prompt, of wall time and of
-all cores' time together, and the ratio. On a machine that is busy with other things,
-look at the latter, with OPENBLAS_NUM_THREADS=1: threads that wait for each other spin.
+Whole processes are timed. The output is seconds per prompt, of wall time and of all
+cores' processor time, and their ratios. On a machine that is busy with other things,
+look at the processor time, with OPENBLAS_NUM_THREADS=1, since waiting threads spin.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def recycle(folder: pathlib.Path, methods: list[str], runs: int) -> None:
 
 
 def write_sweep(folder: pathlib.Path, methods: list[str]) -> pathlib.Path:
-    """Two checkpoints, 84 prompts for each, and the configuration."""
+    """Writes two checkpoints, 84 prompts for each, and the configuration."""
     rng = np.random.default_rng(0)
     for model in MODELS:
         write_checkpoint(rng, str(folder / model))
@@ -159,7 +158,7 @@ def evaluate(folder: pathlib.Path, prompts: int, jobs: int) -> None:
             for way in ("together", "apart")
         )
         assert together == apart
-    print(f"{prompts} prompts in one job, {jobs} in jobs of their own")
+    print(f"{prompts} prompts in one job, {jobs} in separate jobs")
     summary(times, {"cpus": os.cpu_count(), "prompts": prompts, "jobs": jobs})
 
 
@@ -173,7 +172,7 @@ def program(name: str, files: list[str], settings: dict[str, object]) -> list[st
 
 
 def timed(command: list[str], count: int = 1) -> tuple[float, float]:
-    """Wall and processor seconds of a program, which must succeed, by `count`."""
+    """Returns a program's wall and processor seconds, divided by `count`."""
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -1,16 +1,16 @@
-"""What starting from a recycled prompt costs T5X, from the top of the checkout.
+"""Measures what T5X's start from a recycled prompt costs, at the top of the checkout.
 
     python benchmarks/t5x_startup.py [--size base] [--runs 3]
 
-`t5x.infer` scores one example, as a whole process, on a T5 1.1 of random parameters:
+`t5x.infer`, as a whole process, scores one example on a T5 1.1 with random parameters:
 
 - recycled: with recycle_init.gin (v2v-lin), from a source of the same width;
-- file: with a prompt read from a numpy file, by the same restore transformation;
-- scratch: upstream's way of putting a prompt in, an assignment_map that drops it and
-  fallback_to_scratch, which makes the whole model at random to fill in the prompt.
+- file: with a prompt from a numpy file, by the same restore transformation;
+- scratch: with upstream's way to add a prompt, an assignment_map that drops it and
+  fallback_to_scratch, which initializes the whole model at random for the prompt.
 
-They run in turn; reported are the medians of wall time and peak memory, and the medians
-of the ratios run by run. Needs T5X.
+They run in turn. The output is the medians of wall time and peak memory, and the
+medians of each round's ratios. Needs T5X.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def main() -> None:
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        # In a process of its own: a child's peak memory counts its parent's from the
-        # moment it was forked.
+        # In a separate process, since a child's peak memory includes its parent's
+        # memory at the fork.
         setup = multiprocessing.get_context("spawn").Process(
             target=write_inputs, args=(folder, flags.size)
         )
         setup.start()
         setup.join()
         if setup.exitcode:
-            sys.exit("the models could not be written")
+            sys.exit("cannot write the models")
         rounds = []
         for number in range(flags.runs + 1):
             measured = {
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def write_inputs(folder: pathlib.Path, size: str) -> None:
-    """A target, and a source and prompts of its width."""
+    """Writes a target, and a source and prompts of the same width."""
     from prompt_tuning_recycling.network import T5Config, Transformer
     from prompt_tuning_recycling.standalone import parameters
     from prompt_tuning_recycling.standalone.steps import Saver
@@ -156,7 +156,7 @@ def command(way: str, size: str, folder: pathlib.Path, number: int) -> list[str]
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak memory in MB of a command, which must succeed."""
+    """Returns the wall seconds and peak MB of a command, which must succeed."""
     paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,

@@ -1,5 +1,5 @@
-"""A task of one example, which benchmarks/t5x_startup.py has T5X score. T5X imports it;
-VOCABULARY names a SentencePiece file.
+"""A task with one example, which T5X imports and scores in benchmarks/t5x_startup.py.
+The environment variable VOCABULARY names a SentencePiece file.
 """
 
 import os

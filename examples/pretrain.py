@@ -1,9 +1,9 @@
-"""Pre-trains the demo's four models, which the repository ships, from nothing:
+"""Pre-trains from scratch the demo's four models, which the repository ships:
 
   python -m examples.pretrain --output=build/pretrained
 
-Writes each as a checkpoint of T5X's layout, and the vocabulary beside them. Takes ten
-minutes on two cores. Run it from the top of the checkout.
+Writes each as a checkpoint in T5X's layout, and makes the demo's vocabulary if it is
+missing. Takes ten minutes on two cores. Run it from the top of the checkout.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ RECIPES = {
 
 
 def make_vocabulary(path: pathlib.Path) -> None:
-    """Writes a SentencePiece model with a piece for each word of the language, and
-    the list of these words beside it.
+    """Writes a SentencePiece model with a piece for each word of the language, and a
+    list of these words beside it.
     """
     words = language.vocabulary()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A tab is a space. Without any rule, SentencePiece speaks up whenever it is loaded.
+    # A tab becomes a space. Without any rule, SentencePiece warns on every load.
     rules = path.with_suffix(".rules")
     rules.write_text("9\t20\n")
     sentencepiece.SentencePieceTrainer.train(
-        # The earlier words are made to seem more frequent, which gives their order.
+        # Earlier words seem more frequent, which keeps the pieces in this order.
         sentence_iterator=iter(
             word
             for rank, word in enumerate(words)
@@ -65,7 +65,7 @@ def make_vocabulary(path: pathlib.Path) -> None:
 
 
 def pretrain(name: str, output: pathlib.Path) -> None:
-    """Trains a model and writes it without its optimizer's state."""
+    """Trains a model and writes it without the optimizer's state."""
     model, seed, learning_rate = RECIPES[name]
     run = output / "runs" / name
     code = train.main(
@@ -93,7 +93,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--only", choices=RECIPES, help="one of the models")
+    parser.add_argument("--only", choices=RECIPES, help="train only this model")
     flags = parser.parse_args()
     if not VOCABULARY.exists():
         make_vocabulary(VOCABULARY)

@@ -2,12 +2,12 @@
 
   python -m prompt_tuning_recycling.recycle --config=sweep.json
 
-For every pair of models each prompt of the source, at each step of its tuning, is
-recycled for the target by each method. What is there already is left as it is, so a
-sweep that was stopped goes on where it stopped. The same command, run several times at
-once, shares the work. Also written are the list of what is to be evaluated on each
-target, for `evaluate_prompts`, and the paper's list of flags for separate jobs.
-docs/sweeps.md describes the file and the folders.
+For every pair of models, each method recycles each prompt of the source, at each step
+of its tuning, for the target. Existing outputs are left alone, so a sweep that was
+stopped continues where it stopped. If you run the same command several times at once,
+the runs share the work. The command also writes a list of evaluations for each target,
+for `evaluate_prompts`, and the paper's list of flags for separate jobs. docs/sweeps.md
+describes the file and the folders.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises:
       RecyclingError: the configuration cannot be used, or a part of the work failed;
-        all else was done.
+        the rest was done.
     """
     flags = _parser().parse_args(arguments)
     if flags.workers < 1:
@@ -71,12 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _recycle(
     sweep: Configuration, pairs: Iterable[PairWork], flags: argparse.Namespace
 ) -> list[tuple[str, str]]:
-    # Dask is not needed to look at a sweep, only to do it.
+    # Only recycling needs Dask; writing the lists does not.
     try:
         from prompt_tuning_recycling.sweep.engine import Engine
     except ImportError as error:
         raise RecyclingError(
-            f"{error}. Sweeps are shared out by Dask: run pip install "
+            f"{error}. Dask distributes the work of sweeps: run pip install "
             "'prompt_tuning_recycling[sweep]'"
         ) from error
 
@@ -97,14 +97,14 @@ def _recycle(
         for name in ("recycled", "present", "fitted")
     )
     print(
-        f"{recycled} prompts recycled by {fitted} newly fitted recyclers, {present} "
+        f"{recycled} prompts recycled by {fitted} newly fitted maps, {present} "
         f"were there before ({time.monotonic() - started:.1f} s)"
     )
     return [failure for outcome in outcomes for failure in outcome.failed]
 
 
 def _key(pair: PairWork) -> str:
-    """The same for commands that want the same, in the same folder."""
+    """A key that commands share if they want the same work in the same folder."""
     wanted = hashlib.sha256(repr(pair).encode()).hexdigest()
     return f"recycle {pair.source} -> {pair.target} {wanted[:16]}"
 
@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         default=1,
-        help="processes that this command works with",
+        help="how many processes this command uses",
     )
     parser.add_argument(
         "--scheduler",

@@ -1,1 +1,1 @@
-"""SeqIO tasks. Each is one file; installed as `prompt_tuning_recycling.tasks`."""
+"""SeqIO tasks, one file each; installed as `prompt_tuning_recycling.tasks`."""

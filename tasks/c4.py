@@ -1,9 +1,9 @@
-"""C4 with targets drawn at random: a control that holds nothing to be learned.
+"""C4 with targets drawn at random: a control with nothing to learn.
 
-Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.2. The inputs are those
-of its prefix language modeling, the targets `positive` or `negative` with equal
-probability. One task, `c4_v220_random_positive_negative_targets`, splits train and
-validation, without metrics.
+Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.2. The inputs are
+those of its prefix language modeling; the targets are `positive` or `negative` with
+equal probability. There is one task, `c4_v220_random_positive_negative_targets`, with
+the splits train and validation, and without metrics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 TARGETS = ("positive", "negative")
-# Of a longer document one part of this many tokens is used, as in T5.
+# From a longer document, one part of this many tokens is used, as in T5.
 _MOST_TOKENS = 65_536
 
 
@@ -29,16 +29,16 @@ def random_prefixes(
     sequence_length: Mapping[str, int],
     output_features: Mapping[str, seqio.Feature],
 ) -> tf.data.Dataset:
-    """Cuts documents into pieces, and keeps the beginning of each piece.
+    """Cuts documents into pieces and keeps the beginning of each piece.
 
-    A piece has as many tokens as the inputs have room for beside EOS, the last one of a
-    document fewer; the length of its beginning is drawn uniformly from 1 to one less
-    than the piece's. A piece of one token has no beginning.
+    A piece has as many tokens as the inputs have room for besides EOS; a document's
+    last piece may have fewer. The length of its beginning is drawn uniformly from 1 to
+    one less than the piece's length. The beginning of a one-token piece is empty.
 
     Args:
-      dataset: examples with `targets`, tokens [n]; empty ones are left out.
-      sequence_length: tokens of each feature, EOS counted.
-      output_features: for whether EOS is added.
+      dataset: examples with `targets`, tokens [n]; empty examples are left out.
+      sequence_length: the tokens of each feature, including EOS.
+      output_features: says whether EOS is added.
 
     Returns:
       Examples with `inputs`.
@@ -77,7 +77,7 @@ def random_targets(
     output_features: Mapping[str, seqio.Feature],
     targets: Sequence[str] = TARGETS,
 ) -> tf.data.Dataset:
-    """Gives each example one of the targets, drawn uniformly, as tokens."""
+    """Gives each example a uniformly drawn target, as tokens."""
     import tensorflow as tf
 
     vocabulary = output_features["targets"].vocabulary

@@ -1,5 +1,5 @@
-"""Registers tasks whose answer is one of a few classes: by generating the class's text,
-or by ranking the texts of all classes.
+"""Registers tasks whose answer is one of a few classes. A task generates the class's
+text, or ranks the texts of all classes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prompt_tuning_recycling.tasks import (
     rank_classification,
 )
 
-# The end of sequence is kept where a text is cut at the task's feature length.
+# A text that is cut to the task's feature length keeps its end of sequence.
 TOKENIZE = (seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim)
 
 
@@ -32,11 +32,11 @@ def add_generation(
     """Registers a task that generates the class's text.
 
     Args:
-      name: of the task.
-      source: of its examples.
-      text: preprocessors that make `inputs` and `targets` of them.
+      name: the task's name.
+      source: the source of its examples.
+      text: preprocessors that make `inputs` and `targets` from the examples.
       verbalizers: the text of each class.
-      metric_fns: of class numbers.
+      metric_fns: metrics of class numbers.
     """
     features.add_task(
         name,
@@ -56,7 +56,7 @@ def add_ranking(
     verbalizers: Sequence[str],
     metric_fns: Sequence[Callable[..., Any]] = rank_classification.METRICS,
 ) -> None:
-    """Registers a task that ranks the texts of all classes; arguments as above."""
+    """Registers a task that ranks all classes' texts; see `add_generation`."""
     features.add_task(
         name,
         source=source,

@@ -1,4 +1,4 @@
-"""Inputs and targets in the model's vocabulary."""
+"""The tasks' inputs and targets, in the model's vocabulary."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from prompt_tuning_recycling.files import as_path, is_remote
 
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 
-# A host that imports a task's module has locked its gin configuration by then.
+# A host locks its gin configuration before it imports a task's module.
 with gin.unlock_config():
 
     @gin.configurable(module="prompt_tuning_recycling.tasks.features")
     def vocabulary_file(file: epath.PathLike) -> str:
-        """Returns the path of a SentencePiece model for libraries that know nothing of
-        `~`; the model files hand it `VOCABULARY_FILE`.
+        """Returns the path of a SentencePiece model, with `~` expanded for libraries
+        that do not expand it; the model files pass `VOCABULARY_FILE`.
 
         Raises:
           RecyclingError: there is no such file on this machine.
@@ -43,13 +43,13 @@ with gin.unlock_config():
         """Returns the vocabulary of the tasks' inputs and targets.
 
         `tasks/vocabulary.gin`, which the model files include, binds it to the model's
-        vocabulary; a host like T5X refuses a task whose vocabulary is another one.
+        vocabulary; a host like T5X refuses a task with a different vocabulary.
 
         Args:
-          model_vocabulary: the model's vocabulary; with it, the rest is not used.
+          model_vocabulary: the model's vocabulary; if given, the rest is not used.
           file: a SentencePiece model.
-          extra_ids: sentinels to add to those that the file brings: 100 for the file
-            with T5's 32,000 pieces, 0 for the one that is called `100extra`.
+          extra_ids: how many sentinels to add to those in the file: 100 for the file
+            with T5's 32,000 pieces, 0 for the file named `100extra`.
 
         Raises:
           RecyclingError: there is no such file on this machine.
@@ -68,8 +68,8 @@ def features() -> dict[str, seqio.Feature]:
 
 
 class Task(seqio.Task):
-    """A task whose vocabulary is looked up when it is used: a task is registered when
-    its module is imported, which may be before gin has been told the vocabulary.
+    """A task that looks up its vocabulary when it is used. A task is registered when
+    its module is imported, perhaps before gin knows the vocabulary.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -81,5 +81,5 @@ class Task(seqio.Task):
 
 
 def add_task(name: str, **kwargs: Any) -> seqio.Task:
-    """Registers a task with these features; the arguments are seqio's."""
+    """Registers a task with these features; takes seqio's arguments."""
     return seqio.TaskRegistry.add(name, output_features={}, task_cls=Task, **kwargs)

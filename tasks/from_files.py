@@ -1,18 +1,18 @@
-"""Tasks from one's own files, registered by gin: no Python is needed.
+"""Tasks from your own files, registered by gin without any Python.
 
     --gin_file=tasks/from_files.gin
     --gin.TASK_NAME="'reviews'"
     --gin.TASK_FILES="{'train': 'train.tsv', 'validation': 'dev.tsv'}"
     --gin.VERBALIZERS="('negative', 'positive')"
 
-`text_files.read_examples` says what the files hold. The name becomes that of a mixture:
+`text_files.read_examples` describes the files. The name becomes the name of a mixture:
 
 | task | splits | |
 |---|---|---|
-| `<name>_generation` | all | generates the targets; accuracy: any of them, exactly |
+| `<name>_generation` | all | generates a target; accurate if it equals any of them |
 | `<name>_rank_classification`, if there are choices | all but train | ranks them |
 
-so training is on the right answers only, and evaluation is by both.
+so training uses the right answers only, and evaluation uses both tasks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GENERATION, RANKING = "generation", "rank_classification"
 
 @dataclasses.dataclass(frozen=True)
 class _Files:
-    """Where examples are, and what their labels are called."""
+    """The files with the examples, and the texts of their labels."""
 
     paths: tuple[tuple[str, tuple[str, ...]], ...]
     verbalizers: tuple[tuple[str, str], ...] | None
@@ -64,17 +64,17 @@ class _Files:
         for example in examples:
             if not example.choices:
                 raise RecyclingError(
-                    f"{example.place}: there are no choices to rank, though other "
-                    "lines have them."
+                    f"{example.place}: there are no choices to rank, but other lines "
+                    "have choices."
                 )
         return _dataset(examples)
 
     def evaluated_splits(self) -> list[str]:
-        """All but train, whose wrong choices are not to be learned."""
+        """All splits but train, whose wrong choices must not be learned."""
         return [split for split, _ in self.paths if split != "train"]
 
     def ranked(self) -> bool:
-        """Whether there are choices; if they are the lines' own, the first decides."""
+        """Whether there are choices: without verbalizers, the first line decides."""
         splits = self.evaluated_splits()
         if self.verbalizers or not splits:
             return bool(splits)
@@ -118,21 +118,21 @@ def _pieces(vocabulary: seqio.Vocabulary) -> Callable[[str], tuple[int, ...]]:
 
 
 def _spaced(text: str) -> str:
-    """As a vocabulary reads it: without spaces at the ends, and one in between."""
+    """Removes spaces as a vocabulary does: none at the ends, single ones between."""
     return " ".join(text.split())
 
 
 def _check_apart(
     texts: Sequence[str], what: str, key: Callable[[str], Hashable]
 ) -> None:
-    """Texts that are the same to the model cannot be told apart by their scores."""
+    """Refuses texts that the model sees as the same, since their scores are equal."""
     seen: dict[Hashable, str] = {}
     for text in texts:
         if (known := key(text)) in seen:
             raise RecyclingError(
                 f"{what}: {seen[known]!r} and {text!r} are the same to the model, "
-                f"{known!r}, so no answer can be told from the other. Choose texts "
-                "that differ in the model's vocabulary."
+                f"{known!r}, so their scores cannot differ. Choose texts that differ "
+                "in the model's vocabulary."
             )
         seen[known] = text
 
@@ -166,7 +166,7 @@ def _records(examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
 
 
 class _Source(seqio.FunctionDataSource):
-    """Files as a seqio source, which knows what it was made of."""
+    """A seqio source that remembers the files that it reads."""
 
     def __init__(
         self, files: _Files, read: Callable[..., tf.data.Dataset], splits: Sequence[str]
@@ -175,7 +175,7 @@ class _Source(seqio.FunctionDataSource):
         self.files = files
 
 
-# A host that imports this module when it runs has locked its gin configuration.
+# A host locks its gin configuration before it imports this module.
 with gin.unlock_config():
 
     @gin.configurable(module="prompt_tuning_recycling.tasks.from_files")
@@ -185,23 +185,23 @@ with gin.unlock_config():
         verbalizers: Sequence[str] | Mapping[str, str] | None = None,
         evaluate_by: str | None = None,
     ) -> str:
-        """Registers the tasks and the mixture, unless that was done before.
+        """Registers the tasks and the mixture, unless they are already registered.
 
         Args:
-          name: of the mixture.
-          files: split -> file, or several. Relative to the current folder.
+          name: the mixture's name.
+          files: split -> one file or several, relative to the current folder.
           verbalizers: the text of each label: a sequence if the labels are 0, 1, ...,
-            else label -> text. They are the choices of lines without their own. None
-            if the files hold the texts.
-          evaluate_by: `generation` or `rank_classification`, to leave the other out of
-            evaluation; None for both.
+            else label -> text. They are the choices for lines without choices. None if
+            the files contain the texts.
+          evaluate_by: `generation` or `rank_classification` to evaluate by that one
+            only; None for both.
 
         Returns:
           The name.
 
         Raises:
-          RecyclingError: a file is missing, something else has the name, the choices
-            are missing that are to be ranked, or two labels have the same text.
+          RecyclingError: a file is missing, something else has the name, there are no
+            choices to rank, or two labels have the same text.
         """
         source = _Files(_paths(files), _texts(verbalizers))
         if evaluate_by not in (None, GENERATION, RANKING):
@@ -252,14 +252,14 @@ def _add_ranking(name: str, files: _Files) -> str:
 
 
 def _check_same(name: str, files: _Files) -> None:
-    """A gin configuration asks for its task's name each time that it is used."""
+    """Allows repeated calls: gin registers the task each time its name is used."""
     sources = [
         task.source for task in seqio.get_subtasks(seqio.get_mixture_or_task(name))
     ]
     if not any(isinstance(it, _Source) and it.files == files for it in sources):
         raise RecyclingError(
-            f"TASK_NAME: there is another task or mixture {name!r}. Choose a name of "
-            "your own."
+            f"TASK_NAME: there is another task or mixture {name!r}. Choose a "
+            "different name."
         )
 
 
@@ -289,7 +289,7 @@ def _texts(
     if verbalizers is None:
         return None
     expected = (
-        "VERBALIZERS: expected the text of each label, of two or more, as in "
+        "VERBALIZERS: expected the texts of two or more labels, as in "
         f"--gin.VERBALIZERS=\"('negative', 'positive')\", found {verbalizers!r}."
     )
     if isinstance(verbalizers, str) or not isinstance(verbalizers, Mapping | Sequence):
@@ -304,7 +304,7 @@ def _texts(
     labels = [str(label) for label, _ in given]
     if len(set(labels)) < len(labels):
         raise RecyclingError(
-            f"VERBALIZERS: a label is there twice, found {verbalizers!r}. A label is "
+            f"VERBALIZERS: a label is there twice, found {verbalizers!r}. Labels are "
             "compared as text, so 1 and '1' are the same."
         )
     texts = [str(text) for _, text in given]

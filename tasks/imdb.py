@@ -1,16 +1,16 @@
 """IMDB: whether a film review is negative or positive.
 
 Maas et al. 2011, https://aclanthology.org/P11-1015. The review is the whole input. Each
-pair of verbalizers, `0_1` and `negative_positive`, has its tasks and mixtures:
+pair of verbalizers, `0_1` and `negative_positive`, has its own tasks and mixtures:
 
 | task `pr:imdb_v100_<verbalizers>_verbalizers_...` | split | from TFDS |
 |---|---|---|
-| `train` | train, validation | train but its last 1,000; those |
+| `train` | train, validation | `train[:-1000]`, `train[-1000:]` |
 | `test`, generation | validation | test |
 | `test_rc`, rank classification | validation | test |
 
-Mixtures: `pr:imdb_v100_<verbalizers>_verbalizers` of all three, and with `_eval` at its
-end of the latter two.
+Mixtures: `pr:imdb_v100_<verbalizers>_verbalizers` has all three; the same name with
+`_eval` at its end has the last two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics of generated text, in per cent."""
+"""Metrics of generated text, in percent."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from prompt_tuning_recycling.tasks.postprocessors import UNKNOWN, Answers
 
 
 def accuracy(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, float]:
-    """Returns how many of the classes are right; an example without a label never is.
+    """Returns the percentage of right classes; an example without a label is wrong.
 
     Args:
       targets: class numbers.
-      predictions: class numbers, -1 for a text that names no class.
+      predictions: class numbers; -1 for a text that names no class.
     """
     right = [
         target != UNKNOWN and target == prediction
@@ -28,11 +28,11 @@ def accuracy(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, fl
 def f1(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, float]:
     """Returns the F1 score of class 1 against class 0.
 
-    A prediction that is neither counts as the wrong one of the two, as in T5. Examples
-    without a label are left out. Without any true or predicted positive it is 0.
+    A prediction that is neither counts as the wrong class, as in T5. Examples without a
+    label are left out. The score is 0 if there are no true or predicted positives.
 
     Args:
-      targets: class numbers, 0 or 1, -1 for no label.
+      targets: class numbers, 0 or 1; -1 for no label.
       predictions: class numbers.
     """
     counts = collections.Counter(
@@ -45,12 +45,12 @@ def f1(targets: Sequence[int], predictions: Sequence[int]) -> dict[str, float]:
 
 
 def squad(targets: Sequence[Answers], predictions: Sequence[str]) -> dict[str, float]:
-    """Returns SQuAD's exact match and F1, of each example the best over its answers.
+    """Returns SQuAD's exact match and F1, each the best over an example's answers.
 
-    Texts are compared without case, punctuation and articles, and F1 counts words in
-    common (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, section 6.1, and
-    the evaluation script of SQuAD 1.1). Of an example that is repeated, once for each
-    answer, the first counts. An example without answers is never right.
+    Texts are compared without case, punctuation and articles, and F1 counts common
+    words (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, section 6.1, and the
+    evaluation script of SQuAD 1.1). If an example is repeated for each of its answers,
+    the first repetition counts. An example without answers is wrong.
 
     Args:
       targets: the right answers.
@@ -66,9 +66,9 @@ def squad(targets: Sequence[Answers], predictions: Sequence[str]) -> dict[str, f
 def exact_match(
     targets: Sequence[Answers], predictions: Sequence[str]
 ) -> dict[str, float]:
-    """Returns how many predictions are one of the right answers, letter for letter.
+    """Returns the percentage of predictions that equal one of the right answers.
 
-    Of an example that is repeated, once for each answer, the first counts.
+    If an example is repeated for each of its answers, the first repetition counts.
     """
     pairs = _once(targets, predictions)
     return {"accuracy": 100.0 * _mean([text in answers for answers, text in pairs])}
@@ -110,6 +110,6 @@ def _mean(values: Sequence[float]) -> float:
     if not values:
         raise RecyclingError(
             "there are no examples to compute a metric on. Expected at least one in "
-            "the split that is evaluated."
+            "the evaluated split."
         )
     return sum(values) / len(values)

@@ -1,4 +1,4 @@
-"""From a decoded text to what a metric compares."""
+"""Turns decoded texts into the values that a metric compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Answers(NamedTuple):
     """The right answers of an example.
 
     Attributes:
-      example: what tells it from other examples; its repetitions share it.
+      example: a number that identifies the example; its repetitions share it.
       texts: the answers.
     """
 
@@ -32,13 +32,13 @@ def all_answers(
     *,
     number: Sequence[str],
 ) -> Any:
-    """A target becomes the `Answers` of its example; a prediction stays as it is.
+    """Turns a target into its example's `Answers`; leaves a prediction unchanged.
 
     Args:
-      target_or_prediction: decoded text.
-      example: with `answers` (bytes, [n]).
+      target_or_prediction: the decoded text.
+      example: the example, with `answers` (bytes, [n]).
       is_target: whether it is a target.
-      number: the example's features that make up its number.
+      number: the features that together identify the example.
     """
     if not is_target or example is None:
         return target_or_prediction

@@ -1,4 +1,4 @@
-"""From a dataset's fields to texts: `inputs` and `targets`."""
+"""Turns a dataset's fields into texts: `inputs` and `targets`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def named_fields(
     example: Mapping[str, tf.Tensor], fields: Sequence[str]
 ) -> dict[str, tf.Tensor]:
-    """Makes `inputs` of a GLUE example, as T5 was trained to read it, but without the
-    task's name: `question1: ... question2: ...`.
+    """Makes `inputs` from a GLUE example, in the form that T5 was trained on, but
+    without the task's name: `question1: ... question2: ...`.
 
     Args:
-      example: with the fields, texts.
-      fields: in their order.
+      example: has the fields as texts.
+      fields: the fields' names, in order.
     """
     import tensorflow as tf
 
@@ -34,12 +34,12 @@ def label_as_text(
     verbalizers: Sequence[str],
     unlabeled: str = "<unk>",
 ) -> dict[str, tf.Tensor]:
-    """Makes `targets` of a class number.
+    """Makes `targets` from a class number.
 
     Args:
-      example: with `label`, an integer; -1 is TFDS's for no label.
+      example: has `label`, an integer; TFDS writes -1 for no label.
       verbalizers: the text of each class.
-      unlabeled: the text of no label.
+      unlabeled: the text for no label.
     """
     import tensorflow as tf
 
@@ -53,7 +53,7 @@ def choices_from_verbalizers(
 ) -> dict[str, tf.Tensor]:
     """Makes every class a choice for `rank_classification.one_per_choice`.
 
-    Of an example without a label no choice is correct.
+    If an example has no label, none of its choices is correct.
     """
     import tensorflow as tf
 
@@ -62,14 +62,14 @@ def choices_from_verbalizers(
 
 
 def one_per_answer(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Makes an example of every right answer, in `targets`.
+    """Makes one example for each right answer, with the answer in `targets`.
 
     Args:
-      dataset: examples with `answers` (texts, [n]); n may differ, and where it is 0
-        the target is `<unk>`, T5's text for no label.
+      dataset: examples with `answers` (texts, [n]); n may differ, and if it is 0, the
+        target is `<unk>`, T5's text for no label.
 
     Returns:
-      Examples with all their features, `answers` among them, and `targets`.
+      Examples with all their features, including `answers`, and `targets`.
     """
     import tensorflow as tf
 

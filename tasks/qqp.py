@@ -2,19 +2,19 @@
 
 Part of GLUE (Wang et al. 2018, https://arxiv.org/abs/1804.07461). Each pair of
 verbalizers (`not_duplicate_duplicate`, `0_1`, `unique_duplicate`, and
-`not_spc_duplicate_duplicate`, where `_spc_` is a space) has its tasks and mixtures:
+`not_spc_duplicate_duplicate`, where `_spc_` is a space) has its own tasks and mixtures:
 
 | task `pr:glue_qqp_v200_<verbalizers>_verbalizers_...` | split | from TFDS |
 |---|---|---|
-| `training` | train, validation | all of train but its last 10,000; those |
+| `training` | train, validation | `train[:-10000]`, `train[-10000:]` |
 | `test`, generation | validation | validation |
 | `rc`, rank classification | validation | validation |
-| `rc_normed`, the same, its `accuracy` and `f1` normalized by length | validation | likewise |
+| `rc_normed`, like `rc`, with `accuracy` and `f1` normalized by length | validation | validation |
 
-`rc` has the normalized metrics too, from the same inference pass, as `normed_accuracy`
-and `normed_f1`; `rc_normed` is for configurations that name it. Mixtures:
-`pr:glue_qqp_v200_<verbalizers>_verbalizers` of all four, and with `_eval` at its end of
-all but `training`.
+`rc` also reports the normalized metrics, from the same inference pass, as
+`normed_accuracy` and `normed_f1`; `rc_normed` is for configurations that name it.
+Mixtures: `pr:glue_qqp_v200_<verbalizers>_verbalizers` has all four; the same name with
+`_eval` at its end has all but `training`.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Rank classification: an example's answer is the choice whose text the model finds
-likeliest.
+"""Rank classification: an example's answer is the choice whose text is most likely
+under the model.
 
-A task makes one example of each choice and scores them all; the metrics put them
-together again:
+A task makes one example for each choice and scores them all; the metrics reassemble
+them:
 
     seqio.TaskRegistry.add(
         "my_task",
@@ -17,8 +17,8 @@ together again:
         output_features=...,
     )
 
-Of equally likely choices the first one is the answer. An answer is right if it is one
-of the right choices, however many there are.
+If choices are equally likely, the first one is the answer. An answer is right if it is
+any of the right choices.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from prompt_tuning_recycling.tasks import metrics, postprocessors
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# A host may hand over what its model computed on the way, beside the scores.
+# A host may return other outputs of its model besides the scores.
 Scores = Sequence[float] | tuple[Sequence[float], Mapping[str, Any]]
 
 
 class Choice(NamedTuple):
-    """Which choice of which example a scored text is, and whether it is right.
+    """The example and the choice of a scored text, and whether the choice is right.
 
     Attributes:
-      example: a number that the example's choices share, and only an example that is
-        the same in all can share too.
-      choice: from 0.
-      correct: whether it is a right one.
-      choices: how many the example has.
-      tokens: how many the choice's text has, EOS included.
-      ids: these tokens, by which choices that are the same to the model are found;
-        empty if they are not known.
+      example: a number that the example's choices share. Only an identical example can
+        have the same number.
+      choice: the choice's number, from 0.
+      correct: whether the choice is right.
+      choices: how many choices the example has.
+      tokens: how many tokens the choice's text has, including EOS.
+      ids: these tokens, which show choices that are the same to the model; empty if
+        they are not known.
     """
 
     example: int
@@ -64,11 +64,11 @@ class Choice(NamedTuple):
 
 
 def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Makes an example of every choice.
+    """Makes one example for each choice.
 
     Args:
       dataset: examples with `inputs` (text), `choices` (texts, [n]) and `correct`
-        (bool, [n]); n may differ from example to example, and is at least 1.
+        (bool, [n]); n may differ between examples, and is at least 1.
 
     Returns:
       Examples with `inputs`, `targets` (the choice), and what `keep_ranking` needs.
@@ -80,8 +80,8 @@ def one_per_choice(dataset: tf.data.Dataset) -> tf.data.Dataset:
         correct = tf.cast(example["correct"], tf.int64)
         count = tf.size(choices, out_type=tf.int64)
         tf.debugging.assert_positive(count, "rank classification: no choices")
-        # Hosts that each preprocess a shard count from 0 each, so the number alone
-        # would not do; nor would the texts, which a dataset may repeat.
+        # The number alone is not unique, since each host counts its shard from 0; nor
+        # are the texts, which a dataset may repeat.
         text = tf.strings.reduce_join(
             tf.concat(
                 [
@@ -120,7 +120,7 @@ def keep_ranking(
     example: Mapping[str, Any] | None = None,
     is_target: bool = False,
 ) -> Any:
-    """Postprocesses for seqio: a target becomes its `Choice`."""
+    """A postprocessor for seqio that turns a target into its `Choice`."""
     if not is_target or example is None:
         return target_or_prediction
     key, choice, correct, choices = (int(part) for part in example["ranking"])
@@ -135,20 +135,20 @@ def accuracy(
     by_length: bool = False,
     prefix: str = "",
 ) -> dict[str, float]:
-    """Returns the percentage of examples whose likeliest choice is a right one.
+    """Returns the percentage of examples whose most likely choice is right.
 
-    Of equally likely choices the first one counts. An example with a score that is not
-    a number counts as wrong. So does one whose right choice is the same to the model as
-    a wrong one, or whose choices are all the same.
+    If choices are equally likely, the first one counts. An example with a score that is
+    not a number counts as wrong. So does an example in which a right choice is the same
+    to the model as a wrong one, or in which all choices are the same.
 
     Args:
-      targets: what each score is the score of.
+      targets: the choice that each score belongs to.
       scores: log-likelihoods, in nats.
-      by_length: whether to divide them by the number of the choice's tokens.
-      prefix: of the metric's name.
+      by_length: whether to divide each score by the number of its choice's tokens.
+      prefix: the prefix of the metric's name.
 
     Raises:
-      RecyclingError: choices are missing, or those of every example are the same.
+      RecyclingError: choices are missing, or no example's choices can be told apart.
     """
     answers = [
         best is not None and choices[best].correct
@@ -164,14 +164,14 @@ def f1(
     by_length: bool = False,
     prefix: str = "",
 ) -> dict[str, float]:
-    """Returns the F1 score of the second choice against the first, in per cent.
+    """Returns the F1 score of the second choice against the first, in percent.
 
-    Examples of which neither is right, since they have no label, are left out.
-    Arguments and ties are as for `accuracy`.
+    Examples without a right choice, which have no label, are left out. For arguments
+    and ties see `accuracy`.
 
     Raises:
-      RecyclingError: choices are missing, or an example has other than two of them, or
-        two right ones.
+      RecyclingError: choices are missing, no example's choices can be told apart, or an
+        example does not have exactly two choices or has two right ones.
     """
     labels, predictions = [], []
     for choices, best in _answered(targets, scores, by_length):
@@ -187,7 +187,7 @@ def f1(
     return {f"{prefix}f1": metrics.f1(labels, predictions)["f1"]}
 
 
-# What a task reports, all of it from one inference pass.
+# A task reports all of these from one inference pass.
 METRICS = (accuracy, functools.partial(accuracy, by_length=True, prefix="normed_"))
 F1_METRICS = (f1, functools.partial(f1, by_length=True, prefix="normed_"))
 
@@ -195,8 +195,8 @@ F1_METRICS = (f1, functools.partial(f1, by_length=True, prefix="normed_"))
 def _answered(
     targets: Sequence[Choice], scores: Scores, by_length: bool
 ) -> list[tuple[list[Choice], int | None]]:
-    """Returns each example's choices, in order, and the number of the likeliest; None
-    if one of the scores is not a number, or the choices are the same to the model.
+    """Returns each example's choices, in order, and the number of the most likely one;
+    None if a score is not a number, or if the choices cannot be told apart.
     """
     values = _values(scores)
     if len(values) != len(targets):
@@ -223,7 +223,7 @@ def _answered(
         raise RecyclingError(
             "rank classification: in every example a right choice has the same tokens "
             "as another, so no score can tell them apart. Expected texts that differ "
-            "in the model's vocabulary, also after they are cut to "
+            "in the model's vocabulary, even when they are cut to "
             "TASK_FEATURE_LENGTHS."
         )
     for count, why in (
@@ -241,7 +241,7 @@ def _answered(
 
 
 def _alike(choices: Sequence[Choice]) -> bool:
-    """Whether a right choice has a wrong one's tokens, or all have the same."""
+    """Whether a right choice has a wrong one's tokens, or all tokens are the same."""
     if len(choices) < 2 or not all(choice.ids for choice in choices):
         return False
     right = {choice.ids for choice in choices if choice.correct}
@@ -262,7 +262,7 @@ def _examples(targets: Sequence[Choice]) -> list[list[int]]:
     if not rows:
         raise RecyclingError(
             "rank classification: there are no examples. Expected at least one in the "
-            "split that is evaluated."
+            "evaluated split."
         )
     examples: list[list[int]] = []
     last = targets[-1].example
@@ -270,13 +270,13 @@ def _examples(targets: Sequence[Choice]) -> list[list[int]]:
         count = targets[next(iter(choices.values()))[0]].choices
         repeated = {len(found) for found in choices.values()}
         if set(choices) == set(range(count)) and len(repeated) == 1:
-            # More than once: examples that are the same in all, from several hosts.
+            # Identical examples from several hosts have the same key.
             ordered = [choices[number] for number in range(count)]
             examples.extend(list(found) for found in zip(*ordered, strict=True))
         elif key != last or sorted(choices) != list(range(len(choices))):
             raise RecyclingError(
-                f"rank classification: of an example with {count} choices the scores "
-                f"of {sorted(choices)} were found. Expected all of them. Are examples "
+                f"rank classification: found only the scores of {sorted(choices)} for "
+                f"an example with {count} choices. Expected all scores. Are examples "
                 "shuffled and cut off (EVALUATOR_NUM_EXAMPLES)?"
             )
     if not examples:

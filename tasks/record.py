@@ -1,16 +1,16 @@
-"""ReCoRD: which of a news text's entities a query leaves out.
+"""ReCoRD: which entity of a news text a query leaves out.
 
 Zhang et al. 2018, https://arxiv.org/abs/1810.12885, as part of SuperGLUE (Wang et al.
-2019, https://arxiv.org/abs/1905.00537). Several entities may be right.
+2019, https://arxiv.org/abs/1905.00537). Several entities may be correct.
 
 | task | split | from TFDS |
 |---|---|---|
-| `pr:super_glue_record_v102_training` | train, validation | all of train but its last 10,000; those |
+| `pr:super_glue_record_v102_training` | train, validation | `train[:-10000]`, `train[-10000:]` |
 | `pr:super_glue_record_v102_test`, generation | validation | validation |
 | `pr:super_glue_record_v102_rc`, rank classification of the entities | validation | validation |
 
-Mixtures: `pr:super_glue_record_v102` of all three, `pr:super_glue_record_v102_eval` of
-the latter two.
+Mixtures: `pr:super_glue_record_v102` has all three, `pr:super_glue_record_v102_eval` has
+the last two.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _TFDS = "super_glue/record:1.0.2"
 def text(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Makes `inputs`: `query: ... entities: a, b passage: ...`.
 
-    The passage's bullet points, lines that begin with `@highlight`, become sentences.
+    The passage's bullet points, which are lines after `@highlight`, become sentences.
 
     Args:
-      example: of TFDS, with `passage`, `query`, `entities`, `answers` and `idx`.
+      example: a TFDS example with `passage`, `query`, `entities`, `answers` and `idx`.
 
     Returns:
       `inputs`, `answers` and `idx/...`; `choices` and `correct` for rank

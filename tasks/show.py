@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", help="of a task or mixture", metavar="NAME")
-    parser.add_argument("--split", help="of the task (default: each one's first)")
+    parser.add_argument("name", nargs="?", help="a task or mixture", metavar="NAME")
+    parser.add_argument("--split", help="the split (default: each task's first)")
     parser.add_argument(
         "--examples", type=int, default=3, help="how many of each task (default: 3)"
     )
@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--lengths",
-        help="tokens to cut the features at, as inputs=512,targets=16 "
-        "(default: not at all)",
+        help="the lengths in tokens to cut the features to, as in "
+        "inputs=512,targets=16 (default: features are not cut)",
     )
     parser.add_argument(
         "--tfds_data_dir", help="where TensorFlow Datasets keeps its data"
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--files",
-        help="show a task of your own files instead of NAME: split=FILE,split=FILE",
+        help="show a task from your own files instead of NAME: split=FILE,split=FILE",
     )
     parser.add_argument(
         "--verbalizers", help="with --files: the texts of the labels 0,1,... "
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _configured(flags: argparse.Namespace) -> str:
-    """Tells gin what the flags say; returns the task's name."""
+    """Passes the flags to gin and returns the task's name."""
     import gin
 
     from prompt_tuning_recycling.tasks import features, from_files

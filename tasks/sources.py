@@ -1,6 +1,4 @@
-"""TensorFlow Datasets as a task's source, with an error that helps where the data are
-missing.
-"""
+"""TensorFlow Datasets as a task's source, with a helpful error for missing data."""
 
 from __future__ import annotations
 
@@ -20,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class TfdsSource(seqio.TfdsDataSource):
-    """A dataset that is read where it was prepared; it is downloaded and prepared there
-    if it is missing.
+    """A dataset that is read from the folder where it was prepared. If it is missing,
+    it is downloaded and prepared there.
 
-    seqio's own source asks a public bucket first, and offline it ends in whatever error
-    the downloader had.
+    seqio's own source asks a public bucket first; offline, it ends with any error that
+    the downloader raises.
     """
 
     def __init__(self, name: str, splits: Mapping[str, str] | Sequence[str]) -> None:
         """Args:
-        name: of the dataset, with its configuration and version.
-        splits: names of splits; or split -> TFDS's expression for it, as `train[:-10]`.
+        name: the dataset's name, with its configuration and version.
+        splits: names of splits, or split -> TFDS's expression, such as `train[:-10]`.
         """
         super().__init__(tfds_name=name, splits=splits, read_only=True)
 
@@ -67,17 +65,17 @@ class TfdsSource(seqio.TfdsDataSource):
             # Network, disk, Apache Beam, checksums: a dozen libraries' exceptions.
             raise RecyclingError(
                 f"the dataset {name} is not in {place}, and cannot be downloaded: "
-                f"{_first_line(error)}. Where there is a network, run: python -c "
+                f"{_first_line(error)}. On a machine with a network, run: python -c "
                 f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', "
-                "data_dir='DIR').download_and_prepare()\". Then bring DIR here, and "
-                "say where it is: --tfds_data_dir=DIR, or the environment variable "
-                "TFDS_DATA_DIR. docs/tasks.md has more."
+                "data_dir='DIR').download_and_prepare()\". Then copy DIR here, and "
+                "name it with --tfds_data_dir=DIR or the environment variable "
+                "TFDS_DATA_DIR. See docs/tasks.md."
             ) from error
 
 
 def _check_network(urls: Iterable[str]) -> None:
-    """Raises OSError where none of the hosts is known: the downloader would try each
-    file for minutes.
+    """Raises OSError if no host can be found, since the downloader would try each file
+    for minutes.
     """
     if urllib.request.getproxies():
         return

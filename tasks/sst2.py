@@ -4,11 +4,11 @@ Socher et al. 2013, as part of GLUE (Wang et al. 2018, https://arxiv.org/abs/180
 
 | task | split | from TFDS |
 |---|---|---|
-| `pr:glue_sst2_v200_train` | train, validation | train but its last 1,000; those |
+| `pr:glue_sst2_v200_train` | train, validation | `train[:-1000]`, `train[-1000:]` |
 | `pr:glue_sst2_v200_test`, generation | validation | validation |
 | `pr:glue_sst2_v200_test_rc`, rank classification | validation | validation |
 
-Mixtures: `pr:glue_sst2_v200` of all three, `pr:glue_sst2_v200_eval` of the latter two.
+Mixtures: `pr:glue_sst2_v200` has all three, `pr:glue_sst2_v200_eval` has the last two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Examples in a file: one a line, TSV or JSONL."""
+"""Reads examples from a TSV or JSONL file, one per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json, read_text
 
-# Between the choices of a TSV file's example.
+# Separates the choices of an example in a TSV file.
 SEPARATOR = "|"
 
 
@@ -23,8 +23,8 @@ class Example:
 
     Attributes:
       inputs: a text.
-      targets: the right answers, texts or labels.
-      choices: what to rank, of which the targets are a part; None if the line has none.
+      targets: the right answers: texts or labels.
+      choices: the texts to rank, including a target; None if the line has none.
       place: the file and the line, for messages.
     """
 
@@ -35,13 +35,13 @@ class Example:
 
 
 def read_examples(path: epath.PathLike) -> list[Example]:
-    """Reads a file; how is told by its ending.
+    """Reads a file in the format that its ending names.
 
-    `.tsv`: UTF-8, the first line names the columns: `inputs`, `targets`, perhaps
-    `choices` (separated by `|`); others are left alone. There are no quotes: a tab
-    always ends a field. `.jsonl`: an object a line, with `inputs`, `targets` (one text,
-    or a list where several are right), perhaps `choices` (a list). Blank lines are left
-    out.
+    `.tsv`: UTF-8. The first line names the columns: `inputs`, `targets`, and optionally
+    `choices` (separated by `|`); other columns are ignored. Quotes have no meaning: a
+    tab always ends a field. `.jsonl`: one object per line, with `inputs`, `targets`
+    (one text, or a list if several are right), and optionally `choices` (a list). Blank
+    lines are skipped.
 
     Raises:
       RecyclingError: there is no such file, or a line is not an example.
@@ -54,7 +54,7 @@ def read_examples(path: epath.PathLike) -> list[Example]:
             f"{' or '.join(_FORMATS)}, found {file.suffix or 'no ending'}."
         )
     text = read_text(path, "the examples")
-    # Not splitlines: it also ends lines at characters that texts may hold.
+    # Not splitlines, which also ends lines at characters that texts may contain.
     lines = text.replace("\r\n", "\n").split("\n")
     numbered = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
     examples = list(parse(numbered, str(path)))
@@ -72,7 +72,7 @@ def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
         if column not in columns:
             raise RecyclingError(
                 f"{path}: expected the first line to name the columns inputs and "
-                f"targets, and perhaps choices, separated by tabs; found "
+                f"targets, and optionally choices, separated by tabs; found "
                 f"{', '.join(column[:40] for column in columns[:10])}."
             )
     twice = [column for column in columns if columns.count(column) > 1]

@@ -1,10 +1,10 @@
 """Tells the whole story of prompt recycling on tiny models.
 
-Prompts are tuned on one model and carried over to three others, two of other seeds and
-one of another width; then evaluated, and compared with baselines. Run it from the top
-of the checkout. It writes `report.html`, the README's picture (`accuracies.svg`), the
-commands it ran (`commands.sh`), their figures (`results.json`), and a folder for each
-run.
+It tunes prompts on one model and recycles them to three others: two with other seeds,
+and one with another width. Then it evaluates them and compares them with baselines. Run
+it from the top of the checkout. It writes `report.html`, the README's picture
+(`accuracies.svg`), the commands that it ran (`commands.sh`), their results
+(`results.json`), and a folder for each run.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("output", type=pathlib.Path, help="folder, emptied first")
+    parser.add_argument("output", type=pathlib.Path, help="a folder, emptied first")
     output = parser.parse_args().output
     if output.exists():
         if any(output.iterdir()) and not (output / "commands.sh").exists():
-            parser.error(f"{output} is not empty, and holds no earlier demo.")
+            parser.error(f"{output} is not empty and contains no earlier demo.")
         shutil.rmtree(output)
     run(output)
 
 
 def run(output: pathlib.Path) -> list[results.Outcome]:
-    """Runs all stages, prints what they come to, and writes the report."""
+    """Runs all stages, prints their results, and writes the report."""
     started = time.monotonic()
     runner = Runner(output / "commands.sh")
     outcomes: list[results.Outcome] = []
@@ -50,8 +50,8 @@ def run(output: pathlib.Path) -> list[results.Outcome]:
             print(f"  {outcome.accuracy:5.1f} %  {trial.title}", flush=True)
     _write(outcomes, output)
     print(f"\n{results.table(outcomes)}\n")
-    print(f"The report, with pictures: {output / 'report.html'}")
-    print(f"Every command, to run again: {output / 'commands.sh'}")
+    print(f"The report with pictures: {output / 'report.html'}")
+    print(f"All commands, to run them again: {output / 'commands.sh'}")
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     print(f"This took {minutes} min {seconds} s.")
     return outcomes

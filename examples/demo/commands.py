@@ -24,9 +24,9 @@ class Command:
 
     Attributes:
       program: its module, such as `train` or `eval`.
-      gin_files: in their order.
-      settings: names and values of gin's macros.
-      output: the folder that the run writes.
+      gin_files: the gin files, in order.
+      settings: names and values of gin macros.
+      output: the folder that the run writes to.
     """
 
     program: str
@@ -57,11 +57,11 @@ def tune(
     """Returns a command that tunes a prompt for a model.
 
     Args:
-      model: name of the frozen model.
-      task: name of the task.
-      output: folder for the run.
+      model: the frozen model's name.
+      task: the task's name.
+      output: the folder for the run.
       start: gin files that say what the prompt starts from.
-      settings: gin's macros.
+      settings: gin macros.
     """
     return Command(
         "train",
@@ -81,7 +81,7 @@ def evaluate(
     model: str, task: str, output: pathlib.Path, *start: str, **settings: object
 ) -> Command:
     """Returns a command that evaluates a model, with a prompt if `start` names gin
-    files that declare one. For the other arguments see `tune`.
+    files that declare a prompt. For the other arguments see `tune`.
     """
     network = _size(model) + ("_prompt" if start else "")
     return Command(
@@ -102,31 +102,31 @@ def _size(model: str) -> str:
 
 
 def _quoted(flag: str) -> str:
-    """For a shell; double quotes around gin's single ones are easiest on the eye."""
+    """Quotes for a shell; double quotes around gin's single quotes are easy to read."""
     return f'"{flag}"' if "'" in flag and '"' not in flag else shlex.quote(flag)
 
 
 class Runner:
-    """Runs commands in a few processes that stay, so that each imports and compiles
-    only once. Run by hand, a command does the same, a few seconds slower.
+    """Runs commands in a few long-lived processes, each of which imports and compiles
+    only once. A command run by hand does the same, a few seconds slower.
     """
 
     def __init__(self, log: pathlib.Path) -> None:
         """Starts the processes; `log` will hold all commands, as a shell script."""
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("# The demo's commands, in the order in which they were done.\n")
+        log.write_text("# The demo's commands, in the order in which they ran.\n")
         self._pool = concurrent.futures.ProcessPoolExecutor(
             max_workers=min(4, len(os.sched_getaffinity(0))),
             mp_context=multiprocessing.get_context("spawn"),
         )
 
     def run(self, commands: Iterable[Command]) -> Iterator[Command]:
-        """Runs commands that do not depend on each other; yields each, in their order,
-        when it is done.
+        """Runs commands that do not depend on each other, and yields each in order when
+        it is done.
 
         Raises:
-          RuntimeError: one failed; says which, and what it wrote.
+          RuntimeError: a command failed; the message has the command and its output.
         """
         futures = [(self._pool.submit(_run, command), command) for command in commands]
         for future, command in futures:

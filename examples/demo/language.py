@@ -1,10 +1,9 @@
-"""A small language: reviews made by a grammar, and questions about them.
+"""A small language: reviews from a grammar, and questions about them.
 
-A review has five attributes, drawn independently: its sentiment, topic, tense, and the
-gender and the time of day it speaks of. A question about one of them is put by an
-instruction of one to three of its cue words: `please tell mood : anna cooked the soup
-so lovely` is answered `good`. What an untuned model of this language needs the
-instruction for, a tuned prompt has to bring instead.
+A review has five attributes, drawn independently: its sentiment, topic and tense, and
+the gender and the time of day in it. An instruction with one to three of an attribute's
+cue words asks about the attribute: the answer to `please tell mood : anna cooked the
+soup so lovely` is `good`. A tuned prompt has to replace the instruction.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ class Attribute:
 
     Attributes:
       labels: the answers.
-      words: for each label the words that show it.
-      cues: words that ask for it.
+      words: the words that show each label.
+      cues: the words that ask for the attribute.
     """
 
     labels: tuple[str, ...]
@@ -184,7 +183,7 @@ def vocabulary() -> list[str]:
 
 
 def telling_words(attribute: str) -> list[str]:
-    """The labels and cues of an attribute: a prompt made of them is an instruction."""
+    """An attribute's labels and cues, from which a prompt would be an instruction."""
     return [*ATTRIBUTES[attribute].labels, *ATTRIBUTES[attribute].cues]
 
 
@@ -228,13 +227,13 @@ def instruction(rng: random.Random, name: str) -> str:
 
 
 def question(rng: random.Random, name: str) -> Example:
-    """An instruction with a review, and the answer."""
+    """Returns an instruction with a review, and the answer."""
     text, labels = review(rng, asked=name)
     return f"{instruction(rng, name)} {text}", labels[name]
 
 
 def labeled(rng: random.Random, name: str) -> Example:
-    """A review without an instruction, and its label: what a prompt is tuned on."""
+    """Returns a review without an instruction, and its label, to tune prompts on."""
     text, labels = review(rng, asked=name)
     return text, labels[name]
 
@@ -286,7 +285,7 @@ _MIXTURE: dict[Callable[[random.Random], Example], float] = {
 
 
 def pretraining(seed: int, count: int) -> Iterator[Example]:
-    """Yields what the models are pre-trained on: all tasks, with instructions."""
+    """Yields the models' pre-training examples: all tasks, with instructions."""
     rng = random.Random(seed)
     makers, weights = list(_MIXTURE), list(_MIXTURE.values())
     for make in rng.choices(makers, weights, k=count):

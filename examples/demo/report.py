@@ -1,4 +1,4 @@
-"""The demo's report: one HTML page that holds its pictures."""
+"""The demo's report: one HTML page that contains its pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
         *story.REFERENCES,
     ]
     figure, axes = _plots(3.6)
-    # The dots are spread a little, always in the same way.
+    # The dots are spread a little, the same way every time.
     rng = random.Random(0)
     for axis, task in zip(axes, story.TASKS, strict=True):
         for height, method in enumerate(reversed(methods)):
@@ -86,8 +86,8 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
 
 @matplotlib.rc_context(figures.STYLE)
 def by_step(outcomes: Sequence[Outcome]) -> Figure:
-    """Draws the accuracy, on the source and on the targets, by the step of the source's
-    tuning.
+    """Draws the accuracy on the source and on the targets over the steps of tuning on
+    the source.
     """
     figure, axes = _plots(2.8)
     for axis, task in zip(axes, story.TASKS, strict=True):
@@ -108,7 +108,7 @@ def by_step(outcomes: Sequence[Outcome]) -> Figure:
 
 @matplotlib.rc_context(figures.STYLE)
 def further(outcomes: Sequence[Outcome]) -> Figure:
-    """Draws the accuracy while tuning on the target, from two starts."""
+    """Draws the accuracy during tuning on the target, from two starting prompts."""
     figure, axes = _plots(2.8)
     styles = {story.FURTHER: "-", story.TUNED: "--"}
     for axis, task in zip(axes, story.TASKS, strict=True):
@@ -131,7 +131,7 @@ def save_svg(figure: Figure, path: pathlib.Path) -> None:
 
 
 def _plots(height: float) -> tuple[Figure, Sequence[Axes]]:
-    """One beside the other, a task each."""
+    """Makes one plot per task, side by side."""
     figure = Figure(figsize=(9, height))
     return figure, figure.subplots(1, len(story.TASKS), sharey=True)
 

@@ -1,4 +1,4 @@
-"""The demo's figures: what the trials came to, together."""
+"""The demo's numbers: the results of all trials."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from examples.demo import story
 
 BEST_RANDOM = f"the best of {story.RANDOM_PROMPTS} random prompts"
 ENOUGH = 95.0
-"""The accuracy, in percent, to which tuning is timed."""
+"""Tuning is timed until it reaches this accuracy, in percent."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A trial's accuracies, in percent, by step; of an evaluation there is one."""
+    """A trial's accuracies by step, in percent; an evaluation has one."""
 
     trial: story.Trial
     curve: tuple[tuple[int, float], ...]
 
     @property
     def accuracy(self) -> float:
-        """The last one."""
+        """The last accuracy."""
         return self.curve[-1][1]
 
     def by_relative_step(self) -> tuple[list[int], list[float]]:
-        """Steps, counted from the run's first, and the accuracies after them."""
+        """Returns steps, counted from the run's first, and their accuracies."""
         first = self.curve[0][0]
         steps, accuracies = zip(*self.curve, strict=True)
         return [step - first for step in steps], list(accuracies)
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Accuracies of a method, in percent; of a recycler also how many of its prompts
+    """A method's accuracies, in percent; for a recycler, also how many of its prompts
     beat every baseline.
     """
 
@@ -43,13 +43,13 @@ class Row:
     successes: int | None = None
 
     def summary(self) -> tuple[float, float, float, float]:
-        """Mean, standard deviation, worst and best."""
+        """Returns the mean, the standard deviation, the worst and the best."""
         values = self.accuracies
         mean, spread = statistics.fmean(values), statistics.pstdev(values)
         return mean, spread, min(values), max(values)
 
     def cells(self) -> list[str]:
-        """As text, in the order of `COLUMNS`."""
+        """Returns the row's cells as text, in the order of `COLUMNS`."""
         values = [f"{value:.1f}" for value in self.summary()]
         successes = "" if self.successes is None else str(self.successes)
         return [self.method, *values, str(len(self.accuracies)), successes]
@@ -87,7 +87,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[list[Row]]:
 
 def beats_baselines(recycled: Outcome, outcomes: Iterable[Outcome]) -> bool:
     """Whether a recycled prompt is better than each baseline of its task, model and
-    seed; of the random prompts, than their mean.
+    seed, and better than the mean of the random prompts.
     """
     trial = recycled.trial
     same = [
@@ -112,7 +112,7 @@ def success(outcomes: Sequence[Outcome]) -> tuple[int, int]:
 
 
 def steps_to(outcome: Outcome, accuracy: float = ENOUGH) -> int | None:
-    """Returns the steps after which tuning first reached an accuracy, if it did."""
+    """Returns the steps until tuning first reached an accuracy; None if it did not."""
     start = outcome.curve[0][0]
     return next((step - start for step, a in outcome.curve if a >= accuracy), None)
 

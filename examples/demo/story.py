@@ -1,4 +1,4 @@
-"""What the demo does: its stages, and the trials that each consists of."""
+"""What the demo does: its stages, and the trials in each stage."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SOURCE = "source"
 TARGETS = ("target-1", "target-2", "wide")
 RECYCLERS = ("v2v-lin", "lin-comb", "v2v-nn")
 RANDOM_PROMPTS = 10
-# Steps of its tuning at which a prompt is recycled to see what tuning it longer brings;
-# the last step's is recycled anyway.
+# Steps of its tuning at which a prompt is recycled to see what longer tuning brings.
+# The last step is recycled anyway.
 SOURCE_STEPS = (0, 10, 20, 50)
-# On a target, where accuracy is looked at after each.
+# Steps of tuning on a target, with an evaluation after each.
 TARGET_TUNING_STEPS = 25
-# Steps of the models before any prompt is tuned.
+# Steps of pre-training, before any prompt is tuned.
 PRETRAINING_STEPS = 1600
 
 NO_PROMPT = "no prompt"
@@ -42,15 +42,15 @@ _RECYCLE = f"{GIN}/recycle.gin"
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One command, and what its accuracy stands for.
+    """One command, and what its accuracy means.
 
     Attributes:
       method: what the model is given: a recycler's name, or one of the names above.
       task: the task.
       model: the model that is evaluated.
       command: the command.
-      seed: of the prompt, where there are several.
-      step: of tuning, at which the source's prompt was recycled.
+      seed: the prompt's seed, if there are several prompts.
+      step: the step of tuning at which the source's prompt was recycled.
     """
 
     method: str
@@ -62,7 +62,7 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """What is evaluated, in a line."""
+        """One line that says what is evaluated."""
         parts = [self.task, self.model, self.method]
         if self.seed is not None:
             parts.append(f"seed {self.seed}")
@@ -73,7 +73,7 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Trials that do not need each other, only those of the stages before."""
+    """Trials that depend only on trials of earlier stages."""
 
     title: str
     trials: tuple[Trial, ...]
@@ -83,17 +83,17 @@ def stages(output: pathlib.Path) -> list[Stage]:
     """Returns the story's stages; their commands write below `output`."""
     return [
         Stage(
-            "Tune prompts on the source model, which itself stays as it is",
+            "Tune prompts on the source model, which itself stays unchanged",
             tuple(_source_prompts(output)),
         ),
         Stage(
-            "Recycle them to three other models, and evaluate them there, untrained",
+            "Recycle them to three other models, and evaluate them without more tuning",
             tuple(_recycled(output)),
         ),
-        Stage("Evaluate what knows nothing of the task", tuple(_baselines(output))),
+        Stage("Evaluate the baselines", tuple(_baselines(output))),
         Stage(
-            "Evaluate what is possible: being told the task, or a prompt tuned on the "
-            "target",
+            "Evaluate what is possible: an instruction in words, or a prompt tuned on "
+            "the target",
             tuple(_references(output)),
         ),
         Stage(
@@ -101,7 +101,7 @@ def stages(output: pathlib.Path) -> list[Stage]:
             tuple(_further(output)),
         ),
         Stage(
-            "Recycle earlier steps of the source's prompt: how long to tune it?",
+            "Recycle earlier steps of the source's prompt to see how long to tune it",
             tuple(_by_step(output)),
         ),
     ]

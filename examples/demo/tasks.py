@@ -2,11 +2,11 @@
 
 | task | inputs | targets |
 |---|---|---|
-| `demo_pretraining` | any task's, with its instruction | its answer |
+| `demo_pretraining` | an instruction and a review | the answer |
 | `demo_<attribute>` | a review | the attribute's label |
-| `demo_<attribute>_instructed` | an instruction and a review | likewise |
+| `demo_<attribute>_instructed` | an instruction and a review | the same |
 
-The latter two are rank classification when they are evaluated.
+The last two are evaluated by rank classification.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def vocabulary_size() -> int:
 
 
 def telling_pieces() -> list[int]:
-    """Returns the vocabulary indices of all labels and cue words."""
+    """Returns the vocabulary indices of all labels and cue words, sorted."""
     words = [
         word for name in language.ATTRIBUTES for word in language.telling_words(name)
     ]

@@ -3,11 +3,11 @@ configuration to the report.
 
   python -m examples.study build/study
 
-Prompts are tuned on each model, from two initializations, in three runs; recycled to
-each of the other models, at four steps of the tuning, by three recyclers (one of them
-on fewer words, too); evaluated, together with the baselines; collected, and reported.
-Run it from the top of the checkout. Stopped and started again, it goes on where it
-stopped.
+It tunes prompts on each model, from two initializations, in three runs. It recycles
+them to each of the other models, at four steps of the tuning, by three recyclers (one
+of them also with fewer words). It evaluates them and the baselines, collects the
+results, and writes the report. Run it from the top of the checkout. If you stop it and
+start it again, it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from prompt_tuning_recycling.sweep.configuration import Configuration
 
 TEMPLATE = pathlib.Path("examples/study/sentiment.json")
 GIN = "examples/study/gin"
-# What a prompt starts from, by the configuration's name for it.
+# An initialization's name in the configuration, and its gin file.
 STARTS = {
     "sampled words": f"{commands.GIN}/words.gin",
     "random": "prompts/random_uniform.gin",
@@ -44,8 +44,8 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("output", type=pathlib.Path, help="folder for everything")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("output", type=pathlib.Path, help="the folder for all outputs")
+    parser.add_argument("--workers", type=int, default=2, help="recycling processes")
     flags = parser.parse_args()
     config = write_config(flags.output)
     sweep = configuration.load(config, check_words=True)
@@ -57,7 +57,7 @@ def main() -> None:
         lambda: _run("recycle", f"--config={config}", f"--workers={flags.workers}"),
     )
     _timed(
-        "Evaluate them, and what they are compared with",
+        "Evaluate them and the baselines",
         lambda: evaluate(sweep, runner),
     )
     _timed(
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def write_config(output: pathlib.Path) -> pathlib.Path:
-    """Writes the configuration for an output folder, and returns where."""
+    """Writes the configuration for an output folder, and returns its path."""
     content = json.loads(TEMPLATE.read_text())
     old, new = content["root_dir"], str(output)
     content["root_dir"] = new
@@ -86,7 +86,7 @@ def write_config(output: pathlib.Path) -> pathlib.Path:
 
 
 def tune(sweep: Configuration, runner: Runner) -> None:
-    """Tunes every prompt that the configuration names, unless it is there."""
+    """Tunes every prompt that the configuration names, unless it exists."""
     wanted = []
     for model, inits in sweep.prompts.items():
         for init, runs in inits.items():

@@ -1,4 +1,4 @@
-"""Evaluates many prompts on one model, whichever host runs it: `manifest` lists what is
-evaluated, `job` does what is missing of it, and `metrics_file` knows what an evaluation
-writes, and where.
+"""Evaluates many prompts on one model in any host: `manifest` lists the evaluations,
+`job` does the missing ones, and `metrics_file` knows what an evaluation writes, and
+where.
 """

@@ -1,6 +1,6 @@
 """A job that evaluates the prompts of a manifest. It does what is missing, shares the
-work with other jobs, and writes each evaluation whole or not at all. The model is the
-host's.
+work with other jobs, and writes each evaluation whole or not at all. The host provides
+the model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Target(Protocol):
     shapes: contract.Shapes
 
     def evaluate(self, prompts: Prompts) -> Metrics:
-        """Evaluates the model and returns what its metrics are.
+        """Evaluates the model and returns its metrics.
 
         Args:
           prompts: name -> prompt, float32; empty for the model without a prompt.
@@ -55,7 +55,7 @@ class Target(Protocol):
 
 
 class Loggers:
-    """Seqio's loggers, which write each evaluation to a folder of its own."""
+    """Seqio's loggers, which write each evaluation to its own folder."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Loggers:
 
     @contextlib.contextmanager
     def writing_to(self, output_dir: str) -> Iterator[None]:
-        """Puts what is logged inside the `with` into `output_dir`, once it is whole."""
+        """Writes what is logged inside the `with` to `output_dir` once it is whole."""
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.
@@ -105,11 +105,11 @@ class Loggers:
 
 
 class ManifestJob:
-    """What a job has to do for a manifest.
+    """The work of a job for a manifest.
 
     Attributes:
       listed: all evaluations of the manifest.
-      missing: those of them that have not been done.
+      missing: the evaluations that have not been done.
     """
 
     def __init__(
@@ -121,21 +121,21 @@ class ManifestJob:
         """Reads a manifest and finds out what is missing.
 
         Args:
-          manifest: its file.
-          task: the task or mixture on which everything in it is evaluated.
+          manifest: the manifest's file.
+          task: the task or mixture to evaluate on.
           split: the task's split.
 
         Raises:
           RecyclingError: the task has no metrics, or the manifest cannot be used.
         """
-        # Seqio's own choice of what it evaluates: a task without metrics, or without
-        # that split, never writes anything that the job could wait for.
+        # Seqio itself chooses the tasks to evaluate. A task without metrics, or without
+        # that split, never writes metrics, so the job must not expect any.
         evaluated = seqio.evaluation.get_valid_eval_tasks(
             seqio.get_subtasks(task), split
         )
         if not evaluated:
             raise RecyclingError(
-                f"{task.name} has no metrics of the split {split!r}, so nothing of "
+                f"{task.name} has no metrics for the split {split!r}, so nothing in "
                 f"{os.fspath(manifest)} can be evaluated. Expected a task with "
                 "metric_fns, or a mixture with such a task."
             )
@@ -152,24 +152,24 @@ class ManifestJob:
         loggers: Loggers,
         random_prompt: Callable[..., InitialPrompt],
     ) -> int:
-        """Does the evaluations that are missing and that no other job on this file
-        system does, and prints their metrics.
+        """Does the missing evaluations that no other job on this file system does, and
+        prints their metrics.
 
         Args:
           target: the model, whose evaluator logs to `loggers`.
-          loggers: write each evaluation's metrics.
-          random_prompt: makes the random prompt of a `seed`.
+          loggers: the loggers that write each evaluation's metrics.
+          random_prompt: makes the random prompt for a `seed`.
 
         Returns:
           How many evaluations were done.
 
         Raises:
-          RecyclingError: some failed. Each was reported, and all others were done.
+          RecyclingError: some failed. Each was reported, and the rest was done.
         """
         done, failed = 0, 0
         for entry in self._shared_out():
             try:
-                # The prompt first: nothing is written for one that cannot be read.
+                # The prompt comes first, so that an unreadable one leaves no files.
                 prompts = _prompts(entry, target, random_prompt)
                 with loggers.writing_to(entry.output_dir):
                     metrics = target.evaluate(prompts)
@@ -192,7 +192,7 @@ class ManifestJob:
         return done
 
     def _is_done(self, entry: Evaluation) -> bool:
-        """Whether the metrics of every task are there, none of their files cut off."""
+        """Whether the metrics files of all tasks exist and are complete."""
         for task in self._tasks:
             try:
                 metrics_file.read(metrics_file.place(entry.output_dir, task))
@@ -210,7 +210,7 @@ class ManifestJob:
         locks = as_path(f"{self._manifest}.locks")
         locks.mkdir(exist_ok=True)
         left = self.missing
-        # First what is free, then what another job may have been stopped in.
+        # First the free evaluations, then those that another job may not have finished.
         for wait in (False, True):
             taken = []
             for entry in left:

@@ -5,7 +5,7 @@ A manifest is JSON:
     {"format": "prompt_tuning_recycling/manifest/1",
      "evaluations": [
        {"output_dir": "...", "prompt": "..."},        a prompt in a file
-       {"output_dir": "...", "random_prompt": 0},     the random prompt of that seed
+       {"output_dir": "...", "random_prompt": 0},     the random prompt with that seed
        {"output_dir": "...", "no_prompt": true}]}     the model without a prompt
 """
 
@@ -35,7 +35,7 @@ class Evaluation:
 
     Attributes:
       output_dir: the folder that it writes to.
-      prompt: the file of a prompt.
+      prompt: a prompt's file.
       random_prompt: the seed of a random prompt.
       no_prompt: whether the model is evaluated without a prompt.
     """
@@ -66,7 +66,7 @@ def read(path: epath.PathLike) -> list[Evaluation]:
 
     Raises:
       RecyclingError: the file is missing or is not a manifest, or two evaluations have
-        the same folder, however it is spelled. Names the entry at fault.
+        the same folder, even under two names. The message names the entry.
     """
     content = read_json(path, "the manifest")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -80,7 +80,7 @@ def read(path: epath.PathLike) -> list[Evaluation]:
 
 
 def _check_apart(path: epath.PathLike, evaluations: Iterable[Evaluation]) -> None:
-    """Of two evaluations in the same folder, the second would count as done."""
+    """Refuses a shared folder, in which the second evaluation would count as done."""
     manifest = os.fspath(path)
     claims = [Claim(manifest, Use.READ, "the manifest itself")]
     for number, evaluation in enumerate(evaluations, start=1):
@@ -94,7 +94,7 @@ def _check_apart(path: epath.PathLike, evaluations: Iterable[Evaluation]) -> Non
         raise RecyclingError(
             f"the manifest {manifest}: {one.what} uses {one.path}, and {two.what} uses "
             f"{two.path}: the same place, or one in which the other would be lost. "
-            "Give each evaluation a folder of its own."
+            "Give each evaluation its own folder."
         )
 
 
@@ -133,6 +133,6 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "output_dir": (_is_path, "a folder"),
     "prompt": (_is_path, "a file"),
     "random_prompt": (_is_seed, "a whole number, 0 or more"),
-    # A baseline that is not wanted is left out of the list.
+    # To leave a baseline out, leave it out of the list.
     "no_prompt": (lambda value: value is True, "true"),
 }

@@ -1,4 +1,4 @@
-"""An evaluation's metrics: where seqio writes them, what a file holds, how they print.
+"""An evaluation's metrics: their file, its content, and their form as text.
 
 A file is JSON Lines: each line is an object with a `step` and its metrics.
 """
@@ -23,7 +23,7 @@ _FOLDER = "inference_eval"
 
 def folders(output_dir: str) -> tuple[str, str]:
     """Returns the folder of an evaluation's metrics, and the temporary one that becomes
-    it when it is whole. Whatever either held before is removed.
+    it when it is whole. What they held before is removed.
     """
     return (
         os.path.join(output_dir, _FOLDER),
@@ -32,20 +32,20 @@ def folders(output_dir: str) -> tuple[str, str]:
 
 
 def place(output_dir: str, task_name: str) -> str:
-    """Returns the file of a task's metrics, of an evaluation or of a training run."""
+    """Returns the metrics file of a task, for an evaluation or a training run."""
     return os.path.join(output_dir, _FOLDER, f"{task_name}-metrics.jsonl")
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:
-    """Returns a file's records in order. Each has a whole number as its `step` and at
-    least one metric, whose value may be anything.
+    """Returns a file's objects in order. Each has a whole number as its `step`, and at
+    least one metric with any value.
 
     Raises:
-      RecyclingError: the file is missing, is empty, was cut off, or holds something
-        else. The message begins with its name.
+      RecyclingError: the file is missing, is empty, was cut off, or contains
+        something else. The message begins with the file's name.
     """
     try:
-        # Decoded here, because a file may be cut off in the middle of a character.
+        # Decoded here, since a file may be cut off in the middle of a character.
         text = as_path(path).read_bytes().decode()
     except OSError as error:
         raise RecyclingError(f"{path}: {error.strerror or 'not there'}") from error
@@ -55,7 +55,7 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
         raise RecyclingError(f"{path}: empty")
     if not text.endswith("\n"):
         raise RecyclingError(
-            f"{path}: cannot be read: its last line has no end, as if it were cut off"
+            f"{path}: cannot be read: its last line has no end; it may be cut off"
         )
     return [
         _record(line, f"{path}: cannot be read: line {number}")
@@ -79,7 +79,7 @@ def metric_lines(metrics: Metrics) -> list[str]:
 def _record(line: str, where: str) -> dict[str, Any]:
     record = parse_json(line, where)
     if not isinstance(record, dict):
-        raise RecyclingError(f"{where} is not an object of a step and its metrics")
+        raise RecyclingError(f"{where} is not an object with a step and its metrics")
     step = record.get("step")
     if isinstance(step, bool) or not isinstance(step, int):
         raise RecyclingError(f"{where} has no whole number as its step")

@@ -1,4 +1,4 @@
-"""Large-scale experiments: many prompts, recycled between many models, evaluated and
-reported. `configuration` and `plan` say what is to be done, `work` does it, `engine`
-shares it among processes and machines, `results` and `report` show what came of it.
+"""Large-scale experiments: recycle many prompts between many models, evaluate them, and
+report the results. `configuration` and `plan` define the work, `work` does it, `engine`
+shares it among processes and machines, and `results` and `report` show the outcome.
 """

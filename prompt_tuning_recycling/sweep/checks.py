@@ -1,9 +1,9 @@
-"""What the models of a sweep's configuration do not check: entries that must agree with
-others, and parameters that a recycler must accept.
+"""Checks that the pydantic models of a sweep's configuration do not make: that entries
+agree with each other, and that a recycler accepts its parameters.
 
-Pydantic would compare entries only after each of them is right by itself, and would
-report one mistake for all. These checks look at the JSON as it was read, so that every
-mistake is reported at once and at its own place.
+Pydantic would compare entries only once each of them is valid by itself, and would
+report a single mistake. These checks look at the raw JSON, so that all mistakes are
+reported at once, each at its own place.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from prompt_tuning_recycling.sweep.mistakes import REQUIRED, Mistake, unknown
 
 
 def check(content: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Yields the mistakes of a configuration.
+    """Yields the mistakes in a configuration.
 
     Args:
-      content: the JSON object as it was read; its entries may be anything.
+      content: the raw JSON object; its entries may be anything.
     """
     yield from _steps(content.get("steps"))
     yield from _words(content)
@@ -74,7 +74,7 @@ def _methods(methods: Any) -> Iterator[Mistake]:
             yield (*place, *where), str(error)
             continue
         for part in ("__init__", "fit"):
-            # One by one, so that each mistake is found, at its place.
+            # One by one, so that each mistake is reported at its own place.
             for parameter, value in _object(entry.get(part)).items():
                 try:
                     recyclers.make(called, **{parameter: value})
@@ -85,10 +85,10 @@ def _methods(methods: Any) -> Iterator[Mistake]:
 
 
 def _prompts(content: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Every model has the same initializations, and each of them the same runs."""
+    """Checks that all models have the same initializations, with the same runs."""
     models, prompts = content.get("pretrained"), content.get("prompts")
     if isinstance(models, dict) and len(models) < 2:
-        yield ("pretrained",), f"expected two models or more, found {len(models)}."
+        yield ("pretrained",), f"expected two or more models, found {len(models)}."
     if isinstance(prompts, dict):
         yield from _same(("prompts",), prompts, list(_object(models) or prompts))
     inits = {("prompts", model): inner for model, inner in _objects(prompts)}
@@ -98,7 +98,7 @@ def _prompts(content: Mapping[str, Any]) -> Iterator[Mistake]:
         for init, inner in _objects(of_model)
     }
     if inits and not any(runs.values()):
-        yield ("prompts",), "name one initialization or more, each with its runs."
+        yield ("prompts",), "name one or more initializations, each with its runs."
     for objects in (inits, runs):
         names = _most(objects.values())
         for place, entries in objects.items():
@@ -115,7 +115,7 @@ def _same(place: Place, entries: dict, names: Collection[str]) -> Iterator[Mista
 
 
 def _most(objects: Collection[dict]) -> list[str]:
-    """The keys that more than half of the objects have; of two objects, of either."""
+    """The keys that at least half of the objects have."""
     keys = dict.fromkeys(key for value in objects for key in value)
     return [key for key in keys if 2 * sum(key in o for o in objects) >= len(objects)]
 
@@ -142,5 +142,5 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The entries of an object that are objects, too."""
+    """The entries of an object that are objects themselves."""
     return [(k, v) for k, v in _object(value).items() if isinstance(v, dict)]

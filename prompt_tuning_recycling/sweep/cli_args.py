@@ -1,4 +1,4 @@
-"""Flags of a separate job for each recycled prompt, as the paper's code lists them."""
+"""Flags for one job per recycled prompt, as the paper's code lists them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _OTHER_SIZES = ("Large", "XL", "XXL")
 def lines(items: Iterable[Item]) -> list[str]:
     """Returns a line of flags for each recycled prompt.
 
-    The paper's names of models say which one to load: `Default` and `Seed 2000` are
-    of size base, `Large`, `XL` and `XXL` of that size. Any other name is handed on,
-    by its last word, as the seed.
+    The paper's model names say which model to load: `Default` and `Seed 2000` have
+    size base; `Large`, `XL` and `XXL` have the size that they name. The last word of
+    any other name is passed as the seed.
     """
     return [_line(item) for item in items]
 

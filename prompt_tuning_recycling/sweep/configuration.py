@@ -1,4 +1,4 @@
-"""What a sweep is: the JSON file of the paper's code, read and checked as a whole.
+"""A sweep's configuration: the JSON file of the paper's code, read and checked.
 
 docs/sweeps.md describes the format.
 """
@@ -24,12 +24,12 @@ from prompt_tuning_recycling.sweep.mistakes import Mistake, Mistakes, in_words
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 PROMPT_FILE = "encoder.prompt.prompt.prompt"
-"""What prompt-tuning calls the exported prompt of an encoder-decoder."""
+"""The name that prompt-tuning gives the exported prompt of an encoder-decoder."""
 
 WAYWARD = "wayward"
-"""The initialization whose recyclers are fitted on the pieces of its text."""
+"""The initialization whose maps are fitted on the pieces of its text."""
 
-# What a name must not hold to be part of a path.
+# What a name must not contain if it is to be part of a path.
 _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.{1,2}$')
 
 
@@ -46,14 +46,14 @@ def _filled_in(text: str) -> str:
 def _part_of_a_path(name: str) -> str:
     if _UNFIT.search(name):
         raise RecyclingError(
-            f"{name!r} cannot be part of a file's name. Use letters, digits, spaces, "
+            f"{name!r} cannot be part of a file name. Use letters, digits, spaces, "
             "and any of - _ + . ,"
         )
     return name
 
 
 def _in_home_folder(path: str) -> str:
-    """Expands `~` now: paths are joined, written to lists and compared as they are."""
+    """Expands `~` now, since paths are later joined, listed and compared unchanged."""
     return os.fspath(as_path(path)) if path.startswith("~") else path
 
 
@@ -64,13 +64,13 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class _Settings(pydantic.BaseModel):
-    """An object of the file."""
+    """An object in the file."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class WordList(_Settings):
-    """Words of a list; see `Words.from_list`."""
+    """Words from a list; see `Words.from_list`."""
 
     word_list_path: _Text | None = None
     num_words: _Count | None = NUM_WORDS
@@ -95,13 +95,13 @@ class WordsOfText(_Settings):
 
 
 class Baselines(_Settings):
-    """What recycled prompts are compared with on each target.
+    """The baselines that recycled prompts are compared with on each target.
 
     Attributes:
       no_prompt: whether to evaluate the model without any prompt.
-      random_prompts: how many prompts that know nothing of the task.
+      random_prompts: how many random prompts to evaluate.
       untuned_step: the step at which a tuning run exported its prompt before the first
-        update; None where there is no such export.
+        update; None if there is no such export.
     """
 
     no_prompt: bool = True
@@ -111,12 +111,12 @@ class Baselines(_Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One of the ways in which every prompt is recycled.
+    """One of the methods by which every prompt is recycled.
 
     Attributes:
-      name: what the configuration calls it, and its folder.
+      name: its name in the configuration, and the name of its folder.
       recycler: the recycler.
-      word_list: the words that it is fitted on, except for wayward prompts.
+      word_list: the words that its maps are fitted on, except for wayward prompts.
     """
 
     name: str
@@ -129,21 +129,21 @@ class Configuration:
     """A sweep.
 
     Attributes:
-      path, text: the file, and what it says.
-      root_dir: everything is written below it.
-      dataset: the name of what the prompts were tuned for, part of paths.
+      path, text: the file and its content.
+      root_dir: the folder that holds all outputs.
+      dataset: the dataset that the prompts were tuned for; its name is part of paths.
       task_name: the seqio task whose metrics are collected.
-      clobber: whether outputs that exist are made again.
-      steps: the steps of the source's tuning at which to recycle; None for all that
-        were exported.
-      skips: pairs of source and target that are left out.
+      clobber: whether to make existing outputs again.
+      steps: the steps of the source's tuning whose prompts to recycle; None for all
+        exported steps.
+      skips: pairs of source and target to leave out.
       methods: how to recycle.
-      wayward_words: what `wayward` prompts are recycled with.
+      wayward_words: the words that maps for `wayward` prompts are fitted on.
       pretrained: name of a model -> its checkpoint.
       prompts: model -> initialization -> run -> MODEL_DIR of the tuning.
-      prompt_file: the name of an exported prompt.
-      embedding: the embedding table's name in the checkpoints, where it is not the
-        usual one.
+      prompt_file: the file name of an exported prompt.
+      embedding: the embedding table's name in the checkpoints, if it is not the usual
+        one.
       baselines: what to compare with.
     """
 
@@ -165,16 +165,16 @@ class Configuration:
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """The initializations, which are the same for every model."""
+        """The initializations, the same for every model."""
         return tuple(next(iter(self.prompts.values())))
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The runs, which are the same for every model and initialization."""
+        """The runs, the same for every model and initialization."""
         return tuple(next(iter(next(iter(self.prompts.values())).values())))
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Returns every source and target, in the file's order."""
+        """Returns every pair of source and target, in the file's order."""
         return [
             (source, target)
             for source in self.pretrained
@@ -183,7 +183,7 @@ class Configuration:
         ]
 
     def words_of(self, method: Method, init: str) -> WordList | WordsOfText:
-        """Returns the words with which prompts of an initialization are recycled."""
+        """Returns the words that maps for an initialization's prompts are fitted on."""
         if init == WAYWARD and self.wayward_words is not None:
             return self.wayward_words
         return method.word_list
@@ -202,7 +202,7 @@ class _Method(_Settings):
 
 
 class _File(_Settings):
-    """The JSON file, as the paper's code has it."""
+    """The JSON file, in the format of the paper's code."""
 
     root_dir: _Path
     dataset: _Name
@@ -219,7 +219,7 @@ class _File(_Settings):
     baselines: Baselines = Baselines()
 
     def configuration(self, path: str, text: str) -> Configuration:
-        """Returns what the file says."""
+        """Returns the configuration that the file describes."""
         words = self.load_embeddings
         methods = []
         for name, method in self.recycling_methods.items():
@@ -252,16 +252,15 @@ def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:
 
     Args:
       path: the JSON file.
-      check_words: whether word lists and vocabularies are read, too, to see that they
-        can be.
+      check_words: whether to check that word lists and vocabularies can be read, too.
 
     Raises:
-      RecyclingError: there is no such file, it is not JSON, or it has mistakes; each of
-        them was logged, with its place.
+      RecyclingError: there is no such file, it is not JSON, or it has mistakes; each
+        mistake was logged with its place.
     """
     path = os.fspath(path)
     text = read_text(path, "the configuration")
-    # A repeated key is a mistake like the others, with its line.
+    # A repeated key is reported with its line, like the other mistakes.
     content = parse_json(text, f"the configuration {path}", keys_once=False)
     mistakes = Mistakes(path, text)
     try:

@@ -1,9 +1,9 @@
 """Shares work among processes and machines through Dask's scheduler.
 
-Each piece of work has a key. Whoever asks a scheduler for a key that is being worked on
-waits for that work instead of doing it again, so any number of commands can ask one
-scheduler for the same sweep. Without an address, the first command to come to a folder
-starts a scheduler for it on this machine, and those that come later join in.
+Each piece of work has a key. A command that asks for a key that is already being worked
+on waits for that work instead of repeating it, so any number of commands can ask one
+scheduler for the same sweep. Without an address, the first command to use a folder
+starts a scheduler for it on this machine, and later commands join it.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ logger = logging.getLogger(__name__)
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-_CONNECT = 5  # Seconds until a scheduler that does not answer counts as gone.
-_PAUSE = 0.2  # Seconds between two looks for the scheduler of a folder.
+_CONNECT = 5  # Seconds after which a scheduler that does not answer counts as gone.
+_PAUSE = 0.2  # Seconds between two looks for a folder's scheduler.
 _SETTINGS = {
     "distributed.comm.timeouts.connect": f"{_CONNECT}s",
-    # A piece is only done again if the worker that did it is gone, however often.
+    # Dask repeats a piece only if its worker is gone, and may do so without end.
     "distributed.scheduler.allowed-failures": 1000,
 }
-# What a client meets with when its scheduler's process has ended.
+# The errors that a client sees when its scheduler's process has ended.
 _GONE = (
     distributed.client.FutureCancelledError,
     concurrent.futures.CancelledError,
-    OSError,  # Among them distributed's CommClosedError.
+    OSError,  # This includes distributed's CommClosedError.
     TimeoutError,
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """Where work is done.
+    """Where the work is done.
 
     Attributes:
-      folder: of the sweep, where commands on one machine find each other.
-      workers: how many processes this command adds; 1 means this one itself.
-      scheduler: a running Dask scheduler's address (tcp://...) or scheduler file,
+      folder: the sweep's folder, where commands on one machine find each other.
+      workers: how many processes work for this command; 1 means only its own.
+      scheduler: the address (tcp://...) or scheduler file of a running Dask scheduler,
         whose workers then do the work; None to start one.
     """
 
@@ -68,15 +68,15 @@ class Engine:
     def run(
         self, function: Callable[[Piece], Result], pieces: Mapping[str, Piece]
     ) -> Iterator[tuple[str, Result]]:
-        """Yields the key and result of each piece, as they are done.
+        """Yields the key and result of each piece as it is done.
 
         Args:
-          function: does a piece of work, or sees that it is done already. It has to be
-            importable where the workers run.
-          pieces: by key; the same key means the same work to every command.
+          function: does a piece of work unless it is already done. The workers must
+            be able to import it.
+          pieces: key -> piece; the same key means the same work to every command.
 
         Raises:
-          RecyclingError: the scheduler given cannot be reached, or another machine is
+          RecyclingError: the given scheduler cannot be reached, or another machine is
             working on the folder.
         """
         _quieten()
@@ -86,7 +86,7 @@ class Engine:
                 return
             left = dict(pieces)
             while left:
-                # Whoever leads may be stopped at any time: then this one may lead.
+                # The leading command may stop at any time; this one may lead then.
                 for key, result in self._of_folder(function, left):
                     del left[key]
                     yield key, result
@@ -115,7 +115,7 @@ class Engine:
         self, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
         if is_remote(self.folder):
-            # Nothing there can be locked: this command is on its own.
+            # Nothing can be locked there, so this command works alone.
             with self._cluster() as client:
                 yield from _done(client, function, pieces)
             return
@@ -127,7 +127,7 @@ class Engine:
                 f"cannot write to the sweep's folder {self.folder}: "
                 f"{error.strerror or error}. Choose another root_dir."
             ) from error
-        # The system lets go of the lock when the process ends, however it does.
+        # The system releases the lock however the process ends.
         lock = filelock.FileLock(os.fspath(locked))
         try:
             held = lock.acquire(blocking=False)
@@ -144,7 +144,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _cluster(self) -> Iterator[distributed.Client]:
-        """A scheduler and workers, which only this machine can reach."""
+        """A scheduler and workers that only this machine can reach."""
         with (
             distributed.LocalCluster(
                 n_workers=self.workers,
@@ -165,13 +165,13 @@ class Engine:
     def _joining(
         self, note: epath.Path, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
-        """Works for the scheduler that another process has started, and asks it; ends
-        early if that process does.
+        """Works for the scheduler that another process has started, and yields its
+        results; ends early if that process ends.
         """
         try:
             record = read_json(note, "the note of a scheduler")
             address, host = record["address"], record["host"]
-        except (RecyclingError, KeyError, TypeError):  # Not yet, or no longer.
+        except (RecyclingError, KeyError, TypeError):  # Not there yet, or gone.
             time.sleep(_PAUSE)
             return
         if host != socket.gethostname():
@@ -180,7 +180,7 @@ class Engine:
                 "share the work between machines, run `dask scheduler` on one and "
                 "`dask worker` on each, and give its address with --scheduler."
             )
-        # Threads of its own, so that none is left at work when the scheduler is gone.
+        # Its own threads, so that none keeps working when the scheduler is gone.
         threads = concurrent.futures.ThreadPoolExecutor(1)
         try:
             with distributed.Client(
@@ -205,7 +205,7 @@ async def _start_worker(
 ) -> distributed.Worker:
     return await distributed.Worker(
         address,
-        # It would wait forever for a scheduler that ends while it starts.
+        # Without this, a worker waits forever if the scheduler ends during its start.
         death_timeout=_CONNECT,
         nthreads=1,
         executor=threads,
@@ -231,7 +231,7 @@ def _done(
 
 
 def _guarded(function: Callable, piece: Any) -> tuple[Any, Exception | None]:
-    """Keeps a piece's own errors apart from those of the connection."""
+    """Keeps the errors of a piece apart from those of the connection."""
     try:
         return function(piece), None
     except Exception as error:
@@ -239,6 +239,6 @@ def _guarded(function: Callable, piece: Any) -> tuple[Any, Exception | None]:
 
 
 def _quieten() -> None:
-    """Dask's own notes on connections that end are no news to whoever runs a sweep."""
+    """Hides Dask's notes on closed connections, which do not help a sweep's user."""
     for name in ("distributed", "tornado", "bokeh"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

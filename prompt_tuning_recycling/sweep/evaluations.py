@@ -1,4 +1,4 @@
-"""What a sweep evaluates on each target: baselines, and the prompts recycled for it."""
+"""What a sweep evaluates on each target: baselines and recycled prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prompt_tuning_recycling.sweep.plan import Item
 
 
 class Kind(enum.Enum):
-    """What a baseline is."""
+    """A kind of baseline."""
 
     NO_PROMPT = "no prompt"
     RANDOM = "random prompts"
@@ -22,12 +22,12 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Baselines that count as one, by their mean.
+    """Baselines whose mean counts as one baseline.
 
     Attributes:
-      kind: what they are.
-      init: the initialization of untuned prompts, which are compared with prompts of
-        the same initialization only; None for the other kinds.
+      kind: their kind.
+      init: the initialization of untuned prompts, which are compared only with prompts
+        of the same initialization; None for the other kinds.
     """
 
     kind: Kind
@@ -43,10 +43,11 @@ class Baseline:
 
     Attributes:
       target: the model.
-      group: what it counts as.
-      name: its name in tables, and its folder's: `no-prompt`, `random-<seed>`, or
-        `untuned-<init>-<run>` for what the tuning on the target itself began with.
-      evaluation: what is evaluated, and where its metrics go.
+      group: the group whose mean it is part of.
+      name: its name in tables, and the name of its folder: `no-prompt`,
+        `random-<seed>`, or `untuned-<init>-<run>` for the prompt that the target's own
+        tuning began with.
+      evaluation: what to evaluate, and where its metrics go.
       run: the tuning run of an untuned prompt; None for the other kinds.
     """
 
@@ -60,7 +61,7 @@ class Baseline:
 def of_target(
     configuration: Configuration, target: str, items: Iterable[Item]
 ) -> list[Evaluation]:
-    """Returns what is to be evaluated on a target: baselines, then recycled prompts."""
+    """Returns a target's evaluations: first baselines, then recycled prompts."""
     return [
         *(baseline.evaluation for baseline in baselines(configuration, target)),
         *(
@@ -72,7 +73,7 @@ def of_target(
 
 
 def baselines(configuration: Configuration, target: str) -> list[Baseline]:
-    """Returns a target's baselines: without a prompt, random prompts, untuned ones."""
+    """Returns a target's baselines: no prompt, random prompts, untuned prompts."""
     wanted = configuration.baselines
 
     def place(name: str) -> str:
@@ -103,7 +104,7 @@ def baselines(configuration: Configuration, target: str) -> list[Baseline]:
 
 
 def groups_for(configuration: Configuration, init: str) -> list[Group]:
-    """Returns what prompts of an initialization are to be compared with."""
+    """Returns the baselines for prompts of an initialization."""
     wanted = configuration.baselines
     found = []
     if wanted.no_prompt:

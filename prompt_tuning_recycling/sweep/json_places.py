@@ -1,4 +1,4 @@
-"""Where in a JSON text each entry stands, for messages about it."""
+"""Finds the line of each entry in a JSON text, for messages about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lines(text: str) -> dict[Place, int]:
     A key that an object repeats is `Again`.
     """
     found: dict[Place, int] = {}
-    # Where the text has come to; None stands for the next key of an object.
+    # The place reached so far; None stands for the next key of an object.
     path: list[Any] = []
     line, read = 1, 0
     for match in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""All that is wrong with a JSON file, collected so that it can be reported at once."""
+"""The mistakes in a JSON file, collected so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prompt_tuning_recycling.sweep.json_places import Again, Place, lines
 logger = logging.getLogger(__name__)
 
 Mistake = tuple[Place, str]
-"""Where something is wrong, and what."""
+"""The place of a mistake, and what is wrong there."""
 
 REQUIRED = "this is required, but missing."
 
@@ -34,7 +34,7 @@ _MESSAGES = {
 
 
 class Mistakes:
-    """The mistakes found in a JSON file so far; its repeated keys from the start."""
+    """The mistakes found in a JSON file so far, beginning with its repeated keys."""
 
     def __init__(self, path: str, text: str) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class Mistakes:
                 self.add(place, f"{key!r} is listed twice; only one would count.")
 
     def add(self, place: Place, message: str) -> None:
-        """Notes what is wrong with an entry, which may be one that is missing."""
+        """Notes what is wrong with an entry, which may be missing."""
         known = place
         while known and known not in self._lines:
             known = known[:-1]
@@ -55,7 +55,7 @@ class Mistakes:
         self._found.append((line, f"line {line}, {name}: {message}"))
 
     def add_all(self, mistakes: Iterable[Mistake]) -> None:
-        """Notes several."""
+        """Notes several mistakes."""
         for place, message in mistakes:
             self.add(place, message)
 
@@ -79,26 +79,26 @@ class Mistakes:
 def in_words(
     error: pydantic.ValidationError, model: type[pydantic.BaseModel]
 ) -> Iterator[Mistake]:
-    """Yields the mistakes that a model found in what it was to be made of."""
+    """Yields the mistakes that a pydantic model found in its input."""
     for one in error.errors():
         place, found = one["loc"], _short(one["input"])
         if one["type"] == "extra_forbidden":
             yield place, unknown(str(place[-1]), _keys(model, place[:-1]))
             continue
         message = _MESSAGES.get(one["type"], "{msg}")
-        # Pydantic's way to say that an entry's key is wrong, not its value.
+        # Pydantic marks an entry whose key, not its value, is wrong.
         place = place[:-1] if place[-1:] == ("[key]",) else place
         told = {**one.get("ctx", {}), "found": found, "msg": one["msg"]}
         yield place, message.format(**told)
 
 
 def unknown(key: str, known: Collection[str]) -> str:
-    """Says that a key has no meaning, and which one may have been meant."""
+    """Says that a key is unknown, and suggests a similar one."""
     return f"there is no such setting.{did_you_mean(key, known)}"
 
 
 def _keys(kind: Any, place: Place) -> list[str]:
-    """The keys that the object at a place in a model may have."""
+    """The keys that an object may have at this place in a model."""
     if typing.get_origin(kind) is dict:
         return _keys(typing.get_args(kind)[1], place[1:])
     if typing.get_args(kind):  # X | None

@@ -1,5 +1,5 @@
-"""Every path that a sweep writes, composed before anything is done, so that no two
-names of its configuration come to the same.
+"""Lists every path that a sweep will write, before any work is done, to check that no
+two names in its configuration lead to the same path.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SOURCE = "source"
 
 
 class Name(NamedTuple):
-    """A name that a path is composed of.
+    """A name that is part of a path.
 
     Attributes:
-      place: where it stands in the configuration.
-      which: which one, if several stand there.
-      role: its part in the path, if it may have several.
+      place: its place in the configuration.
+      which: which one it is, if that place holds several.
+      role: its role in the path, if it can have more than one.
     """
 
     place: Place
@@ -42,10 +42,10 @@ Names = tuple[Name, ...]
 
 
 def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
-    """Checks that no two of a sweep's paths meet, and none with what it reads.
+    """Checks that a sweep's outputs meet neither each other nor what it reads.
 
     Raises:
-      RecyclingError: some do; the names that cause it were logged, with their places.
+      RecyclingError: some do; the names that cause it were logged with their places.
     """
     mistakes = Mistakes(sweep.path, sweep.text)
     items = [item for pair in pairs for item in pair.items]
@@ -55,7 +55,7 @@ def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
     for (names_one, names_two), met in groups.items():
         one, two = met[0]
         count = len(met) - 1
-        more = f" ({count} more paths meet likewise)" if count else ""
+        more = f" ({count} more paths meet in the same way)" if count else ""
         place = (names_two or names_one or (Name(("root_dir",)),))[-1].place
         if Use.READ in (one.use, two.use):
             read, written = (one, two) if one.use is Use.READ else (two, one)
@@ -75,7 +75,7 @@ def check(sweep: Configuration, pairs: Iterable[PairWork]) -> None:
 
 
 def _causes(one: Claim, two: Claim) -> tuple[Names, Names]:
-    """The names in which two claims differ: they are why the claims meet."""
+    """The names in which two claims differ: the reason why the claims meet."""
     if one.use is Use.READ:
         return one.names, ()
     if two.use is Use.READ:
@@ -94,7 +94,7 @@ def _in_words(names: Names) -> str:
 
 
 class _Paths:
-    """A sweep's paths; those that are read among them."""
+    """A sweep's paths, including those that it reads."""
 
     def __init__(self, sweep: Configuration) -> None:
         self._sweep = sweep
@@ -139,10 +139,10 @@ class _Paths:
                 yield Claim(words.word_list_path, Use.READ, "a word list", names)
 
     def _of_folder(self) -> Iterator[Claim]:
-        """What belongs to the folder, whatever sweeps are in it."""
-        yield self._folder("where commands meet", ".sweep")
+        """The paths that all sweeps in the folder share."""
+        yield self._folder("the folder in which commands meet", ".sweep")
         for path in layout.meeting(self._sweep.root_dir):
-            yield Claim(path, Use.FILE, "how commands meet")
+            yield Claim(path, Use.FILE, "a file by which commands meet")
         yield self._folder("the baselines' folder", "baselines")
 
     def _of_dataset(self) -> Iterator[Claim]:
@@ -167,14 +167,14 @@ class _Paths:
 
     def _of_method(self, method: str) -> Iterator[Claim]:
         sweep, names = self._sweep, _method(method)
-        learned = "the folder of fitted recyclers"
+        learned = "the folder of maps"
         yield self._folder("a method's folder", method, names=names)
         yield self._folder(learned, method, "learned-recyclers", names=names)
         kinds = sorted({init == WAYWARD for init in sweep.inits})
         for (source, target), wayward in itertools.product(sweep.pairs(), kinds):
             path = layout.recycler(sweep.root_dir, method, source, target, wayward)
             of_pair = (*names, *_model(source, _SOURCE), *_model(target))
-            yield from _with_record(path, "a fitted recycler", of_pair)
+            yield from _with_record(path, "a map", of_pair)
         names = (*names, *self._dataset)
         yield self._folder("a dataset's folder", method, sweep.dataset, names=names)
         for init in sweep.inits:
@@ -224,8 +224,8 @@ class _Paths:
         return Claim(path, Use.FOLDER, what, names)
 
     def _place(self, init: str, run: str | None = None) -> Place:
-        """Where an initialization, or a run, is named: the first model stands for all,
-        and for a run the first initialization, since all have the same.
+        """Where an initialization or a run is named. The first model, and for a run the
+        first initialization, stands for all, since all have the same names.
         """
         model = next(iter(self._sweep.prompts))
         if run is None:

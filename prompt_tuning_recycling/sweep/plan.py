@@ -1,5 +1,5 @@
-"""What a sweep consists of, in one stable order: pairs of models, and for each of them
-maps to fit and prompts to carry over.
+"""The parts of a sweep, in a stable order: pairs of models, and for each pair the maps
+to fit and the prompts to recycle.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _EXPORT = re.compile(r"checkpoint_(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A prompt to be recycled.
+    """A prompt to recycle.
 
     Attributes:
-      method: name of the way in which.
-      init, run: of the tuning.
+      method: the name of the method.
+      init, run: the initialization and the run of the tuning.
       source, target: names of the models.
-      step: of the tuning.
+      step: the step of the tuning.
       prompt_from: the source's prompt, a numpy file.
       output: where the recycled prompt goes.
       eval_dir: where its evaluation goes.
@@ -49,11 +49,11 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A map to be fitted, and the prompts that it carries over.
+    """A map to fit, and the prompts that it recycles.
 
     Attributes:
       recycler: the recycler.
-      words: the words it is fitted on.
+      words: the words that the map is fitted on.
       path: where the map goes.
       items: the prompts.
     """
@@ -66,13 +66,13 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True)
 class PairWork:
-    """All that is to be done with one source and one target.
+    """All work for one source and one target.
 
     Attributes:
       source, target: the models' names.
       source_path, target_path: their checkpoints.
-      embedding: the embedding table's name in both, where it is not the usual one.
-      clobber: whether what is there already is done again.
+      embedding: the embedding table's name in both, if it is not the usual one.
+      clobber: whether to make existing outputs again.
       fits: the maps.
       unlisted: runs whose steps could not be listed, and why.
     """
@@ -88,13 +88,13 @@ class PairWork:
 
     @property
     def items(self) -> list[Item]:
-        """All its prompts."""
+        """The prompts of all maps."""
         return [item for fit in self.fits for item in fit.items]
 
 
 class Plan:
-    """A configuration's work. Looks at the tuning runs' folders once, if the steps are
-    not given.
+    """A configuration's work. If the steps are not given, it lists each tuning run's
+    folder once.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -106,7 +106,7 @@ class Plan:
         return [self._pair(*pair) for pair in self._configuration.pairs()]
 
     def items(self) -> list[Item]:
-        """Returns every prompt that is to be recycled."""
+        """Returns every prompt to recycle."""
         return [item for pair in self.pairs() for item in pair.items]
 
     def _pair(self, source: str, target: str) -> PairWork:
@@ -166,7 +166,7 @@ class Plan:
                 )
 
     def _steps_of(self, model_dir: str) -> tuple[int, ...] | str:
-        """The steps to recycle of a run; a message if they cannot be listed."""
+        """A run's steps to recycle, or a message if they cannot be listed."""
         if self._configuration.steps is not None:
             return self._configuration.steps
         if model_dir not in self._steps:

@@ -1,4 +1,4 @@
-"""What training runs and evaluations have written: a sweep's results, and its gaps."""
+"""A sweep's results, and what is missing of them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """All that there is of a sweep, in its configuration's order.
+    """All results of a sweep, in the order of its configuration.
 
     Attributes:
-      tuned: at the steps that are recycled, and at the untuned one.
-      recycled: by method, initialization, run, source, target and step.
-      baselines: by target.
-      missing: what is not there yet, or cannot be read, and why.
+      tuned: the tuning runs at the configured steps, or at every step that has metrics
+        if none are configured.
+      recycled: sorted by method, initialization, run, source, target and step.
+      baselines: sorted by target.
+      missing: what does not exist yet or cannot be read, and why.
     """
 
     tuned: tuple[Tuned, ...]
@@ -71,12 +72,12 @@ def read(
 
     Args:
       sweep: the sweep.
-      metrics: the metrics that are wanted of each.
-      training: whether to read those of the tuning runs.
-      evaluation: whether to read those of recycled prompts and baselines.
+      metrics: the names of the metrics to read.
+      training: whether to read the metrics of the tuning runs.
+      evaluation: whether to read the metrics of recycled prompts and baselines.
 
     Raises:
-      RecyclingError: names of the configuration come to the same path.
+      RecyclingError: names in the configuration lead to the same path.
     """
     pairs = Plan(sweep).pairs()
     outputs.check(sweep, pairs)
@@ -160,13 +161,13 @@ def _baselines(
 def _last(
     output_dir: str, task_name: str, metrics: Sequence[str]
 ) -> Mapping[str, float]:
-    """An evaluation that was done again has appended to its file."""
+    """The last metrics: an evaluation that was repeated appended to its file."""
     path = metrics_file.place(output_dir, task_name)
     return _wanted(list(_by_step(path).values())[-1], metrics, path)
 
 
 def _by_step(path: str) -> dict[int, Mapping[str, Any]]:
-    """The last metrics of each step, in the order of the file."""
+    """Step -> its last metrics, in the order of the file."""
     found: dict[int, Mapping[str, Any]] = {}
     for record in metrics_file.read(path):
         found.pop(record["step"], None)

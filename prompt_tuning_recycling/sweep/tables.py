@@ -1,4 +1,4 @@
-"""Results as tables, tab-separated, with the columns of the paper's code."""
+"""Results as tab-separated tables, with the columns of the paper's code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recycling(results: Results, metrics: Sequence[str]) -> str:
 
 
 def baselines(results: Results, metrics: Sequence[str]) -> str:
-    """Returns the table of what recycled prompts are compared with."""
+    """Returns the table of the baselines."""
     return _table(
         ("Target Model", "Baseline", *_named(metrics)),
         (

@@ -1,4 +1,4 @@
-"""Recycles those prompts of a pair of models that have not been recycled yet."""
+"""Recycles the prompts of a pair of models that have not been recycled yet."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from prompt_tuning_recycling.words import EmbeddedWords, read_embeddings
 
 logger = logging.getLogger(__name__)
 
-# Prompts that are carried over at once, so that memory does not grow with their number.
+# How many prompts are mapped at once, so that their number does not affect memory.
 _AT_ONCE = 32
 _WRITERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a pair's prompts.
+    """The outcome for a pair's prompts.
 
     Attributes:
       source, target: the models' names.
       recycled: prompts that were recycled now.
-      present: prompts that were there already.
+      present: prompts that existed before.
       fitted: paths of the maps that were fitted now.
-      failed: what could not be done, and why; the name of an output, or of a run.
-      seconds: it took.
+      failed: outputs or runs that failed, and why.
+      seconds: how long the work took.
     """
 
     source: str
@@ -55,9 +55,10 @@ class Outcome:
 
 
 def recycle_pair(work: PairWork) -> Outcome:
-    """Does what is missing of a pair's work; what fails is reported, and the rest done.
+    """Does what is missing of a pair's work; reports failures and does the rest.
 
-    A prompt that is written is whole, has its provenance, and is not touched again.
+    A prompt that exists is complete and has its record, and is not written again unless
+    the sweep clobbers.
     """
     started = time.monotonic()
     present = [] if work.clobber else _present(work.items)
@@ -90,13 +91,13 @@ class _Log:
 
     @contextlib.contextmanager
     def failing(self, items: Sequence[Item]) -> Iterator[None]:
-        """An error within means that these items failed."""
+        """Reports these items as failed if the body raises an error."""
         try:
             yield
         except RecyclingError as error:
             message = str(error)
-        # A damaged file can make any library fail in its own way, and no failure of one
-        # item may stop the others.
+        # A damaged file can make a library raise any error, and the failure of one item
+        # must not stop the others.
         except Exception as error:
             logger.debug("unexpected", exc_info=True)
             message = f"{type(error).__name__}: {error}"
@@ -107,7 +108,7 @@ class _Log:
 
 
 def _present(items: Sequence[Item]) -> set[str]:
-    """The outputs that are there. A prompt is written after its provenance."""
+    """The outputs that exist. A prompt is written after its record."""
     names: dict[str, set[str]] = {}
     found = set()
     for item in items:
@@ -118,7 +119,7 @@ def _present(items: Sequence[Item]) -> set[str]:
             except OSError:
                 names[str(folder)] = set()
         name = as_path(item.output).name
-        # Listings leave out names that end in `~`, as backups of an editor.
+        # Listings leave out names that end in `~`, such as an editor's backups.
         if name in names[str(folder)] or (
             name.endswith("~") and as_path(item.output).exists()
         ):
@@ -127,7 +128,7 @@ def _present(items: Sequence[Item]) -> set[str]:
 
 
 def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
-    """Reads the pair once, then makes and applies one map after the other."""
+    """Reads the pair once, then fits and applies one map after another."""
     every = [item for fit in fits for item in fit.items]
     with log.failing(every):
         word_sets = list(dict.fromkeys(fit.words for fit in fits))
@@ -160,7 +161,7 @@ def _apply(
         with log.failing([item]):
             tuned = _load(item, embedded.source)
             loaded.setdefault(tuned.array.shape, []).append((item, tuned))
-    # Writing is waiting, for the disk or the network.
+    # Writing mostly waits for the disk or the network.
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as writers:
         for same_shape in loaded.values():
             for first in range(0, len(same_shape), _AT_ONCE):
@@ -189,7 +190,7 @@ def _load(item: Item, source: Model) -> Prompt:
 def _fitted(
     embedded: EmbeddedWords, recorder: Recorder, fit: Fit, clobber: bool, log: _Log
 ) -> tuple[Map, dict[str, Any]]:
-    """Returns the map and its record, from disk if they are there."""
+    """Returns the map and its record, read from disk if they exist."""
     if not clobber and as_path(fit.path).exists():
         return _loaded(recorder, fit)
     started = time.monotonic()
@@ -197,7 +198,7 @@ def _fitted(
     record = recorder.of_fit(fit.recycler, learned)
     timed = {**record, "seconds": {"fit": round(time.monotonic() - started, 3)}}
     text = json.dumps(timed, indent=2, ensure_ascii=False) + "\n"
-    # First the record: a map that is there is never without one.
+    # The record comes first, so that no map is ever without one.
     write_atomically(record_path(fit.path), text.encode())
     save_map(learned.map, fit.path, {"recycler": record["recycler"]})
     log.fitted.append(fit.path)
@@ -213,21 +214,21 @@ def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
     except (RecyclingError, KeyError, TypeError) as error:
         raise RecyclingError(
             f"{beside} is not the record of the map {fit.path}: {error} Delete both to "
-            "fit it again."
+            "fit the map again."
         ) from error
     now = _inputs(json.loads(json.dumps(recorder.of_inputs(fit.recycler))))
     for what, asked in now.items():
         if then[what] != asked:
             raise RecyclingError(
                 f"{fit.path} was fitted before with other settings: {what} then "
-                f"{then[what]}, now {asked}. Set clobber to do it again, or choose "
+                f"{then[what]}, now {asked}. Set clobber to fit it again, or choose "
                 "another root_dir."
             )
     return map_, {name: value for name, value in record.items() if name != "seconds"}
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a map was learned from, by names for messages."""
+    """What a map was learned from, keyed by the names that messages use."""
     return {
         "the recycler": record["recycler"]["parameters"],
         "the kind of recycler": record["recycler"]["name"],

@@ -53,7 +53,7 @@ def log(folder, task, metrics):
     ],
 )
 def test_a_task_without_metrics_is_not_finished(job, task, split):
-    with pytest.raises(RecyclingError, match=f"{task} has no metrics of .*{split}"):
+    with pytest.raises(RecyclingError, match=f"{task} has no metrics for .*{split}"):
         job(task, split)
 
 

@@ -175,12 +175,12 @@ MISTAKES = {
     "a baseline": (("baselines", "random_prompt"), 1, "Did you mean random_prompts"),
     "a list for an object": (("prompts",), [], "expected an object"),
     "models in a list": (("pretrained",), ["Large"], "expected an object"),
-    "one model": (("pretrained",), {"Large": "l"}, "two models or more, found 1"),
+    "one model": (("pretrained",), {"Large": "l"}, "two or more models, found 1"),
     "a model's prompts in a list": (("prompts", "Large"), [], "expected an object"),
     "no initialization": (
         ("prompts",),
         {"Seed 0": {}, "Seed 1": {}, "Large": {}},
-        "name one initialization or more",
+        "name one or more initializations",
     ),
     "an initialization that is no folder's": (
         ("prompts", "Large", "a/b"),

@@ -93,10 +93,10 @@ COLLISIONS = {
         "pretrained.b-wayward",
         ["(pretrained.b)", "_to_b-wayward"],
     ),
-    "a dataset and fitted recyclers": (
+    "a dataset and maps": (
         lambda content: content.update(dataset="learned-recyclers"),
         "dataset",
-        ["the folder of fitted recyclers", "jax-nn/learned-recyclers"],
+        ["the folder of maps", "jax-nn/learned-recyclers"],
     ),
     "spaces in models": (
         lambda content: models(content, "a 1", "a_1"),

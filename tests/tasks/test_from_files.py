@@ -303,9 +303,9 @@ VERBALIZERS = [
     # To the vocabulary, which knows neither word.
     (("qwertz", "asdf"), SAME),
     ({1: "bad", "1": "good"}, "a label is there twice"),
-    (("good",), "of two or more"),
-    ((), "of two or more"),
-    ({}, "of two or more"),
+    (("good",), "texts of two or more labels"),
+    ((), "texts of two or more labels"),
+    ({}, "texts of two or more labels"),
     ((None, "good"), "expected the text of each label"),
     ((True, False), "expected the text of each label"),
     ((("good",), "bad"), "expected the text of each label"),

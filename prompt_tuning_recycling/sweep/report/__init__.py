@@ -1,4 +1,4 @@
-"""A sweep's report: one HTML page that needs no network and holds its pictures."""
+"""A sweep's report: one HTML page that contains its pictures and needs no network."""
 
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.report import page
@@ -11,7 +11,7 @@ def report(sweep: Configuration, results: Results, metric: str) -> str:
 
     Args:
       sweep: the sweep.
-      results: its results, as far as there are any.
-      metric: the one that prompts are compared by; higher is better.
+      results: its results so far.
+      metric: the metric that prompts are compared by; higher is better.
     """
     return render("report.html.jinja", **page.content(sweep, results, metric))

@@ -1,4 +1,4 @@
-"""Recycled prompts compared with the baselines, and with each other."""
+"""Compares recycled prompts with the baselines and with each other."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Judged:
     """A recycled prompt's result.
 
     Attributes:
-      item: which prompt.
-      value: of the metric.
-      baselines: what it is compared with: the model without a prompt, the mean of its
-        random prompts, the mean of its untuned ones of the same initialization; those
-        that there are.
-      complete: whether these are all that the configuration asks for.
-      fitted, held_out: the map's residual on words that it was fitted on, and on
-        others, if known.
+      item: the prompt.
+      value: the metric's value.
+      baselines: the available ones of the baselines that it is compared with: the model
+        without a prompt, the mean of its random prompts, and the mean of its untuned
+        prompts with the same initialization.
+      complete: whether these are all baselines that the configuration asks for.
+      fitted, held_out: the map's residuals on the words that it was fitted on and on
+        held-out words, if known.
       words: how many words the map was fitted on, if known.
     """
 
@@ -47,7 +47,7 @@ class Judged:
 
     @property
     def beats(self) -> bool | None:
-        """Whether it is better than every baseline; None if one of them is missing, or
+        """Whether it is better than every baseline; None if any baseline is missing or
         there are none.
         """
         if not self.baselines or not self.complete:
@@ -79,8 +79,8 @@ def judge(sweep: Configuration, results: Results, metric: str) -> list[Judged]:
 def baseline_values(
     results: Results, metric: str
 ) -> dict[tuple[str, Group], list[float]]:
-    """Returns target, baseline -> values: one without a prompt, several of the random
-    prompts and of the untuned ones of each initialization.
+    """Returns target, baseline -> values: one value without a prompt, and several for
+    random prompts and for the untuned prompts of each initialization.
     """
     found: dict[tuple[str, Group], list[float]] = {}
     for one in results.baselines:
@@ -90,7 +90,7 @@ def baseline_values(
 
 
 def success(judged: Iterable[Judged]) -> tuple[int, int]:
-    """Returns how many beat every baseline, and of how many that can be said."""
+    """Returns how many beat every baseline, and for how many this is known."""
     beats = [one.beats for one in judged if one.beats is not None]
     return sum(beats), len(beats)
 
@@ -98,7 +98,7 @@ def success(judged: Iterable[Judged]) -> tuple[int, int]:
 def grouped(
     judged: Iterable[Judged], key: Callable[[Judged], Key]
 ) -> dict[Key, list[Judged]]:
-    """Returns the results by a key, in the order in which the keys occur."""
+    """Returns key -> results, in the order in which the keys occur."""
     groups: dict[Key, list[Judged]] = {}
     for one in judged:
         groups.setdefault(key(one), []).append(one)
@@ -106,7 +106,7 @@ def grouped(
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Returns the quarter, half and three-quarter points."""
+    """Returns the first quartile, the median and the third quartile."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -114,7 +114,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _fit(path: str) -> tuple[float | None, float | None, int | None]:
-    """What was recorded of a map: the last three of what is `Judged`."""
+    """The last three fields of `Judged`, from a map's record."""
     try:
         record = read_json(record_path(path), "the record")
         residual, words = record["residual"], record["words"]["fitted"]
@@ -126,9 +126,7 @@ def _fit(path: str) -> tuple[float | None, float | None, int | None]:
 
 
 def _number(value: Any) -> float | None:
-    """A record's number; None where there is none, as of words that were not held
-    out.
-    """
+    """A number from a record; None if there is none, as when no words were held out."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A report's pictures: SVG, narrow enough for a phone, the same bytes every time."""
+"""A report's pictures: SVG, narrow enough for a phone, with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prompt_tuning_recycling.sweep.report.comparison import quartiles
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
-    # Names are names, whatever dollar signs they hold.
+    # A name may contain dollar signs, which are not math.
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10.5,
@@ -36,7 +36,7 @@ Groups = Sequence[tuple[str, Sequence[float], str]]
 
 @matplotlib.rc_context(STYLE)
 def svg(figure: Figure) -> Markup:
-    """Returns a picture as an element of a page."""
+    """Returns a picture as an SVG element for a page."""
     stream = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(stream, format="svg", metadata=no_metadata)
@@ -50,14 +50,14 @@ def distributions(groups: Groups, xlabel: str, divided_after: int = 0) -> Markup
     median as a line.
 
     Args:
-      groups: what is in the rows.
+      groups: the groups, from the top row to the bottom row.
       xlabel: what the values are.
-      divided_after: a line separates so many first groups from the others.
+      divided_after: how many of the first groups a line separates from the others.
     """
     figure, axes = _plot(0.52 * len(groups) + 0.7, xlabel)
     for row, (name, values, color) in enumerate(groups):
         _strip(axes, -row, values, color)
-        # Above its row, so that a long name takes nothing of a phone's width.
+        # Above its row, so that a long name takes no width from the plot.
         axes.text(
             0,
             -row + 0.3,
@@ -100,8 +100,8 @@ def by_step(
     xlabel: str,
     ylabel: str,
 ) -> Markup:
-    """Draws, for each name, the median by a whole number, and the middle half around
-    it. The numbers are evenly spaced: those of steps mostly grow by factors.
+    """Draws each name's median, and the middle half around it, over a whole number. The
+    numbers are evenly spaced, since numbers of steps mostly grow by factors.
     """
     numbers = sorted({number for of_name in values.values() for number in of_name})
     figure, axes = _plot(3.0, xlabel, ylabel)
@@ -161,7 +161,7 @@ def _plot(height: float, xlabel: str, ylabel: str = "") -> tuple[Figure, Axes]:
 
 
 def _legend_below(axes: Axes) -> None:
-    """Where it hides nothing."""
+    """Puts the legend where it hides nothing."""
     axes.legend(
         frameon=False,
         fontsize=9.5,

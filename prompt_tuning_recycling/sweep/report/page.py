@@ -1,4 +1,4 @@
-"""What a sweep's report shows, as plain data: words are the template's."""
+"""The content of a sweep's report as plain data; the words are in the template."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from prompt_tuning_recycling.sweep.results import Results
 
 Key = TypeVar("Key")
 Cells = dict[tuple[str, str], tuple[float, str]]
-"""Source, target -> share from 0 to 1 that gives the color, and text."""
+"""Source, target -> the share from 0 to 1 that sets the color, and the text."""
 
 
 def content(sweep: Configuration, results: Results, metric: str) -> dict[str, Any]:
-    """Returns what the template shows; see `report`."""
+    """Returns the template's variables; see `report`."""
     judged = comparison.judge(sweep, results, metric)
     won, known = success(judged)
     kinds = {group.kind for one in judged for group in one.baselines}
@@ -120,7 +120,7 @@ def _statistics(
 
 
 def _same_maps(sweep: Configuration) -> list[tuple[str, str]]:
-    """Two names for one method must not pass for two methods that agree."""
+    """Pairs of names for the same method, which must not look like two that agree."""
     linear = {
         method.name: (method.word_list, method.recycler.parameters())
         for method in sweep.methods
@@ -133,7 +133,7 @@ def _same_maps(sweep: Configuration) -> list[tuple[str, str]]:
 def _heat_maps(
     of_method: Mapping[str, Sequence[Judged]], metric: str
 ) -> list[dict[str, Cells]]:
-    """Success, then the median, of each method; a title for each."""
+    """Heat maps by title: first each method's success, then each method's median."""
     values = [one.value for found in of_method.values() for one in found]
     low, high = min(values), max(values)
     rates: dict[str, Cells] = {}
@@ -155,7 +155,7 @@ def _heat_maps(
 def _by_words(
     sweep: Configuration, judged: Iterable[Judged], metric: str
 ) -> Markup | None:
-    """Methods that differ in their words only are one recycler."""
+    """Draws a line per recycler, joining methods that differ only in their words."""
     recycler = {method.name: method.recycler.name for method in sweep.methods}
     known = [one for one in judged if one.words is not None]
     if len({one.words for one in known}) < 2:
@@ -192,11 +192,11 @@ def _by_residual(
 
 
 def _prompt(one: Judged, root_dir: str) -> list[str | dict[str, str]]:
-    """A row of cells: text, or addresses by what they are called."""
+    """A row of cells: each is text, or addresses by their names."""
     item = one.item
     path = item.output
     if not is_remote(path):
-        # Relative to the page, which lies at the top of the sweep's folder.
+        # Relative to the page, which is at the top of the sweep's folder.
         path = quote(os.path.relpath(path, root_dir))
     return [
         item.source,
@@ -211,7 +211,7 @@ def _prompt(one: Judged, root_dir: str) -> list[str | dict[str, str]]:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Never rounded up to all, or down to none; empty if it is of nothing."""
+    """A percentage, never rounded to 100 or 0; empty if the whole is 0."""
     if not whole:
         return ""
     share = 100 * part / whole
@@ -222,5 +222,5 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _number(value: float) -> str:
-    """Percentages with one digit, shares with three."""
+    """Percentages get one decimal digit, shares get three."""
     return f"{value:.1f}" if abs(value) >= 1.5 else f"{value:.3f}"

@@ -8,13 +8,13 @@ INK = "#1d1d1f"
 PAPER = "#ffffff"
 LINK = "#0060a8"
 GRAY = "#666666"
-"""Of captions, and of what is not told apart by its color."""
+"""The color of captions, and of anything that color does not distinguish."""
 LINE = "#999999"
 GRID = "#dddddd"
 SHADE = "#f2f2f4"
-"""Behind what is set apart."""
+"""The background of passages that are set apart."""
 
-# Okabe and Ito's, which the color-blind can tell apart.
+# Okabe and Ito's colors, which color-blind people can tell apart.
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 
 
@@ -26,7 +26,7 @@ def colors(names: Iterable[str]) -> dict[str, str]:
 def heat(share: float) -> tuple[str, str]:
     """Returns the colors of a heat map's cell and of the text in it.
 
-    From pale to dark blue: read as well in gray, and by the color-blind.
+    From pale to dark blue, which can also be read in gray and by color-blind people.
 
     Args:
       share: from 0, pale, to 1, dark.

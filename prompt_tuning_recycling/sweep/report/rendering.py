@@ -1,4 +1,4 @@
-"""Pages made of templates, which share a base, its style and its colors."""
+"""Renders pages from templates that share a base, its style and its colors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
 def render(template: str, folder: pathlib.Path = _TEMPLATES, **content: Any) -> str:
-    """Returns a page, which needs nothing else.
+    """Returns a self-contained page.
 
     Args:
       template: the name of the template's file.
-      folder: the folder of the template, which can extend and import the templates
-        beside this module in any case.
-      content: what the template shows. Text is escaped, `Markup` is not.
+      folder: the template's folder. The template can always extend and import the
+        templates beside this module as well.
+      content: the template's variables. Text is escaped, `Markup` is not.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, _TEMPLATES]),
