@@ -1,12 +1,12 @@
-"""Recycle many prompts between many models: a sweep, described in one file.
+"""Recycle many prompts between many models: a sweep that one file describes.
 
   python -m prompt_tuning_recycling.recycle --config=sweep.json
 
-For every pair of models each prompt of the source, at each step of its tuning, is
-recycled for the target by each method. What is there already is left as it is, so a
-sweep that was stopped goes on where it stopped. The same command, run several times at
-once, shares the work. Also written are the list of what is to be evaluated on each
-target, for `evaluate_prompts`, and the paper's list of flags for separate jobs.
+For every pair of models, each recycler recycles each prompt of the source model, at
+each step of its tuning, for the target model. Existing results are kept, so a sweep
+that was stopped continues where it stopped. If the same command runs several times at
+once, the runs share the work. The command also writes a list of the evaluations for
+each target, for `evaluate_prompts`, and the paper's list of flags for separate jobs.
 docs/sweeps.md describes the file and the folders.
 """
 
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
     Raises:
-      RecyclingError: the configuration cannot be used, or a part of the work failed;
-        all else was done.
+      RecyclingError: the configuration cannot be used, or some of the work failed; the
+        rest was done.
     """
     flags = _parser().parse_args(arguments)
     if flags.workers < 1:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.error("failed: %d more", len(failed) - _MOST_SHOWN)
     if failed:
         raise RecyclingError(
-            f"{len(failed)} failed, listed above; the rest is done. Fix what is wrong "
+            f"{len(failed)} failed, listed above; the rest is done. Fix the causes "
             "and run the same command again: it does only what is missing."
         )
 
@@ -71,12 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _recycle(
     sweep: Configuration, pairs: Iterable[PairWork], flags: argparse.Namespace
 ) -> list[tuple[str, str]]:
-    # Dask is not needed to look at a sweep, only to do it.
+    # Only recycling needs Dask; writing the lists does not.
     try:
         from prompt_tuning_recycling.sweep.engine import Engine
     except ImportError as error:
         raise RecyclingError(
-            f"{error}. Sweeps are shared out by Dask: run pip install "
+            f"{error}. Sweeps need Dask: run pip install "
             "'prompt_tuning_recycling[sweep]'"
         ) from error
 
@@ -88,7 +88,7 @@ def _recycle(
         outcomes.append(outcome)
         print(
             f"{outcome.source} -> {outcome.target}: {len(outcome.recycled)} recycled, "
-            f"{len(outcome.present)} there before, {len(outcome.failed)} failed "
+            f"{len(outcome.present)} already there, {len(outcome.failed)} failed "
             f"({outcome.seconds:.1f} s; {len(outcomes)} of {len(pieces)} pairs)",
             flush=True,
         )
@@ -97,14 +97,14 @@ def _recycle(
         for name in ("recycled", "present", "fitted")
     )
     print(
-        f"{recycled} prompts recycled by {fitted} newly fitted recyclers, {present} "
-        f"were there before ({time.monotonic() - started:.1f} s)"
+        f"{recycled} prompts recycled with {fitted} newly learned maps, {present} "
+        f"already there ({time.monotonic() - started:.1f} s)"
     )
     return [failure for outcome in outcomes for failure in outcome.failed]
 
 
 def _key(pair: PairWork) -> str:
-    """The same for commands that want the same, in the same folder."""
+    """Returns a key that is equal in all commands that do the same work in a folder."""
     wanted = hashlib.sha256(repr(pair).encode()).hexdigest()
     return f"recycle {pair.source} -> {pair.target} {wanted[:16]}"
 
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         const=True,
         default=True,
         metavar="BOOL",
-        help="whether to recycle; --recycle=false or --norecycle only writes the lists",
+        help="whether to recycle; --recycle=false and --norecycle only write the lists",
     )
     parser.add_argument(
         "--norecycle", action="store_false", dest="recycle", help=argparse.SUPPRESS
@@ -142,13 +142,13 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         default=1,
-        help="processes that this command works with",
+        help="how many processes this command uses",
     )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="a running Dask scheduler (tcp://host:8786, or its --scheduler-file), "
-        "whose workers then do the work, on any number of machines",
+        help="a running Dask scheduler (tcp://host:8786, or its --scheduler-file) "
+        "whose workers do the work instead, on any number of machines",
     )
     return parser
 
