@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_argument(
         "--prompt_name",
-        help="the prompt's name in its checkpoint (default: the encoder's prompt, or the "
-        "only one)",
+        help="the prompt's name in its checkpoint (default: the encoder's, or the only "
+        "one)",
     )
 
     words = parser.add_argument_group("words to learn the map from")
