@@ -26,8 +26,8 @@ class Checkpoint(abc.ABC):
       path: the file or folder that was opened; for a `MODEL_DIR`, the folder of the
         step.
       format: the format's name, for messages and records.
-      is_stored: whether `path` is a place on disk or in a bucket; if not, the arrays are
-        only in memory.
+      is_stored: whether `path` is a place on disk or in a bucket; if not, the arrays
+        are only in memory.
     """
 
     format: ClassVar[str]
