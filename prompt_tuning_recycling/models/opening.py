@@ -140,7 +140,7 @@ def _open_file(path: epath.Path) -> Checkpoint:
             raise RecyclingError(f"{path} is {description}; expected {_EXPECTED}.")
     if path.name == state_file.NAME:
         return _of_state_file(path.parent)
-    raise RecyclingError(f"{path} has no known format; expected {_EXPECTED}.")
+    raise RecyclingError(f"{path} is of no known format; expected {_EXPECTED}.")
 
 
 def _of_state_file(folder: epath.Path) -> Checkpoint:
