@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from prompt_tuning_recycling.version import __version__
 
-# Installed, gin/ and tasks/ lie inside the package. In a checkout they lie beside it;
-# a program started there finds the checkout's package, whatever is installed.
+# In an installed package, gin/ and tasks/ are inside it. In a checkout they are beside
+# it; a program started there finds the checkout's package, whatever is installed.
 _folder = os.path.dirname(os.path.abspath(__file__))
 if not os.path.isdir(os.path.join(_folder, "tasks")):
     __path__.append(os.path.dirname(_folder))
 
-# Loaded on first use: importing the package must cost nothing, in a notebook as
-# in a T5X job that only looks for its gin configurables.
+# Loaded on first use: importing the package must cost nothing, in a notebook and in a
+# T5X job that only needs its gin configurables.
 _HOME = {
     "AlignedWords": "words",
     "Model": "models",

@@ -1,4 +1,4 @@
-"""Whether JAX can compute on what it was told to."""
+"""Checks that JAX can compute on the platform it was told to use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from prompt_tuning_recycling.errors import RecyclingError
 
 def check_platform() -> None:
     """Raises RecyclingError if JAX finds no device of the platform that it was told to
-    use, as with `JAX_PLATFORMS=cuda` on a machine without a GPU.
+    use, for example with `JAX_PLATFORMS=cuda` on a machine without a GPU.
 
-    To be called before the work: JAX itself looks when it first computes.
+    Call it before the work, because JAX itself looks only when it first computes.
     """
-    import jax  # Linear recyclers do without it.
+    import jax  # Linear recyclers do not need it.
 
     try:
         jax.devices()
-    # An assertion, without a word, is what it has where no GPU is plugged in.
+    # Without a GPU, JAX raises an AssertionError that has no message.
     except (RuntimeError, AssertionError) as error:
         names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
         told = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]

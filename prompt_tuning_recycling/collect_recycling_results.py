@@ -1,10 +1,10 @@
-"""Collect what a sweep has come to in tables.
+"""Collect the results of a sweep in tables.
 
   python -m prompt_tuning_recycling.collect_recycling_results --config=sweep.json
 
 Writes training-<dataset>.tsv (the tuning runs), recycling-<dataset>.tsv (the recycled
-prompts) and baselines-<dataset>.tsv to the sweep's folder, in the order of its
-configuration, and says what is missing.
+prompts) and baselines-<dataset>.tsv to the sweep's folder, in the order of the
+sweep's configuration, and says which results are missing.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric",
         action="append",
-        help="a metric to collect (default: accuracy, whose column is Acc); may be "
+        help="a metric to collect (default: accuracy, in the column Acc); may be "
         "given several times",
     )
     return parser

@@ -21,12 +21,12 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import reason, storage_errors, store_errors
 from prompt_tuning_recycling.version import __version__
 
-# Modules, not functions: only the one that is asked for is imported.
+# Modules, not functions, so that only the requested command is imported.
 COMMANDS = {
     "run_recycle": "recycle one prompt for another model",
     "recycle": "recycle many prompts between many models",
-    "collect_recycling_results": "collect what that came to in tables",
-    "report": "show it on a page",
+    "collect_recycling_results": "collect the results in tables",
+    "report": "show the results on a page",
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }
@@ -40,8 +40,8 @@ def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser
     """A parser for a command, described by its module's docstring.
 
     Args:
-      command: its name among the console script's commands.
-      usage: the flags in short; the help explains them all.
+      command: the command's name in the console script.
+      usage: a short form of the flags; the help explains all of them.
       doc: the description.
     """
     return argparse.ArgumentParser(
@@ -54,7 +54,7 @@ def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser
 
 
 def boolean(text: str) -> bool:
-    """Reads a flag's value as absl does, `--flag=false`; for argparse's `type`."""
+    """Reads the value of `--flag=false` as absl does; use it as argparse's `type`."""
     values = {
         "true": True,
         "t": True,
@@ -82,16 +82,17 @@ class _HelpFormatter(
 def run(
     main: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None
 ) -> int:
-    """Runs `main`, turning an error of the user's into one line and an exit code.
+    """Runs `main` and turns a user's mistake into one line and an exit code.
 
-    So are a full disk, an object store out of reach, and a standard output that takes
-    no more; other errors, which may be our own, keep their traceback.
+    It does the same for a full disk, an object store that cannot be reached, and a
+    standard output that cannot be written to. Other errors, which may be bugs, keep
+    their traceback.
 
     Returns:
-      0 if it worked; 1 if the input could not be used or the output not be written; 130
-      if interrupted, and 141 if what read the standard output stopped reading, as
-      `head` does: what a shell says of a program ended by these signals. (Flags that
-      cannot be parsed exit with 2, as argparse does it.)
+      0 if it worked; 1 if the input could not be used or the output could not be
+      written; 130 if it was interrupted; 141 if the reader of the standard output
+      stopped reading, as `head` does. A shell reports 130 and 141 for programs that
+      these signals end. (argparse exits with 2 if it cannot parse the flags.)
     """
     log = logging.StreamHandler(sys.stderr)
     log.setFormatter(logging.Formatter("%(message)s"))
@@ -99,13 +100,13 @@ def run(
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    # A piece of the vocabulary that the terminal has no character for.
+    # The terminal may lack the characters of some vocabulary pieces.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     stop = None
     try:
         code = _code(main, arguments)
-    except SystemExit as error:  # argparse's, after --help or wrong flags.
+    except SystemExit as error:  # From argparse, after --help or wrong flags.
         stop, code = error, 2 if error.code else 0
     finally:
         logger.removeHandler(log)
@@ -143,8 +144,8 @@ def _failed(message: str) -> int:
 
 
 def _unprinted() -> OSError | None:
-    """What keeps the last of what was printed from the standard output, if anything
-    does. Python, which would find out when it ends, is then kept from complaining.
+    """Flushes the standard output and returns the error if that fails. In that case
+    Python cannot report the same error again when it exits.
     """
     try:
         if sys.stdout is not None:
@@ -167,20 +168,20 @@ def _not_printed(error: OSError) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether the standard output is a pipe that nobody reads from any more."""
+    """Whether the standard output is a pipe that has lost its reader."""
     poll = select.poll()
     poll.register(1, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _explained(error: Exception) -> str:
-    """What to tell of an error that storage is known to have, whatever wrote to it.
+    """Returns the message for an error that storage is known to raise.
 
     Raises:
-      Exception: the error, if it is another one.
+      Exception: the error itself, if it is any other one.
     """
     found = error
-    # Gin raises a copy, with more text but without an OSError's number and file.
+    # Gin raises a copy that has more text but lacks an OSError's number and file.
     while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
         found = found.__context__
     if isinstance(found, store_errors()):
@@ -199,8 +200,9 @@ def _explained(error: Exception) -> str:
 
 @contextlib.contextmanager
 def silent_unless_it_fails() -> Iterator[None]:
-    """Holds back what is written to the process's error stream: importing TensorFlow,
-    which seqio reads data with, writes ten lines there whatever it is told.
+    """Holds back what is written to the process's error stream, unless an error is
+    raised. Importing TensorFlow, which seqio needs, writes ten lines there under any
+    settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""What both hosts decide alike: which prompt enters a model, and what is trained.
+"""What both hosts decide the same way: a model's prompt, and the trained parameters.
 
-A model's prompt comes out of the checkpoint that it starts from, or it is made as the
-gin files declare. Neither ever takes the other's place.
+A model's prompt comes from the checkpoint that the model starts from, or it is made as
+the gin files declare. Neither one ever silently replaces the other.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ def prompts_to_make(
     default: InitialPrompt | None,
     checkpoint: str,
 ) -> dict[str, InitialPrompt]:
-    """Decides which of a model's prompts are made, and how; the others are taken from
-    the checkpoint.
+    """Decides which of a model's prompts are made, and how. The others come from the
+    checkpoint.
 
     Args:
       expected: name -> shape of each of the model's prompts.
       stored: name -> shape of each of the checkpoint's prompts, under the same names.
-      declared: what the gin files declare that a prompt starts from, if anything.
-      default: what a prompt starts from where nothing is declared; None where the
-        checkpoint has to hold it then.
+      declared: the initial prompt that the gin files declare, if any.
+      default: the initial prompt if none is declared; None if the checkpoint must then
+        hold the prompt.
       checkpoint: its path, for messages.
 
     Returns:
-      What each prompt is made of that the checkpoint does not hold.
+      name -> how to make it, for each prompt that the checkpoint does not hold.
 
     Raises:
-      RecyclingError: the checkpoint holds a prompt and another one is declared, or the
-        model has no place for it, or it has another shape; a prompt is declared for a
-        model without one; or nothing says what a prompt starts from.
+      RecyclingError: the checkpoint holds a prompt, but another one is declared, the
+        model has no place for it, or its shape is wrong; a prompt is declared for a
+        model without one; or nothing says how to make a missing prompt.
     """
     leftover = [name for name in stored if name not in expected]
     if leftover:
@@ -63,9 +63,9 @@ def prompts_to_make(
         raise RecyclingError(
             f"{checkpoint} already holds a prompt, {name}, and the gin files declare "
             f"another one ({type(declared).__name__}). To use the checkpoint's own "
-            "prompt, leave recycle_init.gin (or prompts/*.gin) out. To start from the "
-            "declared one, give the model without a prompt as "
-            "INITIAL_CHECKPOINT_PATH."
+            "prompt, leave out recycle_init.gin (or prompts/*.gin). To start from the "
+            "declared one, set INITIAL_CHECKPOINT_PATH to the model without a "
+            "prompt."
         )
     for name, shape in stored.items():
         check_shape(name, shape, expected[name], checkpoint)
@@ -75,18 +75,18 @@ def prompts_to_make(
         raise RecyclingError(
             f"the model has a prompt, {missing[0]}, but {checkpoint} holds none. Say "
             "where it comes from: recycle_init.gin recycles one, prompts/from_file.gin "
-            "takes one as it is; or give a checkpoint that was tuned."
+            "reads one unchanged; or give a checkpoint with a tuned prompt."
         )
     return {name: kind for name in missing if kind is not None}
 
 
 def names_to_train(names: Collection[str], patterns: Sequence[str]) -> list[str]:
-    """Returns the names of the parameters that are trained, in their order.
+    """Returns the names of the parameters to train, in their order in `names`.
 
     Args:
       names: the model's parameters, such as `encoder/prompt/prompt/prompt`.
       patterns: regular expressions; a parameter is trained if one of them matches its
-        whole name, with a slash before it.
+        whole name with a slash in front.
 
     Raises:
       RecyclingError: none of the names matches.
@@ -110,8 +110,8 @@ def check_shape(
     Args:
       name: the parameter's name.
       found: the prompt's shape.
-      expected: the model's.
-      where: the prompt's place, for the message.
+      expected: the shape that the model expects.
+      where: what holds the prompt, for the message.
     """
     if tuple(found) == tuple(expected):
         return

@@ -1,4 +1,4 @@
-"""The error every part of the package raises for input it cannot use."""
+"""The error that every part of the package raises for input it cannot use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 class RecyclingError(ValueError):
     """Input that cannot be used: what was expected, what was found, what to do.
 
-    The message is written for the person who typed the command; the command
-    lines print it alone, without a traceback.
+    The message is written for the person who typed the command. Command lines print
+    only the message, without a traceback.
     """
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """Returns `" Did you mean a, b?"` from the known names nearest to `name`.
 
-    Where nothing is near, the known names themselves are listed (ten at most).
+    If no known name is near, it lists the known names (ten at most).
     """
     known = sorted(known)
     lower = {other.lower(): other for other in known}

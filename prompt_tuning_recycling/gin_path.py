@@ -14,11 +14,11 @@ from prompt_tuning_recycling.errors import RecyclingError
 
 
 def gin_path() -> str:
-    """Returns the folder of the gin files: in a wheel inside the package, in a
-    checkout or an editable install beside it.
+    """Returns the folder of the gin files: inside the package if it was installed from
+    a wheel, beside it in a checkout or an editable install.
 
     Raises:
-      RecyclingError: neither place has them; the installation is broken.
+      RecyclingError: the files are in neither place; the installation is broken.
     """
     package = pathlib.Path(__file__).resolve().parent
     candidates = (package / "gin", package.parent / "gin")

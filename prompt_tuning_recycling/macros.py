@@ -1,10 +1,10 @@
-"""The gin macros that the package's gin files offer: what each of them may be.
+"""The gin macros that the package's gin files offer, and the values they may have.
 
-Importing this module makes gin check them when it has read all files and flags, before
-anything is loaded, in every program that reads such a file: types, ranges, names that
-nothing uses (which are misspelt ones), and that a run does not write where it reads. It
-also expands a leading `~` in paths. Gin itself sees to it that what has to be set is
-set.
+Once this module is imported, gin checks the macros after it has read all files and
+flags and before anything is loaded. It checks types and ranges, finds names that
+nothing uses (which are misspelled), and makes sure that a run does not write where it
+reads. It also expands a leading `~` in paths. Gin itself reports required macros that
+are not set.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Config = Mapping[tuple[str, str], Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a macro may be.
+    """The values that a macro may have.
 
     Attributes:
-      type: the type, as pydantic checks it.
-      expected: the same in words.
+      type: the type that pydantic checks.
+      expected: a description of that type.
       is_path: whether a leading `~` is expanded.
     """
 
@@ -49,7 +49,7 @@ class Kind:
     is_path: bool = False
 
     def allows(self, value: Any) -> bool:
-        """Whether the macro may have that value."""
+        """Whether the macro may have this value."""
         try:
             pydantic.TypeAdapter(self.type).validate_python(value)
         except pydantic.ValidationError:
@@ -58,7 +58,7 @@ class Kind:
 
 
 class _Lengths(pydantic.BaseModel):
-    """Tokens of each feature of an encoder-decoder. An evaluation may leave one out."""
+    """Tokens of each feature of an encoder-decoder. An evaluation may omit one."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
     inputs: Annotated[int, Field(ge=1)] | None = None
@@ -100,7 +100,7 @@ _NORMALIZING_FACTORS = (
     "NUM_TOTAL_TARGET_TOKENS",
     "AVERAGE_PER_SEQUENCE",
 )
-# Made by gin from a reference; what gin makes of it is not known before.
+# Gin makes the object from a reference later, so its type is not known here.
 _OBJECT = Kind(
     Annotated[Any, pydantic.AfterValidator(lambda value: _not_plain(value))],
     "a reference, such as @optax.adam()",
@@ -207,9 +207,9 @@ MACROS: Mapping[str, Kind] = {
     "INFER_MODE": _one_of("predict", "score", "predict_with_aux"),
     "RANDOM_PROMPT": _OBJECT,
 }
-"""Name -> what it may be, for every macro that one of the package's gin files sets."""
+"""Name -> allowed values, for every macro that one of the package's gin files sets."""
 
-# Where the standalone host can do less than T5X.
+# The standalone host supports fewer values of these than T5X does.
 _IN_STANDALONE = {
     "RANDOM_SEED": _NOT_NEGATIVE,
     "LOSS_NORMALIZING_FACTOR": Kind(
@@ -219,7 +219,7 @@ _IN_STANDALONE = {
 }
 
 # These say which prompt a run starts from. Without the file that uses them, the run
-# would start from another one.
+# would start from a different prompt.
 _RECYCLING = (f"{_INITIAL_PROMPTS}Recycled", "recycle_init.gin")
 _USED_BY: Mapping[str, tuple[str, str]] = {
     "RECYCLE_FROM": _RECYCLING,
@@ -234,7 +234,7 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
     "CLASS_LABELS": (f"{_INITIAL_PROMPTS}FromText", "prompts/from_class_labels.gin"),
 }
 
-# Names that a user's own gin files may set for nobody.
+# The names that a user's gin files may set although nothing uses them.
 _PERMITTED = "UNUSED_MACROS"
 
 # Checkpoints and prompts that a run reads, other files that it reads, and the folders
@@ -252,13 +252,14 @@ _OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR")
 
 
 def check(config: Config) -> dict[str, Any]:
-    """Checks the macros of a configuration; gin calls it when it has read all of it.
+    """Checks the macros of a configuration. Gin calls it after reading everything.
 
     Returns:
-      What gin is to change: macros whose `~` was expanded.
+      The changes for gin to make: paths whose `~` was expanded.
 
     Raises:
-      RecyclingError: a macro has a value that it cannot have, or is used by nothing.
+      RecyclingError: a macro has a value that is not allowed, nothing uses a macro, or
+        a run would write where it reads.
     """
     macros = {
         scope: parameters["value"]
@@ -278,7 +279,7 @@ def check(config: Config) -> dict[str, Any]:
     for name, stated in macros.items():
         if name not in kinds or name not in used:
             continue
-        # Other packages have macros of these names, too.
+        # Other packages also have macros with these names.
         if name in _USED_BY and _USED_BY[name][0] not in configurables:
             continue
         try:
@@ -300,9 +301,9 @@ def check(config: Config) -> dict[str, Any]:
 
 
 def _check_apart(paths: Mapping[str, epath.Path]) -> None:
-    """A run does not write where it reads."""
+    """Checks that a run does not write where it reads."""
     outputs = {name: paths[name] for name in _OUTPUTS if name in paths}
-    # What lies in a bucket and what lies on a disk are apart, and no bucket is asked.
+    # A bucket and a disk never overlap, so no bucket has to be listed for a local run.
     places = {is_remote(path) for path in outputs.values()}
     read = {name: path for name, path in paths.items() if is_remote(path) in places}
     inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
@@ -311,7 +312,7 @@ def _check_apart(paths: Mapping[str, epath.Path]) -> None:
             inputs[name] = read_places(read[name])
     replaced = {}
     if "MODEL_DIR" in outputs:
-        # A run exports its prompts in the place of an earlier run's.
+        # A run's exported prompts replace those of an earlier run.
         replaced["MODEL_DIR/numpy_checkpoints"] = (
             outputs["MODEL_DIR"] / "numpy_checkpoints"
         )
@@ -333,13 +334,13 @@ def _check_used(
             raise RecyclingError(
                 f"nothing in these gin files uses {name}."
                 + did_you_mean(name, used | MACROS.keys())
-                + f" To let it pass: {_PERMITTED} = [{name!r}]."
+                + f" To allow it, set {_PERMITTED} = [{name!r}]."
             )
         configurable, file = _USED_BY.get(name, (None, ""))
         if configurable and configurable not in configurables:
             raise RecyclingError(
                 f"{name} is set, but nothing uses it. Add --gin_file={file}, or leave "
-                f"{name} out."
+                f"out {name}."
             )
 
 
@@ -358,10 +359,10 @@ class _MadeLaterError(Exception):
 def _resolved(
     value: Any, macros: Mapping[str, Any], within: tuple[str, ...] = ()
 ) -> Any:
-    """The value with what its macros stand for.
+    """Returns the value with its macros replaced by their values.
 
     Raises:
-      _MadeLaterError: a part of it is made by a configurable.
+      _MadeLaterError: a configurable makes a part of it.
       RecyclingError: a macro stands for itself.
     """
     if isinstance(value, gin.config.ConfigurableReference):

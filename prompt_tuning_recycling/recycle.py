@@ -1,4 +1,4 @@
-"""Recycle many prompts between many models: a sweep, described in one file.
+"""Recycle many prompts between many models: a sweep that one file describes.
 
   python -m prompt_tuning_recycling.recycle --config=sweep.json
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.error("failed: %d more", len(failed) - _MOST_SHOWN)
     if failed:
         raise RecyclingError(
-            f"{len(failed)} failed, listed above; the rest is done. Fix what is wrong "
+            f"{len(failed)} failed, listed above; the rest is done. Fix the causes "
             "and run the same command again: it does only what is missing."
         )
 
@@ -88,7 +88,7 @@ def _recycle(
         outcomes.append(outcome)
         print(
             f"{outcome.source} -> {outcome.target}: {len(outcome.recycled)} recycled, "
-            f"{len(outcome.present)} there before, {len(outcome.failed)} failed "
+            f"{len(outcome.present)} already there, {len(outcome.failed)} failed "
             f"({outcome.seconds:.1f} s; {len(outcomes)} of {len(pieces)} pairs)",
             flush=True,
         )
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         const=True,
         default=True,
         metavar="BOOL",
-        help="whether to recycle; --recycle=false or --norecycle only writes the lists",
+        help="whether to recycle; --recycle=false and --norecycle only write the lists",
     )
     parser.add_argument(
         "--norecycle", action="store_false", dest="recycle", help=argparse.SUPPRESS
@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="a running Dask scheduler (tcp://host:8786, or its --scheduler-file), "
-        "whose workers then do the work, on any number of machines",
+        help="a running Dask scheduler (tcp://host:8786, or its --scheduler-file) "
+        "whose workers do the work instead, on any number of machines",
     )
     return parser
 

@@ -1,5 +1,5 @@
-"""`recycle_prompt`: two models, a prompt, words and a recycler in; the prompt for the
-target model, and a record of how it came about, out.
+"""`recycle_prompt` takes two models, a prompt, words and a recycler, and returns the
+prompt for the target model with a record of how it was made.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from prompt_tuning_recycling.words import Words, read_embeddings
 class RecycledPrompt(Prompt):
     """A prompt carried over to another model, float32 [length, target_dim].
 
-    Its record says how it came about and how far to trust it (docs/provenance.md).
+    Its record says how it was made and how far to trust it (docs/provenance.md).
 
     Attributes:
-      fit: what the recycler made; its map can be applied to further prompts, and saved.
+      fit: what the recycler learned; its map can be saved and applied to other
+        prompts.
     """
 
     fit: recyclers.Fit
@@ -42,16 +43,16 @@ def recycle_prompt(
     Args:
       source: the model the prompt was tuned on: a path (see `open_model`), a model, or
         its embedding table [vocabulary, source_dim].
-      target: the model the prompt is wanted for, likewise.
-      prompt: a numpy file, a checkpoint, a path, or an array [length, source_dim];
-        by default the prompt inside `source`.
+      target: the model to recycle the prompt for, in any of the same forms.
+      prompt: a path to a numpy file or a checkpoint, an opened model, or an array
+        [length, source_dim]; by default the prompt inside `source`.
       words: the words to fit on; by default entries 1000 to 5000 of the package's
         English list for the T5 vocabulary.
       recycler: a recycler, or its name.
       prompt_name: the prompt's site or name in its checkpoint; see `find_prompt`.
 
     Raises:
-      RecyclingError: anything given cannot be used; says what and why.
+      RecyclingError: an argument cannot be used; the message says which and why.
     """
     started = time.monotonic()
     recycler = recyclers.make(recycler)
@@ -81,7 +82,7 @@ def recycle_prompt(
 
 
 def check_width(source: Model, prompt: StoredArray) -> None:
-    """Raises RecyclingError unless a prompt is as wide as the source model."""
+    """Raises RecyclingError if a prompt and the source model differ in width."""
     table_shape = source.embeddings.shape
     if len(prompt.shape) == 2 and prompt.shape[1] != table_shape[1]:
         raise RecyclingError(

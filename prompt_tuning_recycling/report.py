@@ -1,9 +1,10 @@
-"""Show what a sweep has come to: one HTML page, with pictures, that needs no network.
+"""Show the results of a sweep on one HTML page, with pictures, that needs no network.
 
   python -m prompt_tuning_recycling.report --config=sweep.json
 
 Writes report-<dataset>.html to the sweep's folder; its links to prompts and their
-provenance lead from there. It can be made at any time, and says what is missing.
+records are relative to that folder. You can make it at any time; it says which results
+are missing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from prompt_tuning_recycling.sweep.report import report
     except ImportError as error:
         raise RecyclingError(
-            f"{error}. The report is made with matplotlib and jinja2: run pip install "
+            f"{error}. The report needs matplotlib and jinja2: run pip install "
             "'prompt_tuning_recycling[sweep]'"
         ) from error
     sweep = configuration.load(flags.config)
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric",
         default="accuracy",
-        help="what prompts are compared by; higher is better",
+        help="the metric that compares prompts; higher is better",
     )
     return parser
 

@@ -1,8 +1,8 @@
-"""A run's folder: the prompts that were made for it, what the run was started with, and
-that only one run at a time works in it.
+"""A run's folder: it keeps the prompts that were made for the run and what the run was
+started with, and a lock lets only one run at a time work in it.
 
-A run that is started again is compared with what is kept, so that no record there says
-what did not happen. A path counts as the same however it is spelled.
+A run that is started again is compared with what the folder keeps, so that no record in
+it describes something that did not happen. Two spellings of one path count as the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 _FORMAT = "prompt_tuning_recycling/run/1"
 _START = "run_start.json"
 _KEPT = "recycled_prompt"
-# What is declared of a prompt that comes out of the checkpoint.
+# Stands for the declaration of a prompt that comes from the checkpoint.
 _STORED = {"kind": "the checkpoint's own prompt"}
 
 
@@ -52,24 +52,24 @@ def make_prompts(
     target: Model,
     output_dir: epath.PathLike | None = None,
 ) -> dict[str, Float[np.ndarray, "length width"]]:
-    """Makes a model's initial prompts, each its own where it has several.
+    """Makes a model's initial prompts, one for each site of a model that has several.
 
-    A recycled prompt is written with its provenance to `output_dir/recycled_prompt/`,
-    and taken from there when the run is started again: the source may be gone by then.
+    A recycled prompt is written with its record to `output_dir/recycled_prompt/`. A run
+    that is started again takes it from there, because the source may be gone by then.
 
     Args:
-      kinds: name of a prompt -> what it is made of.
-      expected: name -> shape of each of the model's prompts, those included that are
-        not made.
+      kinds: name of a prompt -> how to make it.
+      expected: name -> shape of each of the model's prompts, including those that are
+        not made here.
       target: the model that the prompts are for.
-      output_dir: the run's folder; None keeps nothing.
+      output_dir: the run's folder; None if nothing is to be kept.
 
     Returns:
       The prompts by name, float32.
 
     Raises:
-      RecyclingError: as `InitialPrompt.make`; a prompt has another shape than the model
-        expects; or what is kept was recycled from or with something else.
+      RecyclingError: as `InitialPrompt.make`; a prompt does not have the shape that the
+        model expects; or the kept prompt was recycled with other settings.
     """
     made = {}
     for name, kind in kinds.items():
@@ -98,13 +98,13 @@ def check_kept(
     output_dir: epath.PathLike | None,
     site: str | None = None,
 ) -> None:
-    """Raises RecyclingError if the folder keeps a prompt that was recycled from or with
-    something else than is declared now.
+    """Raises RecyclingError if the folder keeps a prompt that was recycled with other
+    settings than those declared now.
 
     Args:
       kind: what is declared.
       output_dir: the run's folder.
-      site: the prompt's name in a model that has several.
+      site: the prompt's name in a model that has several prompts.
     """
     if not isinstance(kind, Recycled) or output_dir is None:
         return
@@ -121,11 +121,12 @@ def check_kept(
 
 @contextlib.contextmanager
 def held(folder: epath.PathLike) -> Iterator[None]:
-    """Holds a folder, so that no other process on this file system can. The system lets
-    go of it when the process ends, however it ends. An object store cannot be held.
+    """Locks a folder against other processes on this file system. The system releases
+    the lock when the process ends, even after a crash. On an object store it does
+    nothing, because a folder there cannot be locked.
 
     Raises:
-      RecyclingError: another process holds it, or it cannot be written to.
+      RecyclingError: another process has locked it, or it cannot be written to.
     """
     if is_remote(folder):
         yield
@@ -137,7 +138,7 @@ def held(folder: epath.PathLike) -> Iterator[None]:
         holding = lock.acquire(blocking=False)
     except filelock.Timeout as error:
         raise RecyclingError(
-            f"another run is at work in {folder}. Wait until it has ended, or choose "
+            f"another run is at work in {folder}. Wait until it ends, or choose "
             "another MODEL_DIR."
         ) from error
     except OSError as error:
@@ -157,8 +158,8 @@ class Start:
       step: the step that it starts at.
       initial_checkpoint: the checkpoint that it starts from; None for a random model.
       initial_prompt: name -> what is declared, for each prompt that is made; the others
-        come out of the checkpoint.
-      seed: of what is random in the run; None where the host does not say.
+        come from the checkpoint.
+      seed: the seed of the run's random numbers; None if the host does not give it.
     """
 
     step: int
@@ -189,12 +190,12 @@ class Start:
         default: InitialPrompt | None,
         seed: int | None = None,
     ) -> None:
-        """Raises RecyclingError unless a run that started so is now told to start so.
+        """Raises RecyclingError unless the run is now told to start as it did before.
 
         Args:
-          checkpoint: what it is now told to start from.
-          declared: what is declared now that a prompt starts from.
-          default: what a prompt starts from if nothing is declared.
+          checkpoint: the checkpoint that it is now told to start from.
+          declared: the initial prompt that is declared now, if any.
+          default: the initial prompt if none is declared.
           seed: as above.
         """
         what = "the run in this MODEL_DIR was started"
@@ -203,7 +204,7 @@ class Start:
         place_now = None if checkpoint is None else place(checkpoint)
         now = {"initial_checkpoint": place_now, "seed": seed}
         _compare(then, now, what, advice)
-        # A prompt that came out of the checkpoint needs no default.
+        # A prompt that came from the checkpoint needs no default.
         kind = declared or (default if self.initial_prompt else None)
         asked = kind.declared() if kind else _STORED
         for before in self.initial_prompt.values() or (_STORED,):
@@ -218,8 +219,8 @@ def write_start(folder: epath.PathLike, start: Start) -> None:
 
 
 def read_start(folder: epath.PathLike) -> Start | None:
-    """Returns what a run was started with that is to go on, or None where that is not
-    recorded.
+    """Returns what an earlier run in this folder was started with, or None if that is
+    not recorded.
 
     Raises:
       RecyclingError: the record is damaged.

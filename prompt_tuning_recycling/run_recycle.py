@@ -1,8 +1,8 @@
 """Recycle one prompt for another model.
 
-Reads some thousand word embeddings of the model the prompt was tuned on and of the
-model it is wanted for, learns a map from the one to the other, and applies it to the
-prompt. Needs no task data, no training of either model, and no T5X.
+Reads the embeddings of a few thousand words from the model the prompt was tuned on and
+from the target model, learns a map from one to the other, and applies it to the prompt.
+This needs no task data, no training of either model, and no T5X.
 
   python -m prompt_tuning_recycling.run_recycle \\
     --source_model=/models/source/checkpoint_1100000 \\
@@ -10,7 +10,7 @@ prompt. Needs no task data, no training of either model, and no T5X.
     --prompt_path=/prompts/sst2.npy --output_path=/prompts/sst2-for-target.npy \\
     --recycler=v2v-lin --report
 
-Beside the prompt lies its provenance, <output_path>.json.
+The prompt's record is written beside it, to <output_path>.json.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
     Raises:
-      RecyclingError: something given cannot be used; nothing was written.
+      RecyclingError: an argument cannot be used; nothing was written.
     """
     flags = _parser().parse_args(arguments)
     recycler = _recycler(flags)
@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     models = parser.add_argument_group("what to recycle")
     checkpoint = (
-        "a checkpoint that T5X wrote (checkpoint_N, or the MODEL_DIR it lies in, which "
-        "means its newest step) or a numpy file"
+        "a checkpoint that T5X wrote (checkpoint_N, or the MODEL_DIR that holds it, "
+        "for its newest step) or a numpy file"
     )
     models.add_argument(
         "--source_model",
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"the model the prompt was tuned on: {checkpoint} of its embedding table",
     )
     models.add_argument(
-        "--target_model", required=True, help="the model the prompt is wanted for"
+        "--target_model", required=True, help="the model to recycle the prompt for"
     )
     models.add_argument(
         "--prompt_path",
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--output_path",
         required=True,
-        help="where the recycled prompt goes, a numpy file of exactly that name",
+        help="the numpy file to write the recycled prompt to, with exactly this name",
     )
     models.add_argument(
         "--embedding_name",
@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_argument(
         "--prompt_name",
-        help="the prompt's name in its checkpoint (found by itself if there is one)",
+        help="the prompt's name in its checkpoint (default: the encoder's, or the only "
+        "one)",
     )
 
     words = parser.add_argument_group("words to learn the map from")
@@ -119,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--words_of_text",
         metavar="TEXT",
-        help="instead of a list, the pieces of this text (with --vocabulary)",
+        help="use the pieces of this text instead of a list (with --vocabulary)",
     )
     words.add_argument(
         "--vocabulary",
@@ -132,16 +133,19 @@ def _parser() -> argparse.ArgumentParser:
         "--recycler",
         default=recyclers.VocabToVocabMLP.name,
         metavar="{" + ",".join(recyclers.names()) + "}",
-        help="a small network (v2v-nn), or a linear map (v2v-lin, lin-comb: the same "
-        "map, in a second)",
+        help="a small network (v2v-nn), or a linear map in a second (v2v-lin and "
+        "lin-comb find the same map)",
     )
     network = recyclers.VocabToVocabMLP()
     for name, purpose in (
-        ("hidden_scale", "v2v-nn: hidden layer, as a multiple of the target's width"),
-        ("batch_size", "v2v-nn: words in a step"),
+        (
+            "hidden_scale",
+            "v2v-nn: hidden layer's width, as a multiple of the target's",
+        ),
+        ("batch_size", "v2v-nn: words per step"),
         ("learning_rate", "v2v-nn: Adam's learning rate"),
         ("epochs", "v2v-nn: passes over the words"),
-        ("seed", "v2v-nn: for initial weights and the order of words"),
+        ("seed", "v2v-nn: seed of the initial weights and the order of words"),
     ):
         default = getattr(network, name)
         method.add_argument(
@@ -150,8 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     method.add_argument(
         "--rcond",
         type=float,
-        help="v2v-lin, lin-comb: singular values below this share of the largest count "
-        "as zero (default: float64's rounding)",
+        help="v2v-lin, lin-comb: treat singular values below this share of the largest "
+        "one as zero (default: float64's rounding)",
     )
 
     output = parser.add_argument_group("what else to write")
@@ -159,18 +163,18 @@ def _parser() -> argparse.ArgumentParser:
         "--report",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="print how it went: residuals, conditioning, norms, nearest words",
+        help="print a report: residuals, conditioning, norms, nearest words",
     )
     output.add_argument(
         "--save_recycler",
         metavar="FILE",
-        help="also write the learned map (safetensors), to apply to further prompts",
+        help="also write the learned map (safetensors), to apply it to other prompts",
     )
     return parser
 
 
 def _check_outputs(flags: argparse.Namespace) -> None:
-    """Before the work: each output can be written, and destroys nothing by it."""
+    """Checks that each output can be written and destroys nothing."""
     check_writable(flags.output_path)
     outputs = {
         "--output_path": flags.output_path,
@@ -194,7 +198,7 @@ def _check_outputs(flags: argparse.Namespace) -> None:
 
 
 def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:
-    """The recycler of that name, with those of its parameters that have a flag."""
+    """Returns the recycler of that name, with the parameters that have a flag."""
     cls = recyclers.get(flags.recycler)
     given = vars(flags)
     return cls(
@@ -212,7 +216,7 @@ def _words(flags: argparse.Namespace) -> Words:
     if flags.vocabulary is None:
         raise RecyclingError(
             "--words_of_text needs --vocabulary, the models' SentencePiece file, to "
-            "know the text's pieces."
+            "split the text into pieces."
         )
     return Words.from_text(flags.words_of_text, flags.vocabulary)
 

@@ -1,10 +1,10 @@
 """Files, on disk and on object stores (`gs://`, `s3://`).
 
-`paths` takes in what a user gives, `writing` writes a file whole or not at all,
-`failures` names what either may raise, and `json_files` reads JSON. Two modules keep
-files from being lost: `guard` compares a command's few outputs with its inputs by the
-files on the disk, hard links included; `meetings` compares the many paths of a sweep or
-a manifest, most of which do not exist yet, by how they are spelled.
+`paths` reads the paths that users give, `writing` writes a file completely or not at
+all, `failures` lists the errors that storage raises, and `json_files` reads JSON. Two
+modules keep files from being lost. `guard` compares a command's few outputs with its
+inputs by the files on disk, hard links included. `meetings` compares the many paths of
+a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors

@@ -1,10 +1,10 @@
-"""What reading and writing raise, on disks and on object stores."""
+"""The errors of reading and writing, on disks and on object stores."""
 
 from __future__ import annotations
 
 import sys
 
-# The errors of the libraries behind etils.epath that are not OSErrors, by module.
+# Errors that are not OSErrors, by module, of the libraries that etils.epath uses.
 _STORE_ERRORS = (
     ("tensorflow.python.framework.errors_impl", "OpError"),
     ("aiohttp", "ClientError"),
@@ -18,7 +18,7 @@ _STORE_ERRORS = (
 def store_errors() -> tuple[type[Exception], ...]:
     """Returns the errors of the object stores' libraries that are not OSErrors.
 
-    Only libraries that have been imported are looked at, so call this where an error is
+    It considers only libraries that are already imported, so call it where an error is
     caught and not before.
     """
     return tuple(
@@ -38,6 +38,6 @@ def storage_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def reason(error: Exception) -> str:
-    """Returns what a storage error says went wrong, on one line."""
+    """Returns a storage error's explanation on one line."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".")

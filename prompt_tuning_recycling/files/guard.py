@@ -1,5 +1,5 @@
-"""Keeps outputs from replacing inputs. What a command reads, such as a tuned prompt,
-can seldom be made again, and a run that wrote over it would end without an error.
+"""Keeps outputs from replacing inputs. An input, such as a tuned prompt, can rarely be
+made again, and a run that overwrote it would end without an error.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from prompt_tuning_recycling.files.paths import as_path, is_remote
 
 Paths: TypeAlias = epath.PathLike | Iterable[epath.PathLike] | None
 
-# Tells files apart, whatever they are called: the device and inode of what exists,
-# followed by the names below it that do not exist yet.
+# Identifies a file independently of its name: the device and inode of the part of the
+# path that exists, then the names below it that do not exist yet.
 _Key: TypeAlias = tuple[int | str, ...]
 
 
@@ -31,19 +31,19 @@ def check_apart(
     """Raises RecyclingError if writing the outputs would destroy an input or another
     output. Folders are listed; no file is read or written.
 
-    No output may be an input, lie inside one, or be one of the files inside it. An
-    output that is replaced as a whole may not hold an input either, nor may it be or
-    hold another output. Local paths are compared by the files they lead to, so `./`,
-    links, hard links and, on a file system that ignores case, capital letters make no
-    difference. Paths on object stores are compared as text.
+    No output may be an input, be inside one, or be one of the files inside it. An
+    output that is replaced as a whole may also not contain an input, and it may not be
+    or contain another output. Local paths are compared by the files they lead to, so
+    `./`, links, hard links and, on a file system that ignores case, capital letters
+    make no difference. Paths on object stores are compared as text.
 
     Args:
-      inputs: what is read, keyed by the name that a user knows it by (`--prompt_path`,
+      inputs: what is read, keyed by the name that users know (`--prompt_path`,
         `INITIAL_CHECKPOINT_PATH`): files, folders with all their content, or None. For
-        a checkpoint, give `checkpoints.read_places`, which protects the steps of a
-        MODEL_DIR but lets new files be written beside them.
-      replaced: what is written, keyed likewise: files, the records beside them, and
-        folders that are replaced as a whole.
+        a checkpoint, give `models.read_places`, which protects the steps of a MODEL_DIR
+        but allows new files beside them.
+      replaced: what is written, with the same kind of keys: files, the records beside
+        them, and folders that are replaced as a whole.
       added_to: folders that keep their content and get more, such as a MODEL_DIR.
     """
     whole = _named(replaced)
@@ -65,7 +65,7 @@ def check_apart(
         if places[0][-1] in places[1] or places[1][-1] in places[0]:
             raise RecyclingError(
                 f"{one} ({first}) and {other} ({second}) are the same file, or one "
-                "lies inside the other, so only one of them would be left. Choose "
+                "is inside the other, so only one of them would survive. Choose "
                 f"another place for {other}."
             )
 
@@ -88,11 +88,11 @@ def _touched(output: epath.Path, given: epath.Path, held: set[_Key]) -> str | No
 
 
 def _contents(path: epath.Path) -> Iterator[_Key]:
-    """The keys of a file, or of a folder and everything in it. A link counts as what it
-    leads to, and a folder behind a link as one thing.
+    """Yields the keys of a file, or of a folder and everything in it. Links are
+    followed, but the content of a folder behind a link is not listed.
     """
     yield _key(path)
-    # On an object store there are no links and no other names for a file.
+    # Object stores have no links, so a file there has only one name.
     if not is_remote(path) and path.is_dir():
         yield from _listed(os.fspath(path))
 
@@ -101,7 +101,7 @@ def _listed(folder: str) -> Iterator[_Key]:
     # A folder that cannot be listed cannot be read either; opening it will say so.
     with contextlib.suppress(PermissionError), os.scandir(folder) as entries:
         for entry in entries:
-            # Behind a dangling link there is nothing to lose.
+            # A dangling link leads to nothing that could be lost.
             with contextlib.suppress(OSError):
                 found = entry.stat()
                 yield found.st_dev, found.st_ino
@@ -110,8 +110,8 @@ def _listed(folder: str) -> Iterator[_Key]:
 
 
 def _around(path: epath.Path) -> set[_Key]:
-    """The keys of all folders that a path lies in, both as it is spelled and as links
-    resolve it.
+    """Returns the keys of all folders that contain a path, both as it is spelled and
+    with its links resolved.
     """
     if is_remote(path):
         return {_key(folder) for folder in path.parents}
@@ -138,8 +138,9 @@ def _key(path: epath.Path) -> _Key:
 
 
 def _folded(path: epath.Path) -> list[_Key]:
-    """The keys of the folders that a path lies in and, last, its own. Names that do not
-    exist yet are folded to what every file system tells apart.
+    """Returns the keys of the folders that contain a path and, last, its own. Names
+    that do not exist yet are folded, so that they differ only if every file system
+    distinguishes them.
     """
     keys = [*_around(path), _key(path)]
     return [

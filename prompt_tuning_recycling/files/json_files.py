@@ -1,4 +1,4 @@
-"""JSON files, with limits on what they may hold."""
+"""Reads JSON files, with limits on their content."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.failures import reason, storage_errors
 from prompt_tuning_recycling.files.paths import as_path
 
-# Far more than any of the package's files needs, and far below Python's own recursion
+# Far more than any of the package's files needs, and far below Python's recursion
 # limit.
 _MOST_LEVELS = 100
-# Numbers of so many digits still fit into a float; identifiers have 19 or 20 of them.
+# A number with this many digits still fits into a float; identifiers have 19 or 20.
 _MOST_DIGITS = 300
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -27,10 +27,10 @@ def read_text(path: epath.PathLike, what: str) -> str:
 
     Args:
       path: the file.
-      what: what it is, for messages: "the manifest".
+      what: a description for messages, such as "the manifest".
 
     Raises:
-      RecyclingError: it cannot be read, or is not UTF-8.
+      RecyclingError: the file cannot be read, or is not UTF-8.
     """
     name = os.fspath(path)
     try:
@@ -39,13 +39,13 @@ def read_text(path: epath.PathLike, what: str) -> str:
         raise RecyclingError(f"cannot read {what} {name}: {reason(error)}.") from error
     except UnicodeDecodeError as error:
         raise RecyclingError(
-            f"cannot read {what} {name}: expected UTF-8, found another byte at "
+            f"cannot read {what} {name}: expected UTF-8, found an invalid byte at "
             f"{error.start}. Save it as UTF-8."
         ) from error
 
 
 def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
-    """Returns what a JSON text holds, or says in one line why it cannot be used.
+    """Returns the value of a JSON text, or says in one line why it cannot be used.
 
     Every string in the result can be written as UTF-8, every whole number has at most
     300 digits, and nothing is nested more deeply than 100 levels. NaN and Infinity,
@@ -53,12 +53,12 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
 
     Args:
       text: the JSON.
-      where: what it is and where it lies, for messages.
-      keys_once: whether to refuse an object that has a key twice, for which Python
-        would use the last value.
+      where: a description and the path, for messages.
+      keys_once: whether to reject an object that has a key twice; Python would use the
+        last value.
 
     Raises:
-      RecyclingError: it is not JSON, or goes beyond the limits above.
+      RecyclingError: the text is not JSON, or exceeds the limits above.
     """
 
     def integer(digits: str) -> int:
@@ -108,16 +108,17 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
 
 
 def read_json(path: epath.PathLike, what: str) -> Any:
-    """Returns what a JSON file holds: `read_text`, then `parse_json`.
+    """Returns the value of a JSON file: `read_text`, then `parse_json`.
 
     Raises:
-      RecyclingError: it cannot be read, is not UTF-8, or `parse_json` refuses it.
+      RecyclingError: the file cannot be read, is not UTF-8, or `parse_json` rejects
+        it.
     """
     return parse_json(read_text(path, what), f"{what} {os.fspath(path)}")
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
-    """Whether JSON is nested more deeply than that, found without recursion."""
+    """Whether JSON is nested more deeply than `levels`, without recursion."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         level = [

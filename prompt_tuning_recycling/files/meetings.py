@@ -1,7 +1,7 @@
-"""Finds paths that would get in each other's way when a command writes them: two that
-are the same, one that lies inside a file, or one that replaces what is read.
+"""Finds paths that would conflict when a command writes them: two equal paths, a path
+inside a file, or a path that replaces something that is read.
 
-Temporary files need no claims, because the system gives each an unused name.
+Temporary files need no claims, because the system gives each one an unused name.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Use(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A path, and what it is used for.
+    """A path and its use.
 
     Attributes:
       path: the path.
       use: how it is used.
-      what: what it is, for messages.
-      names: what the path was composed of; hashable, and of no meaning here.
+      what: a description for messages.
+      names: the parts that the path was composed of, hashable; not used here.
     """
 
     path: str
@@ -43,11 +43,11 @@ class Claim:
 
 
 def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
-    """Returns every two claims that meet, except those below others that meet.
+    """Returns all pairs of claims that meet, except pairs below others that meet.
 
     The spelling of a path makes no difference: `./`, a `/` at the end, relative or
-    absolute, through links to folders. Capital letters do, even on a file system that
-    ignores case.
+    absolute paths, links to folders. Capital letters do make a difference, even on a
+    file system that ignores case.
     """
     folders: dict[str, str] = {}
     claims = list(dict.fromkeys(claims))
@@ -65,7 +65,7 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
                     met.add(place)
     for place, claim in places:
         above = os.path.dirname(place)
-        # What lies below a meeting meets for the same reason.
+        # Claims below a meeting meet for the same reason.
         while above != os.path.dirname(above) and above not in met:
             for other in by_place.get(above, ()):
                 if _keeps_out(other, claim):
@@ -75,15 +75,15 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
 
 
 def _keeps_out(above: Claim, below: Claim) -> bool:
-    """Whether the upper claim allows no path such as the lower one's inside its own."""
+    """Whether the upper claim forbids the lower claim inside its path."""
     if above.use is Use.READ:
         return below.use is not Use.READ
     return above.use in (Use.FILE, Use.REPLACED)
 
 
 def _places(claim: Claim, folders: dict[str, str]) -> list[str]:
-    """The spelling by which a claim's path is compared. A link that is read has two:
-    neither the link nor what it leads to may be replaced.
+    """Returns the spellings by which a claim's path is compared. A link that is read
+    has two, because neither the link nor its destination may be replaced.
     """
     if is_remote(claim.path):
         scheme, _, rest = claim.path.partition("://")
@@ -92,7 +92,7 @@ def _places(claim: Claim, folders: dict[str, str]) -> list[str]:
     if claim.use is Use.FOLDER:
         return [_resolved(path, folders)]
     folder, name = os.path.split(path)
-    # A file that is written replaces a link of the same name, not what it leads to.
+    # Writing a file replaces a link of the same name, not the link's destination.
     itself = os.path.join(_resolved(folder, folders), name)
     if claim.use is not Use.READ:
         return [itself]

@@ -1,4 +1,4 @@
-"""Paths as a user gives them: local ones, and those of object stores."""
+"""Paths as users give them, local or on object stores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LIBRARIES = {"gs": ("gcsfs", "tensorflow"), "s3": ("s3fs", "tensorflow")}
 
 
 def as_path(path: epath.PathLike) -> epath.Path:
-    """Returns the path as one that also reads and writes `gs://` and `s3://`.
+    """Returns a path that also reads and writes `gs://` and `s3://`.
 
-    Every path that a user gives comes in here. A leading `~` or `~user` stands for a
-    home folder, which no shell fills in in a gin file or after a flag's `=`. A file
-    whose own name begins with `~` is given as `./~name`.
+    Every path that a user gives passes through this function. A leading `~` or `~user`
+    is a home folder; no shell expands it in a gin file or after a flag's `=`. For a
+    file whose own name begins with `~`, give `./~name`.
 
     Raises:
-      RecyclingError: the address is of another kind, or the library for it is not
-        installed; the home folder is not known; the name is not UTF-8, so that no
+      RecyclingError: the kind of address is not supported, or its library is not
+        installed; the home folder is not known; or the name is not UTF-8, so that no
         record could hold it.
     """
     text = os.fspath(path)
@@ -45,18 +45,18 @@ def as_path(path: epath.PathLike) -> epath.Path:
     absolute = _absolute(text)
     _check_name(absolute)
     local = epath.Path(text)
-    # pathlib makes ~name of ./~name, which would be a home folder the next time.
+    # pathlib turns ./~name into ~name, which would be a home folder the next time.
     return epath.Path(absolute) if os.fspath(local).startswith("~") else local
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether `path` lies on an object store (`gs://...`, `s3://...`)."""
+    """Whether `path` is on an object store (`gs://...`, `s3://...`)."""
     return "://" in os.fspath(path)
 
 
 def canonical(path: epath.PathLike) -> str:
-    """Returns the one spelling of a path: absolute, without links, `~`, `./`, or a
-    slash at its end.
+    """Returns a path's canonical spelling: absolute, without links, `~`, `./`, or a
+    slash at the end.
     """
     path = os.fspath(as_path(path))
     return path.rstrip("/") if is_remote(path) else os.path.realpath(path)

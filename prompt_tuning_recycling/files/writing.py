@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, on disk and on object stores."""
+"""Writes files completely or not at all, on disk and on object stores."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.failures import reason, storage_errors
 from prompt_tuning_recycling.files.paths import as_path, is_remote
 
-# A temporary file's name begins with this much of the file's own, to be recognized by.
-# With all of it, the temporary name of a very long one would be too long for the disk.
+# A temporary file's name begins with this many characters of the file's own name, so
+# that people recognize it. The whole of a very long name could be too long for the
+# disk.
 _NAME_KEPT = 30
 
-# Reading the umask means changing it for a moment, which no other thread may read.
+# Reading the umask means changing it briefly; no other thread may read it meanwhile.
 _READING_UMASK = threading.Lock()
 
 
 def write_atomically(path: epath.PathLike, data: bytes) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one.
 
-    On a local disk the bytes go to a temporary file in the same folder, which is synced
-    and then renamed; missing parent folders are made. An object store (`gs://`)
-    replaces objects atomically by itself.
+    On a local disk, the bytes go to a temporary file in the same folder, which is
+    synced and then renamed; missing parent folders are created. An object store
+    (`gs://`) already replaces objects atomically.
 
     Raises:
       RecyclingError: the path cannot be written to. Nothing is left behind.
@@ -59,7 +60,7 @@ def check_writable(path: epath.PathLike) -> None:
     try:
         os.lstat(path)
     except OSError as error:
-        # Missing folders will be made; a file in a folder's place is found below.
+        # Missing folders are created later; a file in place of a folder is found below.
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise RecyclingError(
                 f"cannot write {path}: {reason(error)}. Choose another output path."
@@ -84,7 +85,7 @@ def check_writable(path: epath.PathLike) -> None:
 
 
 def sync(path: epath.PathLike) -> None:
-    """Waits until a local file, or a folder's list of names, is on the disk."""
+    """Waits until a local file, or a folder's list of names, is on disk."""
     if is_remote(path):
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,5 +1,5 @@
-"""Models on disk: what format they are in (`formats`), what the names in them mean
-(`layouts`), and how they are opened.
+"""Models on disk: their formats (`formats`), the meaning of the names in them
+(`layouts`), and how to open them.
 """
 
 from prompt_tuning_recycling.models.model import Model, Origin, StoredArray, open_model

@@ -1,4 +1,4 @@
-"""The numbers that embeddings and prompts consist of: which kinds, and how fine."""
+"""The floating-point dtypes of embeddings and prompts, and their precision."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ EPS = types.MappingProxyType(
         for name in ("float16", "bfloat16", "float32", "float64")
     }
 )
-"""The dtypes that can be read, and the distance from 1 to the next larger number.
+"""The dtypes that can be read -> the distance from 1 to the next larger number.
 
-Floats of eight bits or fewer are not among them: they mean little without their scales,
-which are stored elsewhere.
+Floats of eight bits or fewer are excluded: they mean little without their scales, which
+are stored elsewhere.
 """
 
 
@@ -31,20 +31,20 @@ def check_floating(dtype: np.dtype, what: str) -> None:
     """Raises RecyclingError unless embeddings or prompts may be stored as `dtype`.
 
     Args:
-      dtype: of any byte order.
-      what: what is stored so, and where.
+      dtype: the dtype, in any byte order.
+      what: what is stored in it, and where, for the message.
     """
     if dtype.name in EPS:
         return
-    advice = "Is another array meant?"
+    advice = "Did you mean another array?"
     if dtype.name == "uint16":
         advice = (
-            "T5X once stored bfloat16 as uint16, and refuses such checkpoints today. "
-            "If that is what this is, save array.view(ml_dtypes.bfloat16) and give "
-            "that, or the checkpoint that was converted to bfloat16."
+            "T5X once stored bfloat16 as uint16, and rejects such checkpoints today. "
+            "If this is one of them, save array.view(ml_dtypes.bfloat16) and give "
+            "that, or give the checkpoint after converting it to bfloat16."
         )
     elif dtype.itemsize == 1 and dtype.kind != "b":
-        advice = "Give the model as it was before it was quantized."
+        advice = "Give the model before quantization."
     raise RecyclingError(
         f"{what} cannot be used: expected floating-point numbers, found dtype {dtype}. "
         f"These dtypes can be read: {', '.join(EPS)}. {advice}"
@@ -52,10 +52,10 @@ def check_floating(dtype: np.dtype, what: str) -> None:
 
 
 def digest(array: Shaped[np.ndarray, ...]) -> str:
-    """SHA-256 of an array's bytes, in row-major order."""
+    """Returns the SHA-256 of an array's bytes, in row-major order."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def coarsest(*dtypes: np.dtype) -> np.dtype:
-    """Returns the one of these floating-point dtypes that rounds the most."""
+    """Returns the least precise of these floating-point dtypes."""
     return max(dtypes, key=lambda dtype: EPS[dtype.name])

@@ -1,4 +1,4 @@
-"""A model on disk, opened and not loaded."""
+"""A model on disk that is opened but not loaded."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class StoredArray:
     """Embeddings, a prompt or another weight in a checkpoint, not read yet.
 
     Attributes:
-      checkpoint: what holds it.
-      name: its name there.
-      scale: what the model multiplies it by before use, so what `read` and `take`
-        multiply it by.
+      checkpoint: the checkpoint that holds it.
+      name: its name in the checkpoint.
+      scale: the factor that the model multiplies it by before use; `read` and `take`
+        multiply by it too.
     """
 
     checkpoint: Checkpoint
@@ -43,7 +43,8 @@ class StoredArray:
         """Its shape.
 
         Raises:
-          RecyclingError: the checkpoint has no such parameter; names the nearest ones.
+          RecyclingError: the checkpoint has no such parameter; the message names the
+            nearest ones.
         """
         return self.checkpoint.shape(self.name)
 
@@ -52,18 +53,18 @@ class StoredArray:
         """The dtype that it is stored in: float16, bfloat16, float32 or float64.
 
         Raises:
-          RecyclingError: as `shape`, and where it is stored as other numbers: whole
-            numbers are no embeddings.
+          RecyclingError: as `shape`, or it is stored in another dtype, because whole
+            numbers are not embeddings.
         """
         dtype = self.checkpoint.dtype(self.name)
         check_floating(dtype, str(self))
         return dtype
 
     def read(self) -> Float[np.ndarray, ...]:
-        """Returns it whole, in the dtype that it is stored in.
+        """Returns the whole array, in the dtype that it is stored in.
 
         Raises:
-          RecyclingError: as `dtype`, and where it cannot be read whole.
+          RecyclingError: as `dtype`, or it cannot be read completely.
         """
         dtype = self.dtype
         return self._scaled(self.checkpoint.read(self.name), dtype)
@@ -71,20 +72,20 @@ class StoredArray:
     def take(
         self, rows: Int[np.ndarray, rows] | Sequence[int]
     ) -> Float[np.ndarray, "rows ..."]:
-        """Returns some rows, in the order asked for and the dtype they are stored in.
-        Only the chunks that hold those rows are read.
+        """Returns some rows, in the order requested and in the dtype they are stored
+        in. Only the chunks that hold those rows are read.
 
         Raises:
-          RecyclingError: as `read`, and for a row outside of it.
+          RecyclingError: as `read`, or a row is outside the array.
         """
         dtype = self.dtype
         return self._scaled(self.checkpoint.take(self.name, rows), dtype)
 
     def origin(self, used: Float[np.ndarray, ...]) -> dict[str, Any]:
-        """Returns where it comes from, for records, JSON-compatible.
+        """Returns where it comes from, for records; JSON-compatible.
 
         Args:
-          used: what was read of it.
+          used: the part of it that was read.
         """
         path = os.fspath(self.checkpoint.path)
         is_local = self.checkpoint.is_stored and not is_remote(path)
@@ -111,13 +112,13 @@ class StoredArray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """A model on disk. Made by `open_model`; reads nothing until it is asked to.
+    """A model on disk. `open_model` makes one; it reads nothing until it is asked to.
 
     Attributes:
-      checkpoint: its arrays, of whatever format.
-      layout: what their names mean.
-      embedding_name: the embedding table's name, where it is not the layout's.
-      vocabulary_file: its SentencePiece file, where that does not lie beside it.
+      checkpoint: its arrays, in any format.
+      layout: the meaning of their names.
+      embedding_name: the embedding table's name, if it is not the layout's.
+      vocabulary_file: its SentencePiece file, if that is not beside the checkpoint.
     """
 
     checkpoint: Checkpoint
@@ -127,16 +128,16 @@ class Model:
 
     @property
     def path(self) -> epath.Path:
-        """What was opened, after a `MODEL_DIR` was resolved to a step."""
+        """The opened file or folder; for a `MODEL_DIR`, the folder of the step."""
         return self.checkpoint.path
 
     @functools.cached_property
     def embeddings(self) -> StoredArray:
-        """The token embedding table, [vocabulary, width]; what is read of it is in the
-        space in which prompts live.
+        """The token embedding table, [vocabulary, width]. Its rows are read in the
+        space of the prompts, that is, multiplied by the layout's scale.
 
         Raises:
-          RecyclingError: there is none, or it is not a matrix of floats.
+          RecyclingError: there is no table, or it is not a matrix of floats.
         """
         name = self.embedding_name or self.layout.embeddings(self.checkpoint)
         table = StoredArray(self.checkpoint, name)
@@ -150,7 +151,7 @@ class Model:
 
     @functools.cached_property
     def prompts(self) -> Mapping[str, StoredArray]:
-        """The prompts that the checkpoint holds, by their sites (`encoder`)."""
+        """The checkpoint's prompts, by their sites (`encoder`)."""
         return self._arrays(self.layout.prompts(self.checkpoint))
 
     @functools.cached_property
@@ -160,14 +161,14 @@ class Model:
 
     @functools.cached_property
     def step(self) -> int:
-        """The number of training steps behind it; 0 if it is not known."""
+        """The number of steps that it was trained for; 0 if that is not known."""
         name = self.layout.step(self.checkpoint)
         return 0 if name is None else int(self.checkpoint.read(name))
 
     @functools.cached_property
     def vocabulary(self) -> Any:
-        """The `sentencepiece.SentencePieceProcessor` of its vocabulary, given or found
-        beside the checkpoint; None if there is none.
+        """The `sentencepiece.SentencePieceProcessor` of its vocabulary file, which was
+        given or is beside the checkpoint; None if there is none.
 
         Raises:
           RecyclingError: the file is not a SentencePiece model.
@@ -182,7 +183,7 @@ class Model:
 
 
 Origin: TypeAlias = epath.PathLike | Model | np.ndarray
-"""A model, a path to one, or one array: an embedding table or a prompt."""
+"""A model, a path to one, or a single array: an embedding table or a prompt."""
 
 
 def open_model(
@@ -191,22 +192,22 @@ def open_model(
     embedding_name: str | None = None,
     vocabulary: epath.PathLike | None = None,
 ) -> Model:
-    """Opens a model, or a prompt by itself, without reading its arrays.
+    """Opens a model, or a single prompt, without reading its arrays.
 
-    Its format and its layout are recognized by what is in it.
+    Its content determines its format and its layout.
 
     Args:
-      origin: a step folder (`checkpoint_N`) that T5X wrote, through Orbax or in the
-        legacy format; a `MODEL_DIR`, which means its newest complete step; or a
-        numpy file. Local (relative paths too), `gs://` or `s3://`. Or an array, which
-        is a model of nothing else; or a model, which is returned as it is.
-      embedding_name: the embedding table's name in the checkpoint, where it is not
-        the usual one.
-      vocabulary: the model's SentencePiece file, where it does not lie beside the
-        checkpoint as `sentencepiece.model` or `spiece.model`.
+      origin: a path, local (absolute or relative), `gs://` or `s3://`, to a step folder
+        (`checkpoint_N`) that T5X wrote, through Orbax or in the legacy format; to a
+        `MODEL_DIR`, for its newest complete step; or to a numpy file. An array becomes
+        a model that holds nothing else. A model is returned unchanged.
+      embedding_name: the embedding table's name in the checkpoint, if it is not the
+        usual one.
+      vocabulary: the model's SentencePiece file, if it is not beside the checkpoint as
+        `sentencepiece.model` or `spiece.model`.
 
     Raises:
-      RecyclingError: nothing is there, it is none of these, or it is damaged.
+      RecyclingError: the path does not exist, is none of these, or is damaged.
     """
     if isinstance(origin, Model):
         return origin

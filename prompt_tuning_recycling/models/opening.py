@@ -1,6 +1,6 @@
-"""Opens a checkpoint of whichever format.
+"""Opens checkpoints of all formats.
 
-The format is recognized by what is in the file or folder, never by its name.
+The content of the file or folder determines its format; its name does not.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from prompt_tuning_recycling.models.formats.orbax import OrbaxCheckpoint
 from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
 
 _EXPECTED = (
-    "a T5X checkpoint folder (checkpoint_N, of today's Orbax format or the older "
+    "a T5X checkpoint folder (checkpoint_N, in today's Orbax format or the older "
     "one), the MODEL_DIR that holds such folders, or a numpy file"
 )
 
-# First bytes of files that people point at by mistake.
+# The first bytes of files that people give by mistake.
 _NOT_OURS = {
     b"PK\x03\x04": "a zip archive (.npz, or a PyTorch file)",
     **dict.fromkeys(
@@ -44,11 +44,11 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
     Args:
       path: a step folder (`checkpoint_N`) that T5X wrote, through Orbax or in the
-        legacy format; a `MODEL_DIR`, which means its newest complete step; or a
-        numpy file. Local (relative paths too), `gs://` or `s3://`.
+        legacy format; a `MODEL_DIR`, for its newest complete step; or a numpy file.
+        It is local (absolute or relative), `gs://` or `s3://`.
 
     Raises:
-      RecyclingError: nothing is there, it is none of these, or it is damaged.
+      RecyclingError: the path does not exist, is none of these, or is damaged.
     """
     if not os.fspath(path):
         raise RecyclingError(f"the checkpoint's path is empty; expected {_EXPECTED}.")
@@ -66,16 +66,17 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
 
 def read_places(path: epath.PathLike) -> list[epath.Path]:
-    """Returns the files and folders that a checkpoint given by `path` is made of, which
-    no output may touch; see `files.guard.check_apart`.
+    """Returns the files and folders that belong to the checkpoint at `path`, which no
+    output may touch; see `files.guard.check_apart`.
 
-    Of a `MODEL_DIR` these are all its steps, complete or not, but not the folder
-    itself: people put prompts beside the steps. A numpy file is that file. A step, or a
-    part of one that `open_checkpoint` takes for it (`checkpoint`, `state/`), is the
-    whole step. A folder without a checkpoint is none of these, and not read.
+    For a `MODEL_DIR`, these are all its steps, complete or not, but not the folder
+    itself, because people put prompts beside the steps. For a step, or a part of one
+    that `open_checkpoint` accepts in its place (`checkpoint`, `state/`), it is the
+    whole step. For a numpy file, it is that file. A folder without a checkpoint has
+    none.
 
     Raises:
-      RecyclingError: it cannot be looked into.
+      RecyclingError: the path cannot be read.
     """
     path = as_path(path)
     try:
@@ -96,7 +97,7 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
 
 
 def _exists(path: epath.Path) -> bool:
-    """Unlike `Path.exists`, which says no where it may not look."""
+    """Like `Path.exists`, but raises an error if permission to look is missing."""
     if is_remote(path):
         return path.exists()
     try:
@@ -109,12 +110,12 @@ def _exists(path: epath.Path) -> bool:
 def _unreadable(path: epath.Path, error: Exception) -> RecyclingError:
     return RecyclingError(
         f"cannot read {path}: {reason(error)}. Check its permissions and the disk or "
-        "bucket that it lies on."
+        "bucket that holds it."
     )
 
 
 def _open_folder(path: epath.Path) -> Checkpoint:
-    # Orbax first: until 2024 it put a state file, too, beside its arrays.
+    # Orbax comes first, because until 2024 it also put a state file beside its arrays.
     if orbax.state_folder(path) is not None:
         return OrbaxCheckpoint(path)
     if (path / state_file.NAME).is_file():
@@ -157,21 +158,23 @@ def _nearest(path: epath.Path) -> str:
         found = steps(parent)
         names = [child.name for child in parent.iterdir()]
     except storage_errors(RecyclingError) as error:
-        return f" What is beside it cannot be listed: {reason(error)}."
+        return f" The folder {parent} cannot be listed: {reason(error)}."
     if found:
         return f" Steps there: {', '.join(folder.name for folder in found.values())}."
     return did_you_mean(path.name, names)
 
 
 def _meant_inside(folder: epath.Path, names: list[str]) -> str:
-    """Points into a folder of exports: `checkpoint_N/encoder.prompt.prompt.prompt`."""
+    """Suggests a file in a folder of exports, which hold
+    `checkpoint_N/encoder.prompt.prompt.prompt`.
+    """
     inside = [folder / name for name in names[-1:]]
     inside += [
         child for folder in inside if folder.is_dir() for child in folder.iterdir()
     ]
     for path in inside:
         if not path.is_dir() and _first_bytes(path).startswith(numpy_file.MAGIC):
-            return f" Is the numpy file {path} meant?"
+            return f" Did you mean the numpy file {path}?"
     return ""
 
 

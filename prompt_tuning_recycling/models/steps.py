@@ -1,4 +1,4 @@
-"""Which step of a `MODEL_DIR` is meant, and which steps are whole."""
+"""Finds the complete steps of a `MODEL_DIR`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import is_remote, reason, storage_errors
 from prompt_tuning_recycling.models.formats import orbax, state_file
 
-# While it is written a step has a longer name: `checkpoint_5.tmp-1700000000`,
+# A step that is being written has a longer name: `checkpoint_5.tmp-1700000000`,
 # `checkpoint_5.orbax-checkpoint-tmp-17`.
 STEP_FOLDER = re.compile(r"checkpoint_(\d+)")
 
@@ -20,8 +20,8 @@ def steps(model_dir: epath.Path) -> dict[int, epath.Path]:
     """Returns the folders of all complete steps, in the order of their numbers.
 
     Raises:
-      RecyclingError: the folder, or a step in it, cannot be looked into. An older step
-        is not taken for the newest one because that cannot be read.
+      RecyclingError: the folder or a step in it cannot be read. If the newest step
+        cannot be read, an older one is not used in its place.
     """
     found = {}
     try:
@@ -44,11 +44,11 @@ def steps(model_dir: epath.Path) -> dict[int, epath.Path]:
 
 
 def is_complete(step: epath.Path) -> bool:
-    """Whether a step was written to its end.
+    """Whether a step was written completely.
 
     T5X writes a step under a temporary name and renames it. Object stores cannot
-    rename: there Orbax writes `commit_success.txt` last. A step of Orbax's whose parts
-    were not merged is not complete under any name.
+    rename, so Orbax writes `commit_success.txt` there last. An Orbax step whose parts
+    were not merged is never complete.
     """
     state = orbax.state_folder(step)
     if state is None:

@@ -1,4 +1,4 @@
-"""SentencePiece vocabularies: read, and found beside a checkpoint."""
+"""Reads SentencePiece vocabularies and finds them beside checkpoints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, storage_errors
 
-# What T5's and Hugging Face's releases call it.
+# The file's names in the releases of T5 and of Hugging Face.
 _NAMES = ("sentencepiece.model", "spiece.model")
-# Extra ids and padding, generously: umT5 has 300 and 84.
+# Room for extra ids and padding; umT5 has 300 and 84.
 _MOST_ADDED = 1024
 
 
@@ -21,12 +21,12 @@ def load_vocabulary(path: epath.PathLike) -> Any:
     Raises:
       RecyclingError: there is no such file, or it is not a SentencePiece model.
     """
-    import sentencepiece  # Not needed for word lists; kept out of their start-up.
+    import sentencepiece  # Imported here because word lists do not need it.
 
     path = as_path(path)
     try:
         model = path.read_bytes()
-        # SentencePiece takes an empty file for "load later".
+        # SentencePiece would accept an empty model as "load later".
         if not model:
             raise RuntimeError("an empty file")
         return sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -38,13 +38,13 @@ def load_vocabulary(path: epath.PathLike) -> Any:
 
 
 def table_sizes(vocabulary: Any) -> tuple[int, int]:
-    """The least and the most rows that tables of a SentencePiece vocabulary have."""
+    """Returns the fewest and the most rows of tables for a SentencePiece vocabulary."""
     pieces = vocabulary.vocab_size()
     return pieces, pieces + _MOST_ADDED
 
 
 def beside(checkpoint: epath.Path) -> epath.Path | None:
-    """Returns the vocabulary's file in a checkpoint's folder or the one above it."""
+    """Returns the vocabulary file in a checkpoint's folder or its parent, or None."""
     for folder in (checkpoint, checkpoint.parent):
         for name in _NAMES:
             if (folder / name).is_file():

@@ -1,5 +1,5 @@
-"""Words: vocabulary entries that two models share, on which a map between them is
-learned and judged.
+"""Words: vocabulary entries that two models share. A map between the models is learned
+and judged on them.
 """
 
 from prompt_tuning_recycling.words.aligned import AlignedWords

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AlignedWords:
-    """Words that two models share, by where each model's embedding table has them.
+    """Words that two models share, with their rows in each model's embedding table.
 
     Attributes:
       source_rows: int64 [words], rows of the source's table; a word that occurs twice
         counts twice.
-      target_rows: int64 [words], rows of the target's table. Two models of one
-        vocabulary have equal rows.
-      pieces: [words], the piece that each word is; None where that is not known.
+      target_rows: int64 [words], rows of the target's table. For two models with one
+        vocabulary, both arrays are equal.
+      pieces: [words], each word's piece; None for a word whose piece is not known.
 
     Raises:
       RecyclingError: a negative row.
@@ -48,14 +48,14 @@ class AlignedWords:
         rows: Sequence[int] | Int[np.ndarray, words],
         pieces: Mapping[int, str] | None = None,
     ) -> AlignedWords:
-        """Words of a vocabulary that both models have.
+        """Returns words of a vocabulary that both models share.
 
         Args:
           rows: vocabulary indices.
           pieces: index -> piece, for the indices whose piece is known.
 
         Raises:
-          RecyclingError: not whole numbers, or negative ones.
+          RecyclingError: `rows` is not a list of whole numbers, or one is negative.
         """
         array = np.asarray(rows)
         whole = not array.size or np.issubdtype(array.dtype, np.integer)

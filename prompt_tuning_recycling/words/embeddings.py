@@ -1,4 +1,4 @@
-"""Two models' embeddings of the same words, read once for all that is made of them."""
+"""Two models' embeddings of the same words, which are read once for all uses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# T5 pads its table to a multiple of this: 32,000 pieces and 100 extra ids become
-# 32,128 rows in one release and 32,100 in another, and mean the same.
+# T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
+# and 100 extra ids, another has 32,100; their vocabularies are the same.
 _VOCABULARY_PADDING = 128
 
 
@@ -36,8 +36,8 @@ class WordEmbeddings:
 
     Attributes:
       array: float64 [words, dim], finite, and not the same for all words.
-      stored_as: the dtype that they are stored in, which says how coarsely they are
-        rounded.
+      stored_as: the dtype that the embeddings are stored in, which determines how
+        coarsely they are rounded.
     """
 
     array: Float[np.ndarray, "words dim"]
@@ -47,15 +47,15 @@ class WordEmbeddings:
     def checked(
         cls, rows: Shaped[np.ndarray, "words dim"], whose: str
     ) -> WordEmbeddings:
-        """Takes embeddings as they are stored.
+        """Checks stored embeddings and converts them to float64.
 
         Args:
           rows: float16, bfloat16, float32 or float64.
           whose: "source" or "target", for messages.
 
         Raises:
-          RecyclingError: not a matrix, fewer than two words, numbers that are not
-            finite or of another dtype, or embeddings that are all the same.
+          RecyclingError: not a matrix, fewer than two words, another dtype, numbers
+            that are not finite, or embeddings that are all the same.
         """
         rows = np.asarray(rows)
         if rows.ndim != 2 or 0 in rows.shape:
@@ -74,8 +74,8 @@ class WordEmbeddings:
         if not finite.all():
             raise RecyclingError(
                 f"the {whose}'s embeddings have numbers that are not finite, first for "
-                f"word {int(np.argmin(finite))} of those fitted on. Is the checkpoint "
-                "sound?"
+                f"word {int(np.argmin(finite))} of the words to fit on. Is the "
+                "checkpoint damaged?"
             )
         if (wide == wide[0]).all():
             raise RecyclingError(
@@ -87,8 +87,8 @@ class WordEmbeddings:
 
     @functools.cached_property
     def svd(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Their singular value decomposition U diag(s) Vᵀ, made once for all recyclers
-        that need it: U [words, k], s [k] in descending order, Vᵀ [k, dim].
+        """The singular value decomposition U diag(s) Vᵀ of `array`, computed once for
+        all recyclers: U [words, k], s [k] in descending order, Vᵀ [k, dim].
         """
         return np.linalg.svd(self.array, full_matrices=False)
 
@@ -98,13 +98,14 @@ class WordEmbeddings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddedWords:
-    """Two models' embeddings of the same words. Made by `read_embeddings`.
+    """Two models' embeddings of the same words. `read_embeddings` makes them.
 
     Attributes:
       source, target: the models.
-      words: the words, without held-out ones that cannot be used.
-      source_rows: [words, source_dim], as stored: those fitted on, then those held out.
-      target_rows: [words, target_dim], likewise.
+      words: the words, without held-out words that cannot be used.
+      source_rows: [words, source_dim], as stored: first the words to fit on, then the
+        held-out words.
+      target_rows: [words, target_dim], in the same order.
     """
 
     source: Model
@@ -134,7 +135,9 @@ class EmbeddedWords:
 
     @functools.cached_property
     def mismatch(self) -> str | None:
-        """A warning where the words are of another vocabulary than the models."""
+        """A warning if the words are from another vocabulary than the models'; or
+        None.
+        """
         found = (
             of_another_vocabulary(
                 self.words.table_sizes, model.embeddings.shape[0], str(model.path)
@@ -147,11 +150,11 @@ class EmbeddedWords:
 def read_embeddings(
     source: Model, target: Model, word_sets: Sequence[Words]
 ) -> list[EmbeddedWords]:
-    """Reads the embeddings of each set of words; both models are read once.
+    """Reads the embeddings of each set of words. Each model is read once.
 
     Raises:
-      RecyclingError: there is no such table, the two models' vocabularies differ, or a
-        word lies outside of them.
+      RecyclingError: a model has no embedding table, the models' vocabularies differ,
+        or a word is outside them.
     """
     _check_vocabularies(source, target)
     word_sets = [_within(words, source, target) for words in word_sets]
@@ -169,19 +172,19 @@ def read_embeddings(
 
 
 def _check_vocabularies(source: Model, target: Model) -> None:
-    """Raises RecyclingError unless both models have a table, of one vocabulary."""
+    """Raises RecyclingError unless both models have tables for the same vocabulary."""
     sizes = [model.embeddings.shape[0] for model in (source, target)]
     if len({math.ceil(size / _VOCABULARY_PADDING) for size in sizes}) > 1:
         raise RecyclingError(
             f"the source model {source.path} has {sizes[0]} embeddings and the target "
             f"{target.path} has {sizes[1]}, so their vocabularies differ and the same "
-            "index does not mean the same word. Recycling needs two models of one "
+            "index does not mean the same word. Recycling needs two models with one "
             "vocabulary."
         )
 
 
 def _within(words: Words, source: Model, target: Model) -> Words:
-    """Leaves out held-out words beyond the vocabularies: nobody asked for them."""
+    """Drops held-out words outside the vocabularies, which no user chose."""
     held_out = words.held_out
     inside = (held_out.source_rows < source.embeddings.shape[0]) & (
         held_out.target_rows < target.embeddings.shape[0]
@@ -192,7 +195,7 @@ def _within(words: Words, source: Model, target: Model) -> Words:
 def _read(
     model: Model, role: str, row_sets: Sequence[Int[np.ndarray, rows]]
 ) -> list[Shaped[np.ndarray, "rows dim"]]:
-    """Reads all rows in one go, so that no chunk is read twice."""
+    """Reads all rows at once, so that no chunk is read twice."""
     one_set = len(row_sets) == 1
     every = row_sets[0] if one_set else np.unique(np.concatenate(row_sets))
     logger.info("reading %d embeddings of the %s, %s", len(every), role, model.path)
@@ -201,12 +204,12 @@ def _read(
 
 
 def _without_unusable(embedded: EmbeddedWords) -> EmbeddedWords:
-    """Leaves out held-out words whose embeddings are not finite. Among the words to be
-    fitted on they are an error.
+    """Drops held-out words whose embeddings are not finite. Among the words to fit on,
+    such embeddings are an error.
     """
     usable = np.ones(len(embedded.source_rows), bool)
     for rows in (embedded.source_rows, embedded.target_rows):
-        # bfloat16 has no isfinite of its own.
+        # NumPy has no isfinite for bfloat16.
         usable &= np.isfinite(rows.astype(np.float32)).all(axis=1)
     count = len(embedded.words.fitted)
     usable[:count] = True

@@ -1,8 +1,8 @@
 """Make a word list: the words of one language in a SentencePiece vocabulary.
 
-A piece is a word of the language if it is made of letters only, if the language
-uses it at least once per million words, and if no other language uses it more than
-five times as often. Frequencies are wordfreq's; docs/word_list.md measures the rule.
+A piece is a word of the language if it consists only of letters, if the language uses
+it at least once per million words, and if no other language uses it more than five
+times as often. The frequencies come from wordfreq; docs/word_list.md tests the rule.
 
   python -m prompt_tuning_recycling.words.filter_vocabulary \\
     --vocabulary=/models/t5/sentencepiece.model --output_path=words.json
@@ -26,13 +26,13 @@ from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models.vocabularies import load_vocabulary
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, lists
 
-# Where SentencePiece marks that a piece begins a word.
+# SentencePiece's mark on pieces that begin a word.
 _BEGINS_WORD = "\u2581"
-# wordfreq's lists of the words used at least once per million words. Its larger
-# lists hold rarer words, but not for every language; the rule needs none of them: a
-# word used once per million that is five times as frequent elsewhere is in both.
+# wordfreq's lists of the words used at least once per million words. It has larger
+# lists for some languages only, but the rule does not need them: a word that is used
+# once per million and is five times as frequent elsewhere is in both small lists.
 _WORDLIST = "small"
-# Written without spaces: for these wordfreq needs tokenizers it does not bring.
+# Languages written without spaces; wordfreq needs extra tokenizers for them.
 _NO_SPACES = frozenset({"ja", "ko", "zh"})
 
 
@@ -40,14 +40,15 @@ _NO_SPACES = frozenset({"ja", "ko", "zh"})
 class WordRule:
     """What makes a piece a word of a language.
 
-    Case does not matter, nor whether the piece begins a word: "Market", "market"
-    and the piece "market" within a longer word are judged alike.
+    Neither case nor the position in a word matters: "Market", "market" and the piece
+    "market" within a longer word get the same answer.
 
     Attributes:
       language: a language's code in wordfreq, such as "en".
       most_times_elsewhere: how many times as frequent a word may be in another
-        language. Above 1, as "a", "to" and "international" are English although
-        others use the same letters more often; not far above, or "die" would be too.
+        language. It is above 1 because "a", "to" and "international" are English even
+        though other languages use the same letters more often. Far above 1, German
+        "die" would count as English.
     """
 
     language: str = "en"
@@ -56,13 +57,13 @@ class WordRule:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far a word list agrees with a published one.
+    """How well a word list agrees with a published one.
 
     Attributes:
-      precision: the share of the list's entries that the published one has.
-      recall: the share of the published one's entries that the list has.
-      slice_overlap: the same, of the entries that recycling would use: some are
-        skipped, then as many are taken from each list.
+      precision: the share of the list's entries that are in the published list.
+      recall: the share of the published list's entries that are in the list.
+      slice_overlap: the share that the two lists have in common of the entries that
+        recycling would use: `num_words` of each list after skipping `word_offset`.
     """
 
     precision: float
@@ -76,8 +77,8 @@ def filter_vocabulary(
     """Returns index -> word for the pieces that are words, in index order.
 
     Args:
-      pieces: the vocabulary's pieces by index; SentencePiece's mark for the
-        beginning of a word is left out of the words returned.
+      pieces: the vocabulary's pieces by index; the returned words do not include
+        SentencePiece's mark for the beginning of a word.
       rule: what makes a piece a word; None means the rule for English.
 
     Raises:
@@ -109,8 +110,8 @@ def filter_vocabulary(
 def read_pieces(vocabulary: epath.PathLike) -> list[str]:
     """Returns a SentencePiece model's pieces by index.
 
-    Control symbols, bytes, unused pieces and the unknown one are given as "": they
-    are no text, whatever they are called.
+    Control symbols, bytes, unused pieces and the unknown piece become "", because they
+    are not text, regardless of their names.
 
     Raises:
       RecyclingError: there is no such file, or it is not a SentencePiece model.
@@ -136,7 +137,7 @@ def compare(
     word_offset: int = WORD_OFFSET,
     num_words: int = NUM_WORDS,
 ) -> Agreement:
-    """Returns how far a word list agrees with a published one.
+    """Returns how well a word list agrees with a published one.
 
     Raises:
       RecyclingError: one of them is too short to skip `word_offset` entries and take
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
     Raises:
-      RecyclingError: something given cannot be used; nothing was written.
+      RecyclingError: an argument cannot be used; nothing was written.
     """
     flags = _parser().parse_args(arguments)
     check_writable(flags.output_path)
@@ -217,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output_path",
         required=True,
         metavar="JSON",
-        help='where the list goes, as {"<vocabulary index>": "<piece>", ...}',
+        help='the file to write the list to, {"<vocabulary index>": "<piece>", ...}',
     )
     parser.add_argument(
         "--language", default="en", help="the language's code in wordfreq"
@@ -226,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument(
         "--compare_with",
         metavar="JSON",
-        help="a word list; print precision, recall and what both have in common",
+        help="a word list; prints precision, recall and what both have in common",
     )
     comparison.add_argument(
         "--word_offset",
@@ -235,14 +236,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how many entries recycling skips",
     )
     comparison.add_argument(
-        "--num_words", type=int, default=NUM_WORDS, help="how many it takes then"
+        "--num_words", type=int, default=NUM_WORDS, help="how many it then takes"
     )
     return parser
 
 
 def _wordfreq() -> types.ModuleType:
     try:
-        import wordfreq  # Only for making lists; using one does not need it.
+        import wordfreq  # Only making lists needs it; using them does not.
     except ImportError as error:
         raise RecyclingError(
             "making a word list needs the library wordfreq, which is not installed. "
@@ -252,7 +253,7 @@ def _wordfreq() -> types.ModuleType:
 
 
 def _as_json(words: Mapping[int, str]) -> bytes:
-    """One entry a line and ASCII only, as the list published with the paper's code."""
+    """Returns ASCII JSON, one entry per line, like the list in the paper's code."""
     return (json.dumps(words, indent=2) + "\n").encode("ascii")
 
 

@@ -1,8 +1,8 @@
 """Word lists: files that say which entries of a vocabulary are words.
 
 A word list is JSON, `{"<vocabulary index>": "<piece>", ...}`, in the format of the
-paper's code. The package's own list (docs/word_list.md) holds the English words of
-the T5 vocabulary in the order of their indices, the most frequent first.
+paper's code. The package's list (docs/word_list.md) holds the English words of the T5
+vocabulary in the order of their indices, with the most frequent words first.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from prompt_tuning_recycling.files import as_path, reason, storage_errors
 
 PACKAGED = "english_words_t5.json"
 
-# A list of the T5 vocabulary, such as the published one, has the same pieces at the
-# indices that it shares with the package's; of another vocabulary, hardly any.
+# A list of the T5 vocabulary, such as the published one, has the same pieces as the
+# package's list at the indices that both have. A list of another vocabulary has hardly
+# any.
 _SAME_PIECES = 0.9
 _ENOUGH_TO_TELL = 100
 
@@ -31,14 +32,14 @@ def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
     """Reads a word list.
 
     Args:
-      path: its file; None for the package's English list.
+      path: the list's file; None for the package's English list.
 
     Returns:
       The pieces by their vocabulary indices, in the list's order, and the SHA-256 of
-      its file.
+      the file.
 
     Raises:
-      RecyclingError: there is no such file, or it is no word list.
+      RecyclingError: there is no such file, or it is not a word list.
     """
     if path is None:
         data = importlib.resources.files(__package__).joinpath("data", PACKAGED)
@@ -55,7 +56,7 @@ def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
 
 
 def is_of_t5(pieces: Mapping[int, str]) -> bool:
-    """Whether a list is one of the T5 vocabulary, by its pieces."""
+    """Whether a list's pieces show that it is a list of the T5 vocabulary."""
     t5, _ = load(None)
     shared = pieces.keys() & t5.keys()
     same = sum(pieces[index] == t5[index] for index in shared)
@@ -63,7 +64,9 @@ def is_of_t5(pieces: Mapping[int, str]) -> bool:
 
 
 def check_text(text: str, where: str) -> None:
-    """Half a character (a lone surrogate) cannot be written to a record."""
+    """Raises RecyclingError if a text has half a character (a lone surrogate), which
+    no record can hold.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -76,7 +79,7 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
     expected = 'expected JSON {"<vocabulary index>": "<piece>", ...}'
     try:
         entries = json.loads(content, object_pairs_hook=list)
-    # Python reads neither numbers of 5,000 digits nor lists 1,000 deep.
+    # Python raises these for numbers of 5,000 digits and for lists nested 1,000 deep.
     except (ValueError, RecursionError) as error:
         raise RecyclingError(
             f"the word list {path} is malformed: {expected}, found: {error}"
@@ -103,5 +106,5 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
 
 
 def _is_index(key: str) -> bool:
-    # Longer ones are no numbers of 64 bits, and Python reads only so many digits.
+    # Longer numbers do not fit into 64 bits, and Python limits the digits it reads.
     return key.isdecimal() and len(key) <= 19 and int(key) <= np.iinfo(np.int64).max

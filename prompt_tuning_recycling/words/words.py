@@ -1,4 +1,4 @@
-"""`Words`: those that a recycler is fitted on, and those that it is judged on."""
+"""`Words`: the words that a recycler is fitted on and the words it is judged on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from prompt_tuning_recycling.words.aligned import AlignedWords
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-# The first 1000 of the package's list are function words and fragments of words.
+# The first 1000 entries of the package's list are function words and word fragments.
 NUM_WORDS = 4000
 WORD_OFFSET = 1000
 MAX_HELD_OUT = 1000
 MIN_WORDS = 2
 
-# T5's 32,000 pieces, with 100 extra ids, in tables padded to a multiple of 128.
+# T5's 32,000 pieces with 100 extra ids, in tables padded to a multiple of 128.
 _T5_TABLES = (32_000, 32_256)
 
 
@@ -34,14 +34,14 @@ class Words:
 
     Attributes:
       fitted: the words to fit on.
-      held_out: words that the fit does not see, on which the record says how well the
-        map generalizes; may be empty.
+      held_out: words that the fit does not see; the record says how well the map
+        generalizes to them. May be empty.
       origin: where the words come from, for the record.
-      table_sizes: the least and the most rows that an embedding table of the words'
-        vocabulary has; None where the vocabulary is not known.
+      table_sizes: the fewest and the most rows that an embedding table of the words'
+        vocabulary has; None if the vocabulary is not known.
 
     Raises:
-      RecyclingError: fewer than two different words to fit on.
+      RecyclingError: there are fewer than two different words to fit on.
     """
 
     fitted: AlignedWords
@@ -64,14 +64,14 @@ class Words:
         num_words: int | None = NUM_WORDS,
         word_offset: int = WORD_OFFSET,
     ) -> Words:
-        """The entries `word_offset` to `word_offset + num_words` of a word list.
+        """Returns entries `word_offset` to `word_offset + num_words` of a word list.
 
-        Held out are up to 1000 others: those that follow, then the skipped ones.
+        Up to 1000 others are held out: first those that follow, then the skipped ones.
 
         Args:
-          path: a JSON word list; None means the package's English one.
-          num_words: how many; None means all from `word_offset` on.
-          word_offset: how many to skip at the beginning.
+          path: a JSON word list; None means the package's English list.
+          num_words: how many words to take; None means all from `word_offset` on.
+          word_offset: how many words to skip at the beginning.
 
         Raises:
           RecyclingError: the list is malformed, or too short for these numbers.
@@ -108,16 +108,16 @@ class Words:
 
     @classmethod
     def from_text(cls, text: str, vocabulary: epath.PathLike) -> Words:
-        """The pieces of a text, in order, as often as they occur in it (as for the
-        paper's "wayward" prompts, fitted on the text that they keep close to).
+        """Returns the pieces of a text, in order and as often as they occur. For the
+        paper's "wayward" prompts, this is the text that the prompts stay close to.
 
         Args:
           text: any text.
           vocabulary: the model's SentencePiece file.
 
         Raises:
-          RecyclingError: no such vocabulary, half a character in the text, or fewer
-            than two different pieces.
+          RecyclingError: there is no such vocabulary, the text has half a character,
+            or it has fewer than two different pieces.
         """
         lists.check_text(text, "the text to take words from")
         processor = load_vocabulary(vocabulary)
@@ -136,10 +136,10 @@ class Words:
         rows: Sequence[int] | Int[np.ndarray, words],
         held_out: Sequence[int] | Int[np.ndarray, held_out] = (),
     ) -> Words:
-        """Rows given outright, which are the same in both models.
+        """Returns the words at these rows, which are the same in both models.
 
         Raises:
-          RecyclingError: not whole numbers, or as for the class.
+          RecyclingError: the rows are not whole numbers, or as for the class.
         """
         return cls(
             AlignedWords.of_one_vocabulary(rows),
@@ -151,18 +151,18 @@ class Words:
 def of_another_vocabulary(
     sizes: tuple[int, int] | None, rows: int, where: str
 ) -> str | None:
-    """Returns a warning if words cannot be those of a model, which its size tells.
+    """Returns a warning if a table's size shows that words are not a model's; or None.
 
     Args:
-      sizes: what tables of the words' vocabulary have; see `Words.table_sizes`.
-      rows: of the model's embedding table.
+      sizes: the sizes of the words' vocabulary; see `Words.table_sizes`.
+      rows: the number of rows of the model's embedding table.
       where: the model's path.
     """
     if sizes is None or sizes[0] <= rows <= sizes[1]:
         return None
     return (
-        f"the words are of another vocabulary than the model {where}: its "
-        f"embedding table has {rows} rows, where that of the words' vocabulary has "
+        f"the words are from another vocabulary than the model {where}: its "
+        f"embedding table has {rows} rows, but tables of the words' vocabulary have "
         f"{sizes[0]} to {sizes[1]}. The same indices are other pieces there. Give "
         "a list of the model's own vocabulary (--filtered_word, WORD_LIST in gin; "
         "filter_vocabulary makes one), or its own SentencePiece file."

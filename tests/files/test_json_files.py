@@ -10,7 +10,7 @@ from prompt_tuning_recycling.files import json_files
 JSON_THAT_CANNOT_BE_USED = {
     "cut": (b'{"a": 1', "is not JSON"),
     "empty": (b"", "is not JSON"),
-    "not UTF-8": (b'{"a": "\xff"}', "expected UTF-8, found another byte at 7"),
+    "not UTF-8": (b'{"a": "\xff"}', "expected UTF-8, found an invalid byte at 7"),
     "more digits than Python converts": (b"[" + 5000 * b"9" + b"]", "of 5000 digits"),
     "more digits than a float holds": (b"[-" + 301 * b"1" + b"]", "of 301 digits"),
     "deeper than Python's scanner goes": (

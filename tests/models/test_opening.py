@@ -38,7 +38,7 @@ def test_a_folder_of_exported_prompts_points_to_the_prompt(tmp_path, prompt, giv
     exported.parent.mkdir(parents=True)
     with exported.open("wb") as file:
         np.save(file, prompt)
-    with pytest.raises(RecyclingError, match=f"Is the numpy file {exported} meant"):
+    with pytest.raises(RecyclingError, match=f"Did you mean the numpy file {exported}"):
         open_checkpoint(tmp_path / given)
 
 

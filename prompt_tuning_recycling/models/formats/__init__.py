@@ -1,3 +1,3 @@
-"""Formats: how a checkpoint's bytes are stored. One file each; `base.Checkpoint` is
-what each of them offers. What the names in a checkpoint mean is a layout's matter.
+"""Formats: how a checkpoint's bytes are stored. Each format has its own file and
+implements `base.Checkpoint`. Layouts say what the names in a checkpoint mean.
 """

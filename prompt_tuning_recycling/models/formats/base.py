@@ -1,4 +1,4 @@
-"""What every checkpoint format offers."""
+"""The interface of every checkpoint format."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(abc.ABC):
-    """A checkpoint whose parameters are read one at a time, or some rows of one.
+    """A checkpoint whose parameters are read one at a time, whole or by rows.
 
-    Names are those of the checkpoint, with slashes; what they mean is a layout's
-    matter. Opening one reads no array.
+    Names are those of the checkpoint, with slashes; layouts say what they mean. Opening
+    a checkpoint reads no array.
 
     Attributes:
-      path: the file or folder that was opened, after `MODEL_DIR` was resolved to
-        a step.
-      format: the format's name, for messages and provenance.
-      is_stored: whether `path` is a place; else the arrays are in memory only.
+      path: the file or folder that was opened; for a `MODEL_DIR`, the folder of the
+        step.
+      format: the format's name, for messages and records.
+      is_stored: whether `path` is a place on disk or in a bucket; if not, the arrays
+        are only in memory.
     """
 
     format: ClassVar[str]
@@ -40,14 +41,15 @@ class Checkpoint(abc.ABC):
 
     @abc.abstractmethod
     def keys(self) -> list[str]:
-        """Returns the names of all parameters that are stored, sorted."""
+        """Returns the names of all stored parameters, sorted."""
 
     @abc.abstractmethod
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns a parameter's shape, without reading it.
 
         Raises:
-          RecyclingError: there is no such parameter; names the nearest ones.
+          RecyclingError: there is no such parameter; the message names the nearest
+            ones.
         """
 
     @abc.abstractmethod
@@ -63,18 +65,18 @@ class Checkpoint(abc.ABC):
         """Returns a whole parameter in the dtype it is stored in.
 
         Raises:
-          RecyclingError: there is no such parameter, or it cannot be read whole.
+          RecyclingError: there is no such parameter, or it cannot be read completely.
         """
 
     def take(
         self, name: str, rows: Int[np.ndarray, rows] | Sequence[int]
     ) -> Shaped[np.ndarray, "rows ..."]:
-        """Returns some rows of a parameter, in the order asked for.
+        """Returns some rows of a parameter, in the order requested.
 
         Only the chunks that hold those rows are read.
 
         Raises:
-          RecyclingError: as `read`, and for a row outside the parameter.
+          RecyclingError: as `read`, or a row is outside the parameter.
         """
         return self._take(name, self._checked_rows(name, rows))
 
@@ -82,18 +84,18 @@ class Checkpoint(abc.ABC):
     def _take(
         self, name: str, rows: Int[np.ndarray, rows]
     ) -> Shaped[np.ndarray, "rows ..."]:
-        """`take` for rows known to exist."""
+        """Does the work of `take`, for rows that exist."""
 
     def _identity_files(self) -> list[epath.Path]:
-        """Small files that change whenever the checkpoint is written anew."""
+        """Returns small files that change whenever the checkpoint is written again."""
         return []
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 that tells this writing of the checkpoint from others.
+        """Returns a SHA-256 that distinguishes this saved checkpoint from others.
 
-        It is taken over the checkpoint's own description of itself (metadata and
-        manifest; all of a numpy array), not over every array: a checkpoint may be
-        terabytes. Provenance adds a digest of the very rows that were used.
+        It covers the checkpoint's description of itself (metadata and manifest; all of
+        a numpy array), not every array, because a checkpoint may take terabytes.
+        Records add a digest of exactly the rows that were used.
         """
         digest = hashlib.sha256(self.format.encode())
         for file in self._identity_files():

@@ -1,7 +1,7 @@
-"""T5X's checkpoints before Orbax: all the released T5 1.1 models.
+"""T5X's checkpoints from before Orbax, which include all released T5 1.1 models.
 
-A step folder holds `checkpoint`, a msgpack of the whole state in which large
-arrays are only referred to, and one zarr folder beside it per large array
+A step folder holds `checkpoint`, a msgpack of the whole state with references to the
+large arrays, and beside it one zarr folder per large array
 (`target.decoder.logits_dense.kernel/`).
 Format: t5x/checkpoints.py.
 """
@@ -24,7 +24,7 @@ _OPTIMIZER = "optimizer/"
 
 
 class LegacyCheckpoint(base.Checkpoint):
-    """A step that T5X saved before Orbax: arrays inlined, or in zarr folders."""
+    """A step that T5X saved before Orbax: arrays are inlined or in zarr folders."""
 
     format = "T5X legacy"
 
@@ -36,7 +36,7 @@ class LegacyCheckpoint(base.Checkpoint):
         """
         super().__init__(path)
         leaves = state_file.leaves(self.path / state_file.NAME)
-        # T5X kept the train state under this key when it was an optimizer.
+        # Older versions of T5X kept the train state in an optimizer, under this key.
         inside = {
             name.removeprefix(_OPTIMIZER): value
             for name, value in leaves.items()
@@ -84,9 +84,8 @@ class LegacyCheckpoint(base.Checkpoint):
         value = self._parameters[name]
         if not state_file.is_elsewhere(value):
             return np.asarray(value)
-        # The spec that was stored may name a driver that no public tensorstore has
-        # (gfile), or the path the checkpoint had when it was written; the folder
-        # beside the state file is what is here.
+        # The stored spec may name a driver that no public tensorstore has (gfile), or a
+        # path from the time of writing, so the folder beside the state file is used.
         folder = name.replace("/", ".")
         array = tensorstores.open_array(self._store, folder)
         if array is None:

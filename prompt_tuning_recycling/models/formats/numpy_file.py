@@ -1,4 +1,4 @@
-"""One array by itself, an embedding table or a prompt: in a numpy file, or in memory.
+"""A single array, an embedding table or a prompt, in a numpy file or in memory.
 
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -25,8 +25,8 @@ MAGIC = b"\x93NUMPY"
 
 
 class ArrayInMemory(base.Checkpoint):
-    """One array as a checkpoint: there is only one parameter to ask for, so it
-    answers to every name.
+    """One array as a checkpoint. It has only one parameter, so every name refers to
+    it.
     """
 
     format = "array"
@@ -62,7 +62,7 @@ class ArrayInMemory(base.Checkpoint):
 
 
 class NumpyFile(ArrayInMemory):
-    """One array in a numpy file, of whatever name the file has."""
+    """One array in a numpy file; the file may have any name."""
 
     format = "NumPy"
     is_stored = True
@@ -71,8 +71,8 @@ class NumpyFile(ArrayInMemory):
         """Opens the file; its array stays on disk until it is read.
 
         Raises:
-          RecyclingError: it is not a numpy file, is cut short, or holds Python
-            objects, which could only be loaded by running code from the file.
+          RecyclingError: it is not a numpy file, is truncated, or holds Python objects,
+            which can only be loaded by running code from the file.
         """
         file = epath.Path(path)
         try:

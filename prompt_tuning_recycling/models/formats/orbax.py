@@ -1,12 +1,12 @@
-"""T5X's checkpoints of today, written through Orbax.
+"""T5X's current checkpoints, which Orbax writes.
 
 A step folder `checkpoint_N/` keeps the train state in `state/`: one zarr array
-(version 2 or 3) per parameter, named by the path joined with dots
-(`target.decoder.logits_dense.kernel`), either in folders or, the default, inside an
-OCDBT database (`manifest.ocdbt`). `_METADATA` lists the tree; before 2024 so did a
-msgpack, `checkpoint`, which also held arrays that were saved as `aggregate`.
-Each process writes a database of its own, `ocdbt.process_N/`; the last act of saving is
-to merge them into the one whose manifest lies above them.
+(version 2 or 3) per parameter, named by its path with dots
+(`target.decoder.logits_dense.kernel`), in folders or, by default, inside an OCDBT
+database (`manifest.ocdbt`). `_METADATA` lists the tree. Before 2024, a msgpack,
+`checkpoint`, also listed it and held the arrays that were saved as `aggregate`.
+Each process writes its own database, `ocdbt.process_N/`. The last step of saving merges
+them into the database whose manifest is above them.
 Format: https://orbax.readthedocs.io, "Checkpoint format".
 """
 
@@ -36,7 +36,7 @@ def state_folder(path: epath.Path) -> epath.Path | None:
     for folder in (path, *inside):
         if any((folder / mark).exists() for mark in MARKS) or _unmerged(folder):
             return folder
-    # In these two a state file is Orbax's; in `path` itself it may be T5X's own.
+    # A state file in one of these is Orbax's; in `path` itself it may be T5X's own.
     for folder in inside:
         if (folder / state_file.NAME).is_file():
             return folder
@@ -44,12 +44,12 @@ def state_folder(path: epath.Path) -> epath.Path | None:
 
 
 def is_merged(folder: epath.Path) -> bool:
-    """Whether the databases of all processes were merged, the last act of saving."""
+    """Whether saving merged the databases of all processes, its last step."""
     return not _unmerged(folder)
 
 
 def _unmerged(folder: epath.Path) -> list[str]:
-    """The databases of single processes, where no manifest joins them."""
+    """Returns the databases of single processes if no manifest joins them."""
     if not folder.is_dir() or (folder / _MANIFEST).exists():
         return []
     return sorted(child.name for child in folder.glob("ocdbt.process_*"))
@@ -64,8 +64,8 @@ class OrbaxCheckpoint(base.Checkpoint):
         """Opens a step folder, or the `state/` inside it.
 
         Raises:
-          RecyclingError: it is not one, its database is damaged, or it was not
-            written to its end.
+          RecyclingError: it is not one, its database is damaged, or it was not written
+            completely.
         """
         super().__init__(path)
         folder = state_folder(self.path)
@@ -78,7 +78,7 @@ class OrbaxCheckpoint(base.Checkpoint):
             )
         if parts := _unmerged(folder):
             raise RecyclingError(
-                f"{folder} was not saved to its end: each process's part is there "
+                f"{folder} was not saved completely: each process's part is there "
                 f"({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''}), but "
                 f"Orbax did not merge them, so {_MANIFEST} is missing. Give another "
                 "step, or save this one again."
@@ -92,8 +92,8 @@ class OrbaxCheckpoint(base.Checkpoint):
             if not state_file.is_elsewhere(value)
         }
         spec = tensorstores.kvstore_spec(folder)
-        # An OCDBT database and plain folders fail alike when a parameter is
-        # missing, so which of the two it is comes from the manifest.
+        # A missing parameter gives the same error in an OCDBT database and in plain
+        # folders, so the manifest decides between the two.
         if (folder / _MANIFEST).exists():
             spec = {"driver": "ocdbt", "base": spec}
         self._store = ts.KvStore.open(spec).result()
@@ -127,7 +127,7 @@ class OrbaxCheckpoint(base.Checkpoint):
         )
 
     def _identity_files(self) -> list[epath.Path]:
-        # This one has the time of writing; it lies in the step or in its state/.
+        # This file has the time of writing; it is in the step or in its state/.
         times = [
             folder / "_CHECKPOINT_METADATA" for folder in (self._folder, self.path)
         ]

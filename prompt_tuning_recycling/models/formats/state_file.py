@@ -1,8 +1,9 @@
-"""The msgpack that holds a train state, or says which arrays belong to it.
+"""The msgpack that holds a train state or lists the arrays that belong to it.
 
-T5X wrote one before Orbax, and Orbax wrote one until 2024. Flax's extensions: 1 is an
-array as (shape, dtype name, bytes), 2 a complex number, 3 a numpy scalar, stored like
-an array; Orbax's: 4 is a tuple. An array of more than 1 GiB is a dictionary of pieces.
+T5X wrote one before Orbax, and Orbax wrote one until 2024. Flax's extension 1 is an
+array as (shape, dtype name, bytes), 2 is a complex number, and 3 is a numpy scalar,
+stored like an array; Orbax's extension 4 is a tuple. An array of more than 1 GiB is a
+dictionary of pieces.
 Format: flax/serialization.py, orbax/checkpoint/msgpack_utils.py.
 """
 
@@ -25,7 +26,7 @@ NAME = "checkpoint"
 
 _ARRAY, _COMPLEX, _SCALAR, _TUPLE = 1, 2, 3, 4
 _PIECES = "__msgpack_chunked_array__"
-# Orbax's words for an array that is stored by itself, in its order of age.
+# Orbax's placeholders for an array that is stored separately, oldest first.
 _PLACEHOLDERS = ("AGGREGATED://", "PLACEHOLDER://")
 _DAMAGED = (
     OSError,
@@ -38,13 +39,13 @@ _DAMAGED = (
 
 
 def leaves(file: epath.Path) -> dict[str, Any]:
-    """Returns what a state file holds, by name (`target/encoder/...`).
+    """Returns the values of a state file by name (`target/encoder/...`).
 
-    A value is an array, a number, or stands for an array that is stored by itself:
+    A value is an array, a number, or a reference to an array that is stored separately;
     see `is_elsewhere`.
 
     Raises:
-      RecyclingError: it is not such a file, or is damaged.
+      RecyclingError: it is not a state file, or is damaged.
     """
     try:
         state = _unpacked(file.read_bytes())
@@ -59,13 +60,13 @@ def leaves(file: epath.Path) -> dict[str, Any]:
 
 
 def is_placeholder(value: object) -> bool:
-    """Whether a value is Orbax's placeholder for an array stored by itself."""
+    """Whether a value is Orbax's placeholder for an array stored separately."""
     return isinstance(value, str) and value.startswith(_PLACEHOLDERS)
 
 
 def is_elsewhere(value: object) -> bool:
-    """Whether a value stands for an array stored by itself: Orbax's placeholder, or
-    T5X's description of where it lies.
+    """Whether a value refers to an array stored separately: Orbax's placeholder, or
+    T5X's description of the array's location.
     """
     return is_placeholder(value) or _is_reference(value)
 

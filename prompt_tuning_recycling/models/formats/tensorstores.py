@@ -1,4 +1,4 @@
-"""Arrays that tensorstore reads: the part that T5X's formats have in common."""
+"""Reads arrays with tensorstore; T5X's formats share this code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from prompt_tuning_recycling.errors import RecyclingError
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
-# tensorstore reports what went wrong in storage with these.
+# tensorstore raises these if storage fails.
 STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
 
 
 def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
-    """The tensorstore key-value store of a folder, on disk or in a bucket."""
+    """Returns the tensorstore key-value store of a folder, on disk or in a bucket."""
     path = os.fspath(folder)
     scheme, separator, rest = path.partition("://")
     if not separator:
@@ -34,7 +34,7 @@ def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
 
 
 def stored_names(store: ts.KvStore) -> list[str]:
-    """Names of the zarr arrays in a store (`target.decoder.norm.scale`), sorted."""
+    """Returns the sorted names of zarr arrays (`target.decoder.norm.scale`)."""
     names = set()
     for key in store.list().result():
         name, _, file = key.decode().rpartition("/")
@@ -46,8 +46,8 @@ def stored_names(store: ts.KvStore) -> list[str]:
 def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
     """Opens the zarr array (version 2 or 3) of that name, or returns None.
 
-    Whether it is there is looked up first: tensorstore has one and the same error
-    for an array that is missing and one that is damaged.
+    It looks first whether the array exists, because tensorstore raises the same error
+    for a missing array and for a damaged one.
 
     Raises:
       RecyclingError: the array's description is damaged.
@@ -61,7 +61,7 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
         spec = {
             "driver": driver,
             "kvstore": (store / f"{name}/").spec().to_json(),
-            # A lost chunk would otherwise read as zeros, without a word.
+            # Without this, a lost chunk would silently read as zeros.
             "fill_missing_data_reads": False,
         }
         try:
@@ -72,7 +72,7 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
 
 
 def dtype(array: ts.TensorStore | np.ndarray) -> np.dtype:
-    """The dtype of an array, read or not."""
+    """Returns the dtype of an array, whether it is read or not."""
     if isinstance(array, np.ndarray):
         return array.dtype
     return array.dtype.numpy_dtype

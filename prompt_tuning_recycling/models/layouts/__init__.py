@@ -1,5 +1,5 @@
-"""Layouts: what the names in a checkpoint mean. One file each; names of stored
-parameters stand here and nowhere else.
+"""Layouts: what the names in a checkpoint mean. Each layout has its own file. No other
+code knows the names of stored parameters.
 """
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
@@ -13,7 +13,7 @@ _LAYOUTS: tuple[Layout, ...] = (SingleArray(), T5X())
 
 
 def recognize(checkpoint: Checkpoint) -> Layout:
-    """Returns the layout of a checkpoint, by what is in it. Where that is none of those
-    known, it is T5X's, which then says what the checkpoint lacks.
+    """Returns the layout that matches a checkpoint's content. If none matches, it
+    returns T5X's, which then reports what the checkpoint lacks.
     """
     return next((one for one in _LAYOUTS if one.matches(checkpoint)), T5X())

@@ -1,4 +1,4 @@
-"""What every layout offers."""
+"""The interface of every layout."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from prompt_tuning_recycling.models.formats.base import Checkpoint
 class Layout(abc.ABC):
     """What the names of a checkpoint's parameters mean.
 
-    A layout only names parameters, and reads none. A checkpoint may lack what it names;
-    whoever reads that is told so.
+    A layout only names parameters; it reads none. The checkpoint may lack a parameter
+    that a layout names; reading it then raises an error.
 
     Attributes:
-      usual_prompt: the name of the prompt of a model that has one, for messages.
+      usual_prompt: the usual name of a model's prompt, for messages.
     """
 
     usual_prompt: ClassVar[str]
 
     @abc.abstractmethod
     def matches(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint is of this layout."""
+        """Whether a checkpoint has this layout."""
 
     @abc.abstractmethod
     def embeddings(self, checkpoint: Checkpoint) -> str:
         """Returns the name of the token embedding table, [vocabulary, width]."""
 
     def scale(self, width: int) -> float:
-        """Returns what the model multiplies embeddings by before a prompt joins them.
+        """Returns the factor by which the model multiplies embeddings before the prompt
+        joins them.
 
         Args:
-          width: of the embeddings.
+          width: the width of the embeddings.
         """
         del width
         return 1.0
@@ -50,4 +51,4 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def step(self, checkpoint: Checkpoint) -> str | None:
-        """Returns the name of the number of training steps, or None."""
+        """Returns the name of the array with the number of training steps, or None."""

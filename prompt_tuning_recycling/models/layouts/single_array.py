@@ -1,4 +1,4 @@
-"""One array by itself: an embedding table or a prompt, whichever is asked for."""
+"""A single array, which serves as an embedding table or as a prompt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SingleArray(Layout):
         return checkpoint.keys()[0]
 
     def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        # A prompt by itself does not say where in a model it belongs.
+        # A single array does not say where in a model it belongs.
         return {"encoder": checkpoint.keys()[0]}
 
     def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:

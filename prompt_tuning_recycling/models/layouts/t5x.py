@@ -1,4 +1,4 @@
-"""T5X's encoder-decoders, with prompts where prompt-tuning puts them.
+"""T5X's encoder-decoders, with prompts at the places where prompt-tuning puts them.
 
 Names: t5x/train_state.py, t5x/examples/t5/network.py, prompt_tuning/train/layers.py.
 """
@@ -12,20 +12,20 @@ from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.layouts.base import Layout
 
 PARAMETERS = "target/"
-"""What the names of a model's parameters begin with."""
+"""The prefix of the names of a model's parameters."""
 
 OPTIMIZER = "state/param_states/"
-"""What the names of the optimizer's states begin with."""
+"""The prefix of the names of the optimizer's states."""
 
 STEP = "state/step"
-"""The number of training steps."""
+"""The name of the number of training steps."""
 
 EMBEDDING = f"{PARAMETERS}token_embedder/embedding"
-"""The token embedding table, [vocabulary, width]."""
+"""The name of the token embedding table, [vocabulary, width]."""
 
 _IN_A_SITE = "/prompt/prompt/prompt"
 PROMPT = f"{PARAMETERS}encoder{_IN_A_SITE}"
-"""The prompt of an encoder-decoder, [length, width]."""
+"""The name of an encoder-decoder's prompt, [length, width]."""
 
 _PROMPTS = re.compile(rf"{PARAMETERS}(.*/)?prompt")
 
@@ -60,7 +60,7 @@ class T5X(Layout):
 
 
 def site_of(parameter: str) -> str:
-    """Returns the site of a prompt's parameter: `encoder` of
-    `encoder/prompt/prompt/prompt`, and the whole name of any other one.
+    """Returns the site of a prompt's parameter: `encoder` for
+    `encoder/prompt/prompt/prompt`, and the whole name for any other one.
     """
     return parameter.removesuffix(_IN_A_SITE)

@@ -126,7 +126,7 @@ def test_a_step_that_was_never_merged(
     (step / folder / "manifest.ocdbt").unlink()
     shutil.rmtree(step / folder / "d")
     assert open_checkpoint(model).path == done
-    message = r"not saved to its end.*ocdbt\.process_0.*manifest\.ocdbt is missing"
+    message = r"not saved completely.*ocdbt\.process_0.*manifest\.ocdbt is missing"
     with pytest.raises(RecyclingError, match=message):
         open_checkpoint(step)
     shutil.rmtree(done)
