@@ -136,9 +136,8 @@ def _unhelpful(held_out_residual: float | None) -> list[str]:
         return []
     warning = (
         "on words the fit has not seen, the map does no better than mapping every "
-        f"word to zero (residual {held_out_residual:.3f}): these two models' "
-        "embeddings have nothing in common that this recycler finds, and the "
-        "recycled prompt is not likely to work."
+        f"word to zero (residual {held_out_residual:.3f}). Evaluate the recycled "
+        "prompt on the target before you rely on it."
     )
     logger.warning("warning: %s", warning)
     return [warning]

@@ -15,15 +15,15 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.models.formats import base, state_file, tensorstores
+from prompt_tuning_recycling.models.formats import state_file, tensorstores
 
 if TYPE_CHECKING:
-    from jaxtyping import Int, Shaped
+    pass
 
 _OPTIMIZER = "optimizer/"
 
 
-class LegacyCheckpoint(base.Checkpoint):
+class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
     """A step that T5X saved before Orbax: arrays are inlined or in zarr folders."""
 
     format = "T5X legacy"
@@ -53,22 +53,6 @@ class LegacyCheckpoint(base.Checkpoint):
 
     def keys(self) -> list[str]:
         return sorted(self._parameters)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._array(name).shape
-
-    def dtype(self, name: str) -> np.dtype:
-        return tensorstores.dtype(self._array(name))
-
-    def read(self, name: str) -> Shaped[np.ndarray, ...]:
-        return tensorstores.read_array(self._array(name), f"{name} of {self.path}")
-
-    def _take(
-        self, name: str, rows: Int[np.ndarray, rows]
-    ) -> Shaped[np.ndarray, "rows ..."]:
-        return tensorstores.read_array(
-            self._array(name), f"{name} of {self.path}", rows
-        )
 
     def _identity_files(self) -> list[epath.Path]:
         return [self.path / state_file.NAME]

@@ -19,10 +19,10 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.models.formats import base, state_file, tensorstores
+from prompt_tuning_recycling.models.formats import state_file, tensorstores
 
 if TYPE_CHECKING:
-    from jaxtyping import Int, Shaped
+    pass
 
 _MANIFEST = "manifest.ocdbt"
 MARKS = (_MANIFEST, "_METADATA")
@@ -55,7 +55,7 @@ def _unmerged(folder: epath.Path) -> list[str]:
     return sorted(child.name for child in folder.glob("ocdbt.process_*"))
 
 
-class OrbaxCheckpoint(base.Checkpoint):
+class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
     """A step that T5X saved through Orbax: OCDBT or not, zarr version 2 or 3."""
 
     format = "T5X/Orbax"
@@ -109,22 +109,6 @@ class OrbaxCheckpoint(base.Checkpoint):
 
     def keys(self) -> list[str]:
         return sorted(self._names)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._array(name).shape
-
-    def dtype(self, name: str) -> np.dtype:
-        return tensorstores.dtype(self._array(name))
-
-    def read(self, name: str) -> Shaped[np.ndarray, ...]:
-        return tensorstores.read_array(self._array(name), f"{name} of {self.path}")
-
-    def _take(
-        self, name: str, rows: Int[np.ndarray, rows]
-    ) -> Shaped[np.ndarray, "rows ..."]:
-        return tensorstores.read_array(
-            self._array(name), f"{name} of {self.path}", rows
-        )
 
     def _identity_files(self) -> list[epath.Path]:
         # This file has the time of writing; it is in the step or in its state/.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models.formats import base
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -71,31 +73,42 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
     return None
 
 
-def dtype(array: ts.TensorStore | np.ndarray) -> np.dtype:
-    """Returns the dtype of an array, whether it is read or not."""
-    if isinstance(array, np.ndarray):
-        return array.dtype
-    return array.dtype.numpy_dtype
-
-
-def read_array(
-    array: ts.TensorStore | np.ndarray,
-    name: str,
-    rows: Int[np.ndarray, rows] | None = None,
-) -> Shaped[np.ndarray, ...]:
-    """Reads an array, or some of its rows, from the chunks that hold them.
-
-    Raises:
-      RecyclingError: a chunk is missing or damaged.
+class TensorstoreCheckpoint(base.Checkpoint):
+    """A checkpoint whose arrays tensorstore reads, from the chunks that hold them;
+    small ones may have been read when it was opened.
     """
-    if isinstance(array, np.ndarray):
-        return np.array(array if rows is None else array[rows])
-    try:
-        if rows is None:
-            return np.asarray(array.read().result())
-        return np.asarray(array[rows].read().result())
-    except STORAGE_ERRORS as error:
-        raise _damaged(name, error) from error
+
+    @abc.abstractmethod
+    def _array(self, name: str) -> ts.TensorStore | np.ndarray:
+        """Opens a parameter.
+
+        Raises:
+          RecyclingError: there is no such parameter, or it is damaged.
+        """
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._array(name).shape
+
+    def dtype(self, name: str) -> np.dtype:
+        array = self._array(name)
+        return array.dtype if isinstance(array, np.ndarray) else array.dtype.numpy_dtype
+
+    def read(self, name: str) -> Shaped[np.ndarray, ...]:
+        return self._read(name, ...)
+
+    def _take(
+        self, name: str, rows: Int[np.ndarray, rows]
+    ) -> Shaped[np.ndarray, "rows ..."]:
+        return self._read(name, rows)
+
+    def _read(self, name: str, part: Any) -> Shaped[np.ndarray, ...]:
+        array = self._array(name)
+        if isinstance(array, np.ndarray):
+            return np.array(array[part])
+        try:
+            return np.asarray(array[part].read().result())
+        except STORAGE_ERRORS as error:
+            raise _damaged(f"{name} of {self.path}", error) from error
 
 
 def _is_group(value: bytes) -> bool:
