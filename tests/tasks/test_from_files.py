@@ -369,7 +369,7 @@ def test_a_target_that_is_no_choice(write):
         ({"files": {"test": "nowhere.tsv"}}, "no file nowhere.tsv for the split test"),
         (
             {"verbalizers": "bad"},
-            "VERBALIZERS: expected the texts of two or more",
+            "VERBALIZERS: expected the texts of two or more labels",
         ),
         ({"evaluate_by": "ranking"}, "TASK_EVALUATION: .* found 'ranking'"),
     ],
