@@ -97,7 +97,7 @@ MISTAKES = {
     "an unknown setting": (("data_set",), "x", "Did you mean dataset"),
     "a placeholder": (("root_dir",), "...", "placeholder"),
     "an empty text": (("task_name",), "", "empty"),
-    "a name that is no folder's": (("dataset",), "a/b", "part of a file's name"),
+    "a name that is no folder's": (("dataset",), "a/b", "part of a file name"),
     "steps that are none": (("steps",), [], "write null for all steps"),
     "a step that is no number": (("steps",), ["5"], "expected a whole number"),
     "a negative step": (("steps",), [-5], "expected 0 or more"),
@@ -161,7 +161,7 @@ MISTAKES = {
     "a prompt's file elsewhere": (
         ("prompt_file",),
         "/tmp/prompt",
-        "part of a file's name",
+        "part of a file name",
     ),
     "a text of spaces": (("task_name",), " ", "empty"),
     "a path with a NUL": (("pretrained", "Large"), "a\0b", "NUL"),
@@ -185,7 +185,7 @@ MISTAKES = {
     "an initialization that is no folder's": (
         ("prompts", "Large", "a/b"),
         {},
-        "part of a file's name",
+        "part of a file name",
     ),
     "a home folder of nobody": (("root_dir",), "~no-such-user/x", "no user"),
 }

@@ -306,10 +306,10 @@ VERBALIZERS = [
     (("good",), "texts of two or more labels"),
     ((), "texts of two or more labels"),
     ({}, "texts of two or more labels"),
-    ((None, "good"), "expected the text of each label"),
-    ((True, False), "expected the text of each label"),
-    ((("good",), "bad"), "expected the text of each label"),
-    (5, "expected the text of each label"),
+    ((None, "good"), "expected the texts of two or more labels"),
+    ((True, False), "expected the texts of two or more labels"),
+    ((("good",), "bad"), "expected the texts of two or more labels"),
+    (5, "expected the texts of two or more labels"),
 ]
 
 
@@ -368,7 +368,10 @@ def test_a_target_that_is_no_choice(write):
         ({"files": {}}, "TASK_FILES: expected a file for each split"),
         ({"files": "a.tsv"}, "TASK_FILES: expected a file for each split"),
         ({"files": {"test": "nowhere.tsv"}}, "no file nowhere.tsv for the split test"),
-        ({"verbalizers": "bad"}, "VERBALIZERS: expected the text of each label"),
+        (
+            {"verbalizers": "bad"},
+            "VERBALIZERS: expected the texts of two or more labels",
+        ),
         ({"evaluate_by": "ranking"}, "TASK_EVALUATION: .* found 'ranking'"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_download_that_fails(empty_folder, monkeypatch):
     monkeypatch.setattr(sources, "_check_network", lambda urls: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
     source = sources.TfdsSource("glue/sst2:2.0.0", ["validation"])
-    with pytest.raises(RecyclingError, match="DownloadError: 404: not there. Where"):
+    with pytest.raises(RecyclingError, match="DownloadError: 404: not there. On"):
         source.num_input_examples("validation")
 
 
