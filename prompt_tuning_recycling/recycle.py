@@ -97,7 +97,7 @@ def _recycle(
         for name in ("recycled", "present", "fitted")
     )
     print(
-        f"{recycled} prompts recycled with {fitted} newly learned maps, {present} "
+        f"{recycled} prompts recycled by {fitted} newly learned maps, {present} "
         f"already there ({time.monotonic() - started:.1f} s)"
     )
     return [failure for outcome in outcomes for failure in outcome.failed]
