@@ -97,8 +97,8 @@ def _recycle(
         for name in ("recycled", "present", "fitted")
     )
     print(
-        f"{recycled} prompts recycled by {fitted} newly fitted maps, {present} "
-        f"were there before ({time.monotonic() - started:.1f} s)"
+        f"{recycled} prompts recycled by {fitted} newly learned maps, {present} "
+        f"already there ({time.monotonic() - started:.1f} s)"
     )
     return [failure for outcome in outcomes for failure in outcome.failed]
 

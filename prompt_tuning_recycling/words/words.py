@@ -161,7 +161,7 @@ def of_another_vocabulary(
     if sizes is None or sizes[0] <= rows <= sizes[1]:
         return None
     return (
-        f"the words are from another vocabulary than the model {where}: its "
+        f"the words are of another vocabulary than the model {where}: its "
         f"embedding table has {rows} rows, but tables of the words' vocabulary have "
         f"{sizes[0]} to {sizes[1]}. The same indices are other pieces there. Give "
         "a list of the model's own vocabulary (--filtered_word, WORD_LIST in gin; "

@@ -316,7 +316,7 @@ def test_any_other_name_is_taken_as_it_is(content, write_config, run, capsys, na
     capsys.readouterr()
     # What is there is not done again.
     assert run(recycle.main, {"config": config}) == 0
-    assert "0 prompts recycled by 0 newly fitted" in capsys.readouterr().out
+    assert "0 prompts recycled by 0 newly learned" in capsys.readouterr().out
     assert tree(root) == written
     for path, when in before.items():
         if path.parent.name in ("recycled-prompt", "learned-recyclers"):

@@ -92,7 +92,7 @@ def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
         path.unlink()
     capsys.readouterr()
     assert run(recycle.main, {"config": config}) == 0
-    assert f"{len(gone)} prompts recycled by 0 newly fitted" in capsys.readouterr().out
+    assert f"{len(gone)} prompts recycled by 0 newly learned" in capsys.readouterr().out
     assert tree(content["root_dir"]) == before
     for path in outputs(content):
         if path not in gone and path.with_suffix("") not in gone:
