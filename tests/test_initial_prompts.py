@@ -241,7 +241,7 @@ def test_texts_in_another_models_vocabulary(rng, vocabulary_file, caplog, rows, 
     kind = initial_prompts.FromText(["w1", "w2"], vocabulary_file)
     prompt = kind.make(target, 2)
     assert ("warnings" in prompt.record) != fits
-    assert ("from another vocabulary" in caplog.text) != fits
+    assert ("of another vocabulary" in caplog.text) != fits
 
 
 def test_the_vocabulary_beside_the_model_is_the_default(

@@ -130,10 +130,10 @@ def test_words_of_another_vocabulary(rng, caplog, rows, fits):
     source, target = (rng.normal(size=(rows, d)).astype(np.float32) for d in (4, 5))
     prompt = rng.normal(size=(2, 4)).astype(np.float32)
     report = recycle_prompt(source, target, prompt, words=Words.from_list()).record
-    found = [w for w in report["warnings"] if "from another vocabulary" in w]
+    found = [w for w in report["warnings"] if "of another vocabulary" in w]
     assert bool(found) != fits
-    assert ("from another vocabulary" in caplog.text) != fits
-    assert ("from another vocabulary" in record_texts.record_text(report)) != fits
+    assert ("of another vocabulary" in caplog.text) != fits
+    assert ("of another vocabulary" in record_texts.record_text(report)) != fits
     assert (report["nearest_pieces"] is not None) == fits
     assert ("Nearest words" in record_texts.record_text(report)) == fits
 

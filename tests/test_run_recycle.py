@@ -135,7 +135,7 @@ def test_words_of_another_vocabulary_are_said_on_the_screen(run, files, capsys):
     flags = {**files, "num_words": "20", "word_offset": "0", "report": None}
     assert run(run_recycle.main, flags) == 0
     captured = capsys.readouterr()
-    assert captured.err.count("from another vocabulary") == 1
+    assert captured.err.count("of another vocabulary") == 1
     assert "Nearest words" not in captured.out
     record = prompt_files.load_record(files["output_path"])
     assert record["nearest_pieces"] is None
