@@ -1,5 +1,5 @@
-"""Train, evaluate and infer without T5X: its gin files, checkpoints and outputs.
+"""Trains, evaluates and infers without T5X, by its gin files, checkpoints and outputs.
 
-For laptops, continuous integration and a quick look, on one device. For model
-parallelism, several hosts and packing there is T5X.
+This is for laptops, continuous integration and a quick look, on one device. Use T5X for
+model parallelism, several hosts or packing.
 """

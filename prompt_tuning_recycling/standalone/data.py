@@ -23,17 +23,17 @@ NumberedBatch: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray]]
 @gin.register(module="prompt_tuning_recycling.standalone.data")
 @dataclasses.dataclass(frozen=True)
 class DatasetConfig:
-    """Which data, and how; names as in T5X's `DatasetConfig`.
+    """Which data to read, and how. The names are those of T5X's `DatasetConfig`.
 
     Attributes:
-      mixture_or_task_name: a seqio task or mixture.
-      task_feature_lengths: feature -> tokens to cut it at; None, in evaluation only,
-        for the longest that occurs.
-      split: of the task.
-      batch_size: examples in a batch.
-      shuffle: whether in random order.
-      seed: of the shuffling.
-      use_cached: whether to read what seqio has cached before.
+      mixture_or_task_name: the name of a seqio task or mixture.
+      task_feature_lengths: feature -> how many tokens to cut it at. None stands for
+        the longest that occurs, and only evaluation allows it.
+      split: the task's split.
+      batch_size: how many examples are in a batch.
+      shuffle: whether to read the examples in random order.
+      seed: the seed of the shuffling.
+      use_cached: whether to read what seqio cached earlier.
       module: a module to import first, which registers the task.
     """
 
@@ -56,8 +56,8 @@ class DatasetConfig:
         """Returns the seqio task or mixture.
 
         Raises:
-          RecyclingError: there is none of that name, or not with that split, or its
-            module cannot be imported.
+          RecyclingError: there is no task or mixture of that name, it has no such
+            split, or its module cannot be imported.
         """
         if self.module:
             try:
@@ -74,9 +74,9 @@ class DatasetConfig:
             raise RecyclingError(
                 f"there is no task or mixture {name!r}."
                 + did_you_mean(name, known)
-                + " Is the module that registers it set, MIXTURE_OR_TASK_MODULE? The "
+                + " Does MIXTURE_OR_TASK_MODULE name the module that registers it? The "
                 "paper's tasks are in prompt_tuning_recycling.tasks.paper, and "
-                "tasks/from_files.gin makes one of your own files."
+                "tasks/from_files.gin makes a task of your own files."
             )
         found = seqio.get_mixture_or_task(name)
         if self.split not in found.splits:
@@ -88,7 +88,7 @@ class DatasetConfig:
 
 
 def check_lengths(lengths: Mapping[str, int] | None) -> None:
-    """Raises RecyclingError unless there are lengths to cut both features at."""
+    """Raises RecyclingError unless both features have a length to be cut at."""
     missing = [name for name in ("inputs", "targets") if name not in (lengths or ())]
     if missing:
         found = "is not set" if lengths is None else f"has no {missing[0]}"
@@ -101,15 +101,15 @@ def check_lengths(lengths: Mapping[str, int] | None) -> None:
 def training_batches(
     config: DatasetConfig, first: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches without end, always the same ones for the same configuration.
+    """Yields an endless stream of batches, the same for the same configuration.
 
     Args:
-      config: which data.
-      first: number of batches to leave out at the beginning, which is how a run that
-        was stopped goes on.
+      config: which data to read.
+      first: how many batches to skip at the beginning. A resumed run skips those that
+        it has trained on.
 
     Raises:
-      RecyclingError: no such task, or no lengths to cut its features at.
+      RecyclingError: there is no such task, or its features have no lengths.
     """
     config.task_or_mixture()
     check_lengths(config.task_feature_lengths)
@@ -131,8 +131,8 @@ def training_batches(
 def enumerated_batches(
     dataset: tf.data.Dataset, batch_size: int
 ) -> Iterator[NumberedBatch]:
-    """Yields the examples' numbers and features in batches of one size; the last one
-    is filled up with its first example, and its numbers are fewer.
+    """Yields the examples' numbers and features in batches of one size. The last batch
+    is filled up with copies of its first example, which have no numbers.
     """
     for numbers, batch in dataset.batch(batch_size).as_numpy_iterator():
         missing = batch_size - len(numbers)

@@ -1,4 +1,4 @@
-"""Decoding: from a function that gives the next token's logits to sequences."""
+"""Decoding: turns a function that gives the next token's logits into sequences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Decoder(abc.ABC):
     gin parameters.
 
     Attributes:
-      num_decodes: sequences followed at a time for each example.
+      num_decodes: how many sequences are followed at a time for each example.
     """
 
     num_decodes: int
@@ -36,16 +36,16 @@ class Decoder(abc.ABC):
     def decode(
         self, next_logits: NextLogits, cache: Any, batch: int, length: int, eos_id: int
     ) -> tuple[Int[Array, "batch length"], Float[Array, " batch"]]:
-        """Returns each example's best sequence, which ends with `eos_id` and zeros
-        unless it reached the length, and its score.
+        """Returns each example's best sequence and its score. A sequence that is
+        shorter than `length` ends with `eos_id`, followed by zeros.
 
         Args:
-          next_logits: takes each row's latest token (0 at first) and the cache,
-            returns the next one's logits and the cache. Row `i * num_decodes + j`
-            is sequence j of example i.
-          cache: pytree whose arrays have the rows first, scalars aside.
-          batch: number of examples.
-          length: the longest sequence, its `eos_id` included.
+          next_logits: takes each row's latest token (0 at first) and the cache;
+            returns the next token's logits and the new cache. Row
+            `i * num_decodes + j` is sequence j of example i.
+          cache: a pytree of scalars, and of arrays whose first axis is the rows.
+          batch: the number of examples.
+          length: the most tokens in a sequence, including `eos_id`.
           eos_id: the token that ends a sequence.
         """
 
@@ -53,7 +53,7 @@ class Decoder(abc.ABC):
 @gin.register(module=_MODULE)
 @dataclasses.dataclass(frozen=True)
 class Greedy(Decoder):
-    """The likeliest token, one after the other. The score is the log-likelihood."""
+    """Takes the likeliest token at each step. The score is the log-likelihood."""
 
     @property
     def num_decodes(self) -> int:  # type: ignore[override]
@@ -88,8 +88,8 @@ class BeamSearch(Decoder):
     14): log-likelihood / ((5 + length) / 6)^alpha. T5X's default, with one beam.
 
     Attributes:
-      num_decodes: the beams.
-      alpha: strength of the penalty; 0 for none.
+      num_decodes: the number of beams.
+      alpha: the strength of the penalty; 0 for none.
     """
 
     num_decodes: int = 1
@@ -100,10 +100,10 @@ class BeamSearch(Decoder):
     ) -> tuple[Int[Array, "batch length"], Float[Array, " batch"]]:
         beams = self.num_decodes
         start = (
-            # Sequences being extended, in [batch, beams]; at first one per example.
+            # The sequences being extended and their scores; at first one per example.
             jnp.zeros((batch, beams, length), jnp.int32),
             jnp.tile(jnp.array([0.0] + [_NEVER] * (beams - 1)), (batch, 1)),
-            # The best that have ended.
+            # The best sequences that have ended, and their scores.
             jnp.zeros((batch, beams, length), jnp.int32),
             jnp.full((batch, beams), _NEVER),
             cache,
@@ -112,7 +112,7 @@ class BeamSearch(Decoder):
 
         def unfinished(state: tuple[Any, ...]) -> jax.Array:
             _, live_scores, _, ended_scores, _, index = state
-            # The penalty grows with the length: nothing alive can end up better.
+            # The divisor grows with the length, so no live sequence can score better.
             reachable = live_scores.max(axis=1) / self._penalty(length)
             return (index < length) & ~jnp.all(ended_scores.min(axis=1) > reachable)
 
@@ -123,7 +123,7 @@ class BeamSearch(Decoder):
             log_probabilities = jax.nn.log_softmax(logits).reshape(batch, beams, -1)
             vocabulary = log_probabilities.shape[-1]
             scores = live_scores[:, :, None] + log_probabilities
-            # Twice the beams: even if half of them end, enough go on.
+            # Twice the beams: even if half of them end, enough are left to extend.
             scores, chosen = jax.lax.top_k(scores.reshape(batch, -1), 2 * beams)
             parents, tokens = chosen // vocabulary, chosen % vocabulary
             extended = _of(live, parents).at[:, :, index].set(tokens)
@@ -141,7 +141,7 @@ class BeamSearch(Decoder):
 
         state = jax.lax.while_loop(unfinished, step, start)
         live, live_scores, ended, ended_scores, _, _ = state
-        # An example none of whose sequences came to an end gives its likeliest one.
+        # If none of an example's sequences has ended, the likeliest one is taken.
         has_ended = ended_scores[:, 0] > _NEVER
         tokens = jnp.where(has_ended[:, None], ended[:, 0], live[:, 0])
         return tokens, jnp.where(has_ended, ended_scores[:, 0], live_scores[:, 0])
@@ -151,7 +151,7 @@ class BeamSearch(Decoder):
 
 
 def _of(array: jax.Array, indices: Int[Array, "batch chosen"]) -> jax.Array:
-    """Picks along axis 1, for each example its own."""
+    """Picks along axis 1, by each example's own indices."""
     indices = indices.reshape(*indices.shape, *[1] * (array.ndim - 2))
     return jnp.take_along_axis(array, indices, axis=1)
 

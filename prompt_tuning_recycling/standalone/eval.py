@@ -3,7 +3,7 @@
   python -m prompt_tuning_recycling.standalone.eval \\
     --gin_file=...
 
-Flags, gin files and macros as T5X's.
+The flags, gin files and macros are T5X's.
 """
 
 from __future__ import annotations

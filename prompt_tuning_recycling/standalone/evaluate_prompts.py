@@ -1,9 +1,9 @@
-"""Evaluates many prompts on one model, and what they are compared with, in one job.
+"""Evaluates many prompts and their baselines on one model, in one job.
 
   python -m prompt_tuning_recycling.standalone.evaluate_prompts \\
     --gin_file=...
 
-Flags, gin files and macros as T5X's.
+The flags, gin files and macros are T5X's.
 """
 
 from __future__ import annotations

@@ -35,16 +35,16 @@ def evaluate(
     output_dir: epath.PathLike,
     evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluates a checkpoint, with the prompt that the gin files declare if it has none
-    of its own, and prints the metrics.
+    """Evaluates a checkpoint and prints the metrics. A checkpoint without a prompt gets
+    the one that the gin files declare.
 
     Args:
       model: the network and how it decodes.
       dataset: the task or mixture.
       checkpoint_path: a checkpoint of any format, or a `MODEL_DIR`.
-      output_dir: for `inference_eval/<task>-metrics.jsonl`, TensorBoard's events,
+      output_dir: gets `inference_eval/<task>-metrics.jsonl`, TensorBoard's events,
         `config.gin`, and `recycled_prompt/`.
-      evaluator_cls: seqio's Evaluator, its loggers bound.
+      evaluator_cls: seqio's Evaluator with its loggers bound.
 
     Returns:
       The metrics of each task.
@@ -52,7 +52,7 @@ def evaluate(
     Raises:
       RecyclingError: anything given cannot be used.
     """
-    # What is quick to check comes first.
+    # Quick checks come first.
     dataset.task_or_mixture()
     checkpoint = open_model(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)
@@ -65,7 +65,7 @@ def evaluate(
 
 
 class Evaluation:
-    """A task's examples, ready to evaluate one set of parameters after the other."""
+    """A task's examples, ready to evaluate one set of parameters after another."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class Evaluation:
         Args:
           model: the network and how it decodes.
           dataset: the task or mixture.
-          output_dir: for the metrics, in `inference_eval/`.
-          evaluator_cls: seqio's Evaluator, its loggers bound.
-          repeated: whether there will be several evaluations: the examples are then
+          output_dir: gets the metrics, in `inference_eval/`.
+          evaluator_cls: seqio's Evaluator with its loggers bound.
+          repeated: whether there will be several evaluations. If so, the examples are
             prepared once and kept in memory.
 
         Raises:
-          RecyclingError: no such task, or one without metrics.
+          RecyclingError: there is no such task, or it has no metrics.
         """
         dataset.task_or_mixture()
         self._model = model
@@ -104,7 +104,7 @@ class Evaluation:
         if not self._evaluator.eval_tasks:
             raise RecyclingError(
                 f"{dataset.mixture_or_task_name} has no metrics, so there is nothing "
-                "to evaluate. Give its task a metric_fns, or use infer instead."
+                "to evaluate. Give its task metric_fns, or use infer instead."
             )
 
     def run(
@@ -118,10 +118,11 @@ class Evaluation:
         Args:
           loaded: the parameters.
           step: the number of training steps behind them.
-          model: if not this evaluation's own, the network that they are of.
+          model: the network that the parameters belong to; None for this evaluation's
+            own.
 
         Raises:
-          RecyclingError: a metric cannot be computed of this task.
+          RecyclingError: a metric cannot be computed on this task.
         """
         model = model or self._model
         nested = parameters.nested(loaded)
@@ -144,7 +145,7 @@ class Evaluation:
         try:
             results = future.result()
         except ValueError as error:
-            # Seqio wraps what a metric finds wrong with the task.
+            # Seqio wraps the error that a metric raises.
             if isinstance(error.__cause__, RecyclingError):
                 raise error.__cause__ from error
             raise
@@ -154,7 +155,7 @@ class Evaluation:
         batches = enumerated_batches(dataset, self._batch_size)
         if self._kept is None:
             return batches
-        # The evaluator hands over the same datasets every time.
+        # The evaluator passes the same datasets every time.
         if id(dataset) not in self._kept:
             self._kept[id(dataset)] = list(batches)
         return self._kept[id(dataset)]
@@ -175,7 +176,7 @@ def predicted(
 def predicted_with_scores(
     predictions: Iterator[tuple[int, np.ndarray, float]],
 ) -> tuple[list[tuple[int, np.ndarray]], dict[str, list[float]]]:
-    """Returns predictions as seqio wants them together with their scores."""
+    """Returns predictions and their scores in the form that seqio expects."""
     numbers, tokens, scores = zip(*predictions, strict=True)
     pairs = list(zip(numbers, tokens, strict=True))
     return pairs, {"scores": list(scores)}
@@ -208,6 +209,6 @@ def _each(
 
 
 def write_config(output_dir: epath.PathLike) -> None:
-    """Writes what gin was told, as T5X does, to `output_dir/config.gin`."""
+    """Writes gin's configuration to `output_dir/config.gin`, as T5X does."""
     path = as_path(output_dir) / "config.gin"
     write_atomically(path, gin.config_str().encode())

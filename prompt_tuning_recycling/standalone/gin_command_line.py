@@ -53,14 +53,14 @@ def run(
     """Parses the flags and gin files, then calls the function that `load` returns.
 
     Args:
-      program: name of the module, for the help.
+      program: the module's name, for the help.
       doc: its description.
-      load: imports what is slow to import, and returns what is to be called with its
-        parameters from gin.
+      load: imports what is slow to import, and returns the function to call, whose
+        parameters gin provides.
       arguments: the command line, sys.argv by default.
 
     Returns:
-      The exit code, as `command_line.run`.
+      The exit code of `command_line.run`.
     """
     _quieten()
 
@@ -77,15 +77,15 @@ def run(
             else:
                 function()
         except RecyclingError as error:
-            # Gin adds to a message through which of its functions it came.
+            # Gin adds the functions that the error passed through to the message.
             message = str(error).split("\n  In call to configurable")[0]
             raise RecyclingError(message) from error
         except TypeError as error:
             if "No values supplied by Gin" not in str(error):
                 raise
             raise RecyclingError(
-                f"the gin files are not enough for {program}. Expected a model's file "
-                "and a run's, as in --gin_file=models/t5_1_1_base_prompt.gin "
+                f"the gin files are not enough for {program}. Expected a model file "
+                "and a run file, as in --gin_file=models/t5_1_1_base_prompt.gin "
                 f"--gin_file={_RUNS[program]}; found "
                 f"{', '.join(flags.gin_file) or 'none'}."
             ) from error
@@ -96,8 +96,8 @@ def run(
 
 
 def _quieten() -> None:
-    """Leaves out other libraries' notes on how they are doing; errors are shown."""
-    # seqio's advice, through absl; gin's on each folder it did not find a file in.
+    """Hides other libraries' notes on their progress, but not their errors."""
+    # Seqio logs advice through absl. Gin logs each folder in which it finds no file.
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger().addFilter(
         lambda record: not record.getMessage().startswith("Path not found: ")
@@ -105,7 +105,7 @@ def _quieten() -> None:
 
 
 def _leave_accelerators_to_jax() -> None:
-    """TensorFlow, which only reads data here, would take a GPU's whole memory."""
+    """TensorFlow only reads data here, but would take all of a GPU's memory."""
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
@@ -124,7 +124,7 @@ def _parse(
         "--gin_file",
         action="append",
         default=[],
-        help="a gin file; later ones override earlier ones. Looked for here, in "
+        help="a gin file; later ones override earlier ones. It is looked for here, in "
         "--gin_search_paths, and among the package's own",
     )
     parser.add_argument(
@@ -159,11 +159,11 @@ def _parse(
 
 
 def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Hands the files and overrides to gin.
+    """Passes the files and overrides to gin.
 
     Raises:
-      RecyclingError: a file that is not there, a line that gin cannot read, a macro
-        that nothing uses or one that has to be set and is not.
+      RecyclingError: a file is missing, gin cannot read a line, nothing uses a macro,
+        or a required macro is not set.
     """
     import seqio
 
@@ -189,7 +189,7 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
             raise RecyclingError(_bad_override(line, error)) from error
     _check_macros(overrides, declared)
     try:
-        # Checks the macros' values, as the run files ask gin to (`macros`).
+        # This checks the macros' values, because the run files import `macros`.
         gin.finalize()
     except RecyclingError:
         raise
@@ -198,7 +198,7 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 
 def _paths(separated_by_commas: str) -> list[str]:
-    """The paths, in which gin and seqio do not know `~`."""
+    """Returns the paths with `~` expanded, since gin and seqio do not expand it."""
     return [
         os.fspath(as_path(path))
         for path in separated_by_commas.split(",")
@@ -214,7 +214,7 @@ def _no_such_file(name: str, error: OSError) -> str:
         for file in files
     ]
     if str(name) not in str(error):
-        return f"the gin file {name} includes one that is not there: {error}."
+        return f"the gin file {name} includes one that does not exist: {error}."
     return f"there is no gin file {name}." + did_you_mean(name, known)
 
 
@@ -229,12 +229,12 @@ def _bad_override(line: str, error: Exception) -> str:
 
 
 def _check_macros(overrides: Sequence[str], declared: set[str]) -> None:
-    # What gin prints is the one public way to learn what the files refer to.
+    # Gin's printed configuration is the only public way to learn what the files use.
     text = gin.config_str()
     used = set(re.findall(r"%([A-Z][A-Z0-9_]*)", text))
     for line in overrides:
         name = line.partition("=")[0].strip()
-        # One that the files declare may be unused, as RECYCLE_FROM is where both
+        # A macro that the files declare may be unused: RECYCLE_FROM is, if both
         # SOURCE_CHECKPOINT and SOURCE_PROMPT are set.
         if _MACRO.fullmatch(name) and name not in used | declared:
             raise RecyclingError(
@@ -245,5 +245,5 @@ def _check_macros(overrides: Sequence[str], declared: set[str]) -> None:
         if re.search(rf"^{name} = %gin.REQUIRED$", text, re.MULTILINE):
             example = _EXAMPLES.get(name, "...")
             raise RecyclingError(
-                f'{name} is not set, but has to be, as in --gin.{name}="{example}".'
+                f'{name} is not set, but must be, as in --gin.{name}="{example}".'
             )

@@ -1,4 +1,4 @@
-"""Inference: a task's predictions or scores, example by example, to a file."""
+"""Inference: writes a task's predictions or scores to a file, example by example."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def infer(
       model: the network and how it decodes.
       dataset: the task or mixture; `task_feature_lengths` must be set.
       checkpoint_path: a checkpoint of any format, or a `MODEL_DIR`.
-      output_dir: for the files, `config.gin`, and `recycled_prompt/`.
+      output_dir: gets the files, `config.gin`, and `recycled_prompt/`.
       mode: `predict` for decoded text, `score` for the log-likelihood of the targets,
         `predict_with_aux` for decoded text and its score.
 
     Returns:
-      The files, one for each task.
+      The paths of the files, one for each task.
 
     Raises:
       RecyclingError: anything given cannot be used.

@@ -30,16 +30,16 @@ PER_TOKEN = "NUM_REAL_TARGET_TOKENS"  # noqa: S105 (T5X's name for it)
 @gin.register(module="prompt_tuning_recycling.standalone.model")
 @dataclasses.dataclass(frozen=True, eq=False)
 class EncoderDecoder:
-    """A network and what is done with it; the counterpart of T5X's
-    `EncoderDecoderModel`, with its names.
+    """A network with its loss and its decoding. It corresponds to T5X's
+    `EncoderDecoderModel`, and uses its names.
 
     Attributes:
-      module: the network, as `network.Transformer`.
-      vocabulary: of inputs and outputs, a seqio vocabulary.
+      module: the network, such as `network.Transformer`.
+      vocabulary: the seqio vocabulary of inputs and outputs.
       decoder: how predictions are decoded.
-      z_loss: weight of log(Z)², which keeps the softmax's normalizer near 1.
-      label_smoothing: share of probability that the loss wants on the other tokens;
-        as in T5X, the least loss that can be had with it is 0.
+      z_loss: the weight of log(Z)², which keeps the softmax's normalizer near 1.
+      label_smoothing: the share of probability that the loss wants on the other tokens.
+        As in T5X, the lowest possible loss is still 0.
       loss_normalizing_factor: what the summed loss is divided by: a number, None for
         1, or NUM_REAL_TARGET_TOKENS for the mean over the tokens of a batch.
     """
@@ -66,17 +66,17 @@ class EncoderDecoder:
         batch: Batch,
         dropout_key: jax.Array,
     ) -> tuple[dict[str, jax.Array], dict[str, Float[Array, ""]]]:
-        """Returns the loss's gradients and the batch's sums, for reports.
+        """Returns the gradients of the loss, and the batch's sums for reports.
 
         Args:
-          trained: parameters to differentiate by, with slashes in their names.
-          frozen: the others.
-          batch: examples.
+          trained: name, with slashes -> a parameter to train.
+          frozen: the other parameters.
+          batch: the examples.
           dropout_key: decides what is dropped.
 
         Returns:
-          Gradients of the trained parameters; and `loss`, which is minimized,
-          `cross_entropy` (nats) and `correct`, sums over the `tokens`.
+          The gradients of the trained parameters; and `loss`, which is minimized,
+          together with `cross_entropy` (nats) and `correct`, summed over the `tokens`.
         """
         settings = (self.z_loss, self.label_smoothing, self.loss_normalizing_factor)
         return _gradients(self.module, settings, trained, frozen, batch, dropout_key)
@@ -88,12 +88,12 @@ class EncoderDecoder:
     def predict(
         self, params: Any, batch: Batch
     ) -> tuple[Int[Array, "batch targets"], Float[Array, " batch"]]:
-        """Returns decoded tokens, as long as the batch's targets, and their scores."""
+        """Returns decoded tokens, in the shape of the batch's targets, and scores."""
         eos_id = self.vocabulary.eos_id
         return _predict(self.module, self.decoder, eos_id, params, batch)
 
 
-# Functions of hashable, comparable modules: an equal model compiles nothing twice.
+# Modules can be hashed and compared, so equal models share what is compiled here.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _gradients(
     module: nn.Module,
@@ -122,7 +122,7 @@ def _loss(
     cross_entropy = -likelihood
     if label_smoothing:
         vocabulary = logits.shape[-1]
-        # optax shares it among all tokens, the right one included.
+        # optax spreads it over all tokens, including the right one.
         share = label_smoothing * vocabulary / (vocabulary - 1)
         wanted = optax.smooth_labels(jax.nn.one_hot(targets, vocabulary), share)
         least = jnp.sum(jax.scipy.special.entr(wanted), axis=-1)

@@ -1,5 +1,5 @@
-"""The optimizer of prompt tuning. Any other one of optax's is named in gin directly,
-as in `OPTIMIZER = @optax.adamw()`.
+"""The optimizer of prompt tuning. Gin files can name any other optimizer of optax
+directly, as in `OPTIMIZER = @optax.adamw()`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def adafactor(
     weight_decay_rate: float = 1e-5,
     clipping_threshold: float = 1.0,
 ) -> optax.GradientTransformation:
-    """Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) as Lester et al. 2021 tune
-    prompts with it: updates not scaled by the parameter's size, a prompt's second
-    moments kept whole instead of by rows and columns.
+    """Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) as Lester et al. 2021 use it
+    to tune prompts. Updates are not scaled by the parameter's size, and a prompt's
+    second moments are kept whole instead of by rows and columns.
 
     Args:
-      learning_rate: or a schedule, of the steps since the optimizer's start.
+      learning_rate: a number, or a schedule over the steps since the optimizer's start.
       decay_rate: the second moments' memory at step t is 1 - t^-decay_rate.
-      weight_decay_rate: share of each parameter taken away at every step.
-      clipping_threshold: largest root mean square of an update before the learning
-        rate.
+      weight_decay_rate: the share of each parameter that every step takes away.
+      clipping_threshold: the largest root mean square of an update, before it is
+        multiplied by the learning rate.
     """
     return optax.adafactor(
         learning_rate,
@@ -45,8 +45,8 @@ def adafactor(
 def start(optimizer: optax.GradientTransformation, parameters: Any, step: int) -> Any:
     """Returns the optimizer's state for the parameters at a step.
 
-    Adafactor's memory depends on the number of the step, and T5X goes on counting
-    from the initial checkpoint's; so does this. Others count from their own start.
+    Adafactor's memory depends on the step number. Like T5X, this continues counting
+    from the initial checkpoint's step. Other optimizers count from their own start.
     """
 
     def is_adafactors(state: Any) -> bool:

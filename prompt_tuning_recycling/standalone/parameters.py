@@ -1,7 +1,7 @@
-"""A model's parameters, as flat dictionaries: from a checkpoint, with a prompt that is
-made if the checkpoint has none, or new.
+"""A model's parameters as flat dictionaries. They are new, or come from a checkpoint,
+with a prompt made if it has none.
 
-Names are T5X's without `target/`: `encoder/prompt/prompt/prompt`.
+The names are T5X's without `target/`: `encoder/prompt/prompt/prompt`.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def load(
     output_dir: epath.PathLike,
     default_prompt: initial_prompts.InitialPrompt | None = None,
 ) -> Parameters:
-    """Returns a network's parameters from a checkpoint, float32, and the prompt that
-    the gin files declare if the network has one and the checkpoint has not.
+    """Returns a network's parameters from a checkpoint, float32. If only the network
+    has a prompt, it is the one that the gin files declare.
 
     Args:
-      model: the checkpoint, of any format.
+      model: the checkpoint, in any format.
       module: the network.
-      output_dir: of the run; keeps a recycled prompt.
-      default_prompt: what to begin with where nothing is declared; None where it has
-        to be.
+      output_dir: the run's folder, which keeps a recycled prompt.
+      default_prompt: what a prompt starts from if nothing is declared; None if the gin
+        files must declare it.
 
     Raises:
-      RecyclingError: the checkpoint is of another network, or holds a prompt while
-        another one is declared, or neither has one.
+      RecyclingError: the checkpoint belongs to another network, or it holds a prompt
+        and the gin files declare another, or neither has one.
     """
     kinds = prompts_to_make(model, module, default_prompt)
     expected = shapes(module)
@@ -66,7 +66,7 @@ def load(
         _stored_shapes(model),
         str(model.path),
     )
-    # The prompts first: they fail sooner, and read little.
+    # The prompts come first: they fail sooner, and read little.
     made = run_folder.make_prompts(kinds, _prompts(expected), model, output_dir)
     loaded = _read(model, [name for name in expected if name not in made])
     loaded |= {name: jnp.asarray(prompt) for name, prompt in made.items()}
@@ -78,8 +78,8 @@ def prompts_to_make(
     module: nn.Module,
     default: initial_prompts.InitialPrompt | None = None,
 ) -> dict[str, initial_prompts.InitialPrompt]:
-    """Returns what each of a network's prompts is made of that the checkpoint does not
-    hold: `contract.prompts_to_make` with what the gin files declare.
+    """Returns what to make of each prompt that a network has and the checkpoint lacks:
+    `contract.prompts_to_make` with what the gin files declare.
     """
     return contract.prompts_to_make(
         _prompts(shapes(module)),
@@ -91,11 +91,11 @@ def prompts_to_make(
 
 
 def load_step(model: Model, module: nn.Module) -> Parameters:
-    """Returns a network's parameters from a checkpoint of its own run, float32, its
-    prompt among them, whatever the gin files declare.
+    """Returns a network's parameters, float32, from a checkpoint of its own run. They
+    include the prompt, whatever the gin files declare.
 
     Raises:
-      RecyclingError: the checkpoint is of another network.
+      RecyclingError: the checkpoint belongs to another network.
     """
     expected = shapes(module)
     check_shapes(expected, _stored_shapes(model), str(model.path))
@@ -146,7 +146,7 @@ def check_shapes(
 
 
 def nested(parameters: Mapping[str, jax.Array]) -> dict[str, dict]:
-    """Returns the parameters as Flax wants them."""
+    """Returns the parameters nested, as Flax expects them."""
     return traverse_util.unflatten_dict(dict(parameters), sep="/")
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of many prompts on one model, which is loaded and compiled once."""
+"""Evaluates many prompts on one model, which is loaded and compiled once."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def evaluate_prompts(
     Args:
       model: the network, with a prompt, and how it decodes.
       dataset: the task or mixture.
-      checkpoint_path: the model without a prompt, of any format.
+      checkpoint_path: the model without a prompt, in any format.
       manifest: see `evaluation.manifest`.
-      random_prompt: makes the random prompt of a `seed`.
+      random_prompt: makes the random prompt for a `seed`.
       evaluator_cls: seqio's Evaluator.
       logger_cls: seqio's loggers, which write the metrics.
 

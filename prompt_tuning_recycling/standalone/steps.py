@@ -23,19 +23,19 @@ from prompt_tuning_recycling.standalone.parameters import Parameters
 
 
 class Saver:
-    """Writes steps, each under a temporary name until it is whole, and removes old
+    """Writes steps, each under a temporary name until it is complete, and removes old
     ones.
     """
 
     def __init__(
         self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
     ) -> None:
-        """Opens a run's folder; what a killed run left half-written is removed.
+        """Opens a run's folder, and removes what a killed run left half-written.
 
         Args:
-          model_dir: the run's folder, made if missing.
-          keep: how many steps to keep, the newest; None or 0 for all, as in T5X.
-          dtype: of the saved parameters.
+          model_dir: the run's folder, which is made if it is missing.
+          keep: how many of the newest steps to keep; None or 0 for all, as in T5X.
+          dtype: the dtype of the saved parameters.
         """
         self._dtype = dtype
         self._manager = ocp.CheckpointManager(
@@ -52,7 +52,7 @@ class Saver:
         )
 
     def save(self, step: int, parameters: Parameters, optimizer_state: Any) -> None:
-        """Writes a step; one that exists is left as it is.
+        """Writes a step, unless it exists.
 
         Raises:
           RecyclingError: the disk is full, or cannot be written to. Earlier steps stay.
@@ -72,17 +72,17 @@ class Saver:
                 step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
             )
         except storage_errors(ValueError) as error:
-            # What the system refuses tensorstore, it reports so, as a ValueError.
+            # Tensorstore reports the system's errors in this form, as a ValueError.
             if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
                 raise
             raise RecyclingError(
                 f"cannot write checkpoint {step} to {self._manager.directory}: "
-                f"{reason(error).split(' [')[0]}. The steps before it are whole. Make "
-                "room, and start the run again: it goes on from the last of them."
+                f"{reason(error).split(' [')[0]}. Earlier steps are complete. Make "
+                "room, and start the run again: it resumes from the last of them."
             ) from error
 
     def close(self) -> None:
-        """Waits until everything is on the disk."""
+        """Waits until everything is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
 
@@ -95,11 +95,11 @@ def latest(model_dir: epath.PathLike) -> Model | None:
 
 
 def restore_optimizer(step: Model, fresh: Any) -> Any:
-    """Returns the optimizer's state that a step holds.
+    """Returns the optimizer's state from a step.
 
     Args:
-      step: of the run.
-      fresh: a state of the same optimizer for the same parameters.
+      step: a step of the run.
+      fresh: a new state of the same optimizer for the same parameters.
 
     Raises:
       RecyclingError: the step holds the state of another optimizer.
@@ -126,7 +126,7 @@ def restore_optimizer(step: Model, fresh: Any) -> Any:
 
 
 def _named_leaves(optimizer_state: Any) -> dict[str, Any]:
-    """The arrays of an optimizer's state, in its order, by names as T5X gives them:
+    """Returns the arrays of an optimizer's state, in its order, by T5X's names:
     `0/mu/encoder/prompt/prompt/prompt`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(optimizer_state)

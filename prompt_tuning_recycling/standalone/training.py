@@ -1,4 +1,4 @@
-"""Training: prompt tuning, in which only the prompt is differentiated, as well as
+"""Training: prompt tuning, which computes gradients of the prompt alone, and
 pre-training and fine-tuning of all parameters.
 """
 
@@ -62,37 +62,40 @@ def train(
     save_dtype: str = "float32",
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Trains a model, from where an earlier run in the same folder stopped if there is
-    one, and prints the metrics at the end.
+    """Trains a model and prints the metrics at the end. If an earlier run in the same
+    folder was stopped, training resumes there.
 
     Args:
       model: the network and its loss.
-      optimizer: for the trained parameters.
+      optimizer: the optimizer of the trained parameters.
       train_dataset: the task or mixture to train on.
-      model_dir: for checkpoints, `numpy_checkpoints`, metrics and TensorBoard's events.
-      total_steps: the step to train up to. As in T5X, the initial checkpoint's steps
-        count.
-      relative_steps: instead, how many steps to train after the initial checkpoint.
+      model_dir: gets checkpoints, `numpy_checkpoints`, metrics, and TensorBoard's
+        events.
+      total_steps: the step to train up to. As in T5X, it includes the initial
+        checkpoint's steps.
+      relative_steps: how many steps to train after the initial checkpoint, instead of
+        `total_steps`.
       initial_checkpoint_path: the model to start from; None for a random one.
-      trainable: regular expressions for the names of the parameters to train; the
+      trainable: regular expressions for the names of the parameters to train. The
         others stay as they are, and have no gradients and no optimizer state.
-      max_gradient_norm: longer gradients are cut to this length; None for any length.
+      max_gradient_norm: a gradient with a larger norm is scaled down to this one; None
+        for no limit.
       infer_eval_dataset: the task or mixture to evaluate on; None for none.
-      evaluator_cls: seqio's Evaluator, its loggers bound.
-      eval_period: steps from one evaluation to the next; there is one at the end. 0
-        for none.
+      evaluator_cls: seqio's Evaluator with its loggers bound.
+      eval_period: how many steps lie between evaluations; there is also one at the end.
+        0 for none.
       run_eval_before_training: whether to evaluate what the run starts from, too.
-      save_period: steps from one checkpoint to the next; there is one at the end.
-      log_period: steps from one report of the loss to the next.
-      keep: how many checkpoints to keep, the newest; None or 0 for all.
-      save_dtype: in which parameters are saved.
-      seed: of new parameters and of dropout.
+      save_period: how many steps lie between checkpoints; there is also one at the end.
+      log_period: how many steps lie between reports of the loss.
+      keep: how many of the newest checkpoints to keep; None or 0 for all.
+      save_dtype: the dtype in which parameters are saved.
+      seed: the seed of new parameters and of dropout.
 
     Returns:
-      The last evaluation's metrics of each task.
+      Each task's metrics from the last evaluation.
 
     Raises:
-      RecyclingError: anything given cannot be used, or the loss is not finite.
+      RecyclingError: an argument cannot be used, or the loss is not finite.
     """
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
@@ -104,7 +107,7 @@ def train(
         last = _last_step(step, first, total_steps, relative_steps)
 
         def due(period: int) -> bool:
-            """Counted from the start of the run, like its length."""
+            """Counts from the start of the run, like its length."""
             return period > 0 and ((step - first) % period == 0 or step == last)
 
         trained = {name: loaded[name] for name in trained_names}
@@ -135,13 +138,13 @@ def train(
         metrics: dict[str, dict[str, Any]] = {}
         recent: list[dict[str, jax.Array]] = []
         key = jax.random.key(seed)
-        # A run that goes on may have been stopped between a step's checkpoint and its
+        # A resumed run may have been stopped after a step's checkpoint, before its
         # evaluation.
         before = run_eval_before_training if latest is None else due(eval_period)
         if evaluation and before:
             metrics = evaluation.run(loaded, step)
         started, begun = time.monotonic(), step
-        # Shown on a terminal only.
+        # Only a terminal shows it.
         progress = tqdm.tqdm(total=last, initial=step, unit="step", disable=None)
         for batch in itertools.islice(batches, last - step):
             dropout_key = jax.random.fold_in(key, step)
@@ -179,8 +182,8 @@ def _begin(
     initial_checkpoint_path: epath.PathLike | None,
     seed: int,
 ) -> tuple[Model | None, run_folder.Start, parameters.Parameters]:
-    """Returns this run's newest step, if it is to go on, what the run was started with,
-    and its parameters.
+    """Returns the newest step of a run to resume (None for a new run), what the run was
+    started with, and its parameters.
     """
     default = initial_prompts.RandomUniform(seed=seed)
     latest = steps.latest(model_dir)
@@ -196,7 +199,7 @@ def _begin(
         start.check(
             initial_checkpoint_path, initial_prompts.initial_prompt(), default, seed
         )
-        logger.info("going on from %s", latest.path)
+        logger.info("resuming from %s", latest.path)
         return latest, start, parameters.load_step(latest, model.module)
     if initial_checkpoint_path is None:
         start = run_folder.Start.of(0, None, {}, seed)
@@ -252,7 +255,7 @@ def _updater(
 
 
 def _report(recent: Sequence[dict[str, jax.Array]], step: int) -> dict[str, float]:
-    """Averages over the latest steps."""
+    """Returns averages over the latest steps."""
     total = {name: sum(float(sums[name]) for sums in recent) for name in recent[0]}
     loss = total["loss"] / len(recent)
     if not math.isfinite(loss):
@@ -265,7 +268,7 @@ def _report(recent: Sequence[dict[str, jax.Array]], step: int) -> dict[str, floa
 
 
 def _check_finite(trained: parameters.Parameters, step: int) -> None:
-    """Before they take the place of the last checkpoint's."""
+    """Checks parameters before they replace those of the last checkpoint."""
     for name, array in trained.items():
         if not jnp.isfinite(array).all():
             raise _diverged(f"numbers of {name} are", step)
@@ -274,5 +277,5 @@ def _check_finite(trained: parameters.Parameters, step: int) -> None:
 def _diverged(what: str, step: int) -> RecyclingError:
     return RecyclingError(
         f"{what} no longer finite at step {step}: the training has diverged. Lower the "
-        "learning rate and start from the last checkpoint or anew."
+        "learning rate, and start from the last checkpoint or from the beginning."
     )

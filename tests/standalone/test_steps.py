@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_message_and_earlier_steps_stay(tmp_path, named, stat
     try:
         with pytest.raises(
             RecyclingError,
-            match="cannot write checkpoint 1620 to .*File too large. The steps before",
+            match="cannot write checkpoint 1620 to .*File too large. Earlier steps are",
         ) as failed:
             saver.save(1620, large, {})
     finally:
