@@ -1,3 +1,3 @@
-"""Inside T5X: the initial prompt put in on restore, prompts exported at every save,
-and an optimizer for the prompt alone. The only package that imports t5x.
+"""What runs inside T5X: it adds the initial prompt on restore, exports prompts at every
+save, and trains the prompt alone. This is the only package that imports t5x.
 """

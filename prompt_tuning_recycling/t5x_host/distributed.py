@@ -3,9 +3,9 @@
 python -m prompt_tuning_recycling.t5x_host.distributed t5x.eval \\
   --coordinator_address=host0:1234 --process_count=2 --process_index=0 ...
 
-`t5x.train` has flags of its own for that, on GPUs; `t5x.eval` and `t5x.infer` have
-none. Without the three flags JAX finds the others itself, as it can on a TPU pod slice
-or under Slurm.
+On GPUs, `t5x.train` has its own flags for this; `t5x.eval` and `t5x.infer` have none.
+Without the three flags, JAX finds the other processes itself, as it can on a TPU pod
+slice or under Slurm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Run t5x.train, t5x.eval or t5x.infer as one of several processes.",
     )
     parser.add_argument("program", choices=_PROGRAMS)
-    parser.add_argument("--coordinator_address", help="process 0's, as host:port")
+    parser.add_argument("--coordinator_address", help="of process 0, as host:port")
     parser.add_argument("--process_count", type=int)
     parser.add_argument("--process_index", type=int)
     known, rest = parser.parse_known_args(arguments)

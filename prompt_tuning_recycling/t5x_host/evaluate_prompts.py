@@ -5,7 +5,7 @@
     --gin_file=models/t5_1_1_base_prompt.gin \\
     --gin_file=runs/t5x/evaluate_prompts.gin --gin.NAME=VALUE ...
 
-Flags as T5X's own programs have them.
+The flags are those of T5X's own programs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         )
         evaluate_prompts()
     except RecyclingError as error:
-        # Gin adds to a message through which of its functions it came.
+        # Gin adds the functions that the error passed through to the message.
         sys.exit("error: " + str(error).split("\n  In call to configurable")[0])
 
 

@@ -24,12 +24,11 @@ from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 @gin.register(module="prompt_tuning_recycling.t5x_host.export")
 @dataclasses.dataclass(frozen=True)
 class ExportPrompts:
-    """A save transformation of T5X's, which leaves the state as it is and writes its
-    prompts to `MODEL_DIR/numpy_checkpoints/checkpoint_<step>/`, on process 0.
+    """A T5X save transformation. It leaves the state as it is, and process 0 writes the
+    state's prompts to `MODEL_DIR/numpy_checkpoints/checkpoint_<step>/`.
 
-    Orbax and legacy checkpoints both run it, before they write: a run that is killed
-    in between leaves an export without its checkpoint, which the resumed run
-    replaces.
+    Orbax and legacy checkpointers both run it before they write. A run that is killed
+    in between leaves an export without its checkpoint, and the resumed run replaces it.
 
     Attributes:
       model_dir: the run's folder.
@@ -42,10 +41,10 @@ class ExportPrompts:
     def __call__(
         self, state_dict: dict[str, Any], parameter_infos: Any
     ) -> tuple[dict[str, Any], Any]:
-        """Exports the prompts; returns what it was given.
+        """Exports the prompts, and returns the arguments unchanged.
 
         Raises:
-          RecyclingError: they cannot be written. All processes raise it.
+          RecyclingError: the prompts cannot be written. All processes raise it.
         """
         target = core.unfreeze(state_dict["target"])
         prompts = {
@@ -65,9 +64,9 @@ class ExportPrompts:
 
 
 def _whole(array: Any) -> np.ndarray:
-    """The array on the host, gathered from all processes if it is spread over them."""
+    """Returns an array on the host, gathered if it is spread over several processes."""
     if hasattr(array, "get"):
-        # The legacy checkpointer hands over arrays that are fetched when asked for.
+        # The legacy checkpointer passes arrays that are fetched on demand.
         array = array.get()
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         if array.is_fully_replicated:

@@ -1,9 +1,9 @@
-"""The initial prompt that the gin files declare as a Flax initializer, for prompt
-modules that are not ours: `prompts.Prompt.prompt_init = @initializers.recycled()`.
+"""The initial prompt that the gin files declare, as a Flax initializer for other
+packages' prompt modules: `prompts.Prompt.prompt_init = @initializers.recycled()`.
 
-T5X calls initializers many times, always inside a trace, also when the parameter was
-restored. So this one only stages a call of the host, which runs when the value is
-really wanted, and makes the prompt once in a process.
+T5X calls initializers many times, always inside a trace, even when the parameter was
+restored. So this one only stages a call to the host, which runs when the value is
+really needed, and makes the prompt once per process.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def recycled(
 
     Args:
       target_checkpoint: the model that the prompt is for.
-      output_dir: of the run; keeps a recycled prompt and its provenance. None keeps
-        none.
+      output_dir: the run's folder, which keeps a recycled prompt and its record; None
+        to keep neither.
 
     Raises:
-      RecyclingError: nothing is declared. What goes wrong later is raised by JAX, with
-        the message of the RecyclingError in it.
+      RecyclingError: nothing is declared. JAX raises later errors, with the message of
+        the RecyclingError in them.
     """
     kind = initial_prompts.initial_prompt()
     if kind is None or target_checkpoint is None:
@@ -66,9 +66,9 @@ def recycled(
         """Returns the prompt; `key` is not used.
 
         Args:
-          key: what is random is decided by the kind of prompt and its seed.
-          shape: the prompt's, [length, width].
-          dtype: the prompt's.
+          key: the kind of prompt and its seed decide what is random instead.
+          shape: the prompt's shape, [length, width].
+          dtype: the prompt's dtype.
         """
         del key
         shape = tuple(shape)

@@ -1,4 +1,4 @@
-"""An optimizer for some parameters only, such as the prompt, which resumes."""
+"""An optimizer for some of the parameters, such as the prompt, that can be resumed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Tree = TypeVar("Tree", bound=Mapping[str, Any])
 
 @gin.register(module=_MODULE)
 class TrainOnly(optimizers.OptimizerDef):
-    """Hands the parameters whose names match to another optimizer; the others stay as
+    """Passes the parameters whose names match to another optimizer. The others stay as
     they are and have no state.
 
-    T5X's MultiOptimizer keeps an empty state for every other parameter, which Orbax
-    looks for when a run is resumed, and does not find. Here they are left out.
+    T5X's MultiOptimizer keeps an empty state for every other parameter. Orbax looks for
+    these states when a run is resumed, and does not find them. Here they are left out.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class TrainOnly(optimizers.OptimizerDef):
         optimizer_def: optimizers.OptimizerDef,
         patterns: Sequence[str] = PROMPT_REGEX,
     ) -> None:
-        """Wraps an optimizer of T5X's: its Adafactor, or one of optax's.
+        """Wraps a T5X optimizer: its Adafactor, or one that wraps optax.
 
         Args:
           optimizer_def: what updates the parameters that match.
-          patterns: regular expressions; a parameter is trained if one of them matches
+          patterns: regular expressions. A parameter is trained if one of them matches
             its whole name, such as `/encoder/prompt/prompt/prompt`.
         """
         super().__init__(optimizer_def.hyper_params)
@@ -46,7 +46,7 @@ class TrainOnly(optimizers.OptimizerDef):
         """Returns the state of the parameters that are trained.
 
         Raises:
-          RecyclingError: there are none.
+          RecyclingError: no parameter is trained.
         """
         return self._inner.init_state(self._trained(params))
 
@@ -60,7 +60,7 @@ class TrainOnly(optimizers.OptimizerDef):
         return _like(params, {**_flat(params), **_flat(trained)}), state
 
     def state_dict(self, target: Any, state: Any) -> dict[str, Any]:
-        """Returns what is saved: all parameters, and the states of the trained."""
+        """Returns what is saved: all parameters, and the states of the trained ones."""
         return self._inner.state_dict(target, state)
 
     def restore_state(
@@ -97,8 +97,8 @@ class TrainOnly(optimizers.OptimizerDef):
 
 @gin.register(module=_MODULE)
 def logical_factor_rules() -> Mapping[str, adafactor.FactorDim]:
-    """Returns which axes Adafactor factors its second moments along: T5X's own, and
-    neither of a prompt's.
+    """Returns the axes along which Adafactor factors its second moments: T5X's own, and
+    neither axis of a prompt.
     """
     rules = core.unfreeze(adafactor.standard_logical_factor_rules())
     unfactored = dict.fromkeys(("prompt", "prompt_embed"), adafactor.FactorDim.NONE)
@@ -110,6 +110,6 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _like(tree: Tree, flat: Mapping[str, Any]) -> Any:
-    """The flat one nested again, frozen if `tree` is."""
+    """Returns `flat` nested again, and frozen if `tree` is."""
     nested = traverse_util.unflatten_dict(dict(flat), sep="/")
     return core.freeze(nested) if isinstance(tree, core.FrozenDict) else nested

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def from_process_zero(
     compute: Callable[[], Shaped[np.ndarray, "..."]],
 ) -> Shaped[np.ndarray, "..."]:
-    """Returns what `compute` returns on process 0, the same bits on every process.
+    """Returns what `compute` returns on process 0, bit for bit, on every process.
 
-    To be called on all processes, outside of any trace.
+    Call it on all processes, outside any trace.
 
     Args:
-      compute: called on process 0 alone.
+      compute: called only on process 0.
 
     Raises:
-      RecyclingError: `compute` failed. Every process raises it: one that waits for a
-        result that never comes would wait for ever.
+      RecyclingError: `compute` failed. Every process raises it, because the others
+        would otherwise wait forever for a result.
     """
     if jax.process_count() == 1:
         return compute()
@@ -39,12 +39,12 @@ def from_process_zero(
         except Exception as caught:
             error = caught
             payload = _message(caught).encode()
-    # First whether there is a result at all, and its length, which only process 0
-    # knows.
+    # Only process 0 knows whether there is a result, and how long it is, so this comes
+    # first.
     header = np.array([error is None, len(payload)], np.int32)
     succeeded, length = multihost_utils.broadcast_one_to_all(header).tolist()
     buffer = np.frombuffer(payload, np.uint8) if payload else np.zeros(length, np.uint8)
-    # As integers: a broadcast is a sum, which turns -0.0 into 0.0.
+    # Integers are sent, because a broadcast is a sum, which turns -0.0 into 0.0.
     received = np.asarray(multihost_utils.broadcast_one_to_all(buffer)).astype(np.uint8)
     multihost_utils.assert_equal(
         received, "the processes have received different results from process 0"

@@ -1,4 +1,4 @@
-"""Evaluation of many prompts on one model in T5X, which loads and compiles it once."""
+"""Evaluates many prompts on one model in T5X, which loads and compiles it once."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def evaluate_prompts(
       model: the network, with a prompt, and how it decodes.
       dataset_cfg: the task or mixture.
       restore_checkpoint_cfg: the model without a prompt.
-      partitioner: T5X's.
+      partitioner: T5X's partitioner.
       manifest: see `evaluation.manifest`.
-      random_prompt: makes the random prompt of a `seed`.
+      random_prompt: makes the random prompt for a `seed`.
       inference_evaluator_cls: seqio's Evaluator.
       logger_cls: seqio's loggers, which write the metrics.
       patterns: regular expressions for the names of the parameters that are prompts.

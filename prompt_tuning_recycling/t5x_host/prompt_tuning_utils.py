@@ -1,8 +1,8 @@
-"""What prompt-tuning's gin files need of its `train/utils.py`, which no longer imports:
-it builds on `flax.optim`, which Flax 0.6 removed.
+"""What prompt-tuning's gin files need from its `train/utils.py`. That module can no
+longer be imported: it builds on `flax.optim`, which Flax 0.6 removed.
 
-Importing this module puts it in that one's place, so that prompt-tuning's own model
-files work as they are: name `models/prompt_tuning.gin` before them.
+Importing this module replaces that one, so that prompt-tuning's own model files work as
+they are. Name `models/prompt_tuning.gin` before them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _NAME = "prompt_tuning.train.utils"
 
 @gin.register(module=_NAME)
 def match_any(regexes: Sequence[str]) -> Callable[[str, Any], bool]:
-    """Returns a filter for Flax's ModelParamTraversal: whether one of the regular
-    expressions matches a parameter's whole name, slash before it included.
+    """Returns a filter for Flax's ModelParamTraversal. It says whether one of the
+    regular expressions matches a parameter's whole name, including its leading slash.
     """
     patterns = [re.compile(regex) for regex in regexes]
     return lambda name, _: any(pattern.fullmatch(name) for pattern in patterns)
@@ -31,18 +31,18 @@ def match_any(regexes: Sequence[str]) -> Callable[[str, Any], bool]:
 
 @gin.register(module=_NAME)
 class Checkpointer(checkpoints.Checkpointer):
-    """T5X's legacy checkpointer, which exports some parameters at every save.
+    """T5X's legacy checkpointer, extended to export some parameters at every save.
 
-    Under Orbax T5X ignores it; `runs/t5x/tune_prompt.gin` exports under both.
+    With Orbax, T5X ignores it; `runs/t5x/tune_prompt.gin` exports with both.
     """
 
     def __init__(self, *args: Any, save_paths: Sequence[str], **kwargs: Any) -> None:
-        """As T5X's own.
+        """Takes the arguments of T5X's checkpointer, and one more.
 
         Args:
-          *args: of T5X's checkpointer.
+          *args: arguments of T5X's checkpointer.
           save_paths: regular expressions for the names of the parameters to export.
-          **kwargs: of T5X's checkpointer.
+          **kwargs: arguments of T5X's checkpointer.
         """
         self._save_paths = tuple(save_paths)
         super().__init__(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Puts the prompt that the gin files declare into the state that T5X restores.
 
 `utils.RestoreCheckpointConfig.state_transformation_fns` is the only place in T5X that
-runs once, outside of any trace, and only where a run begins.
+runs once, outside any trace, and only when a run begins.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _MODULE = "prompt_tuning_recycling.t5x_host.restore"
 @gin.register(module=_MODULE)
 @dataclasses.dataclass(frozen=True)
 class AddPrompt:
-    """A restore transformation of T5X's: the checkpoint of a model without a prompt
-    becomes that of the model with one.
+    """A T5X restore transformation. It turns the checkpoint of a model without a prompt
+    into that of the model with one.
 
     The prompt is the one that `initial_prompts.initial_prompt` declares. It is made
-    on process 0, and is the same to the bit on all. Where a run is resumed, nothing
-    is made, and what the run needs no longer has to exist; but what is declared has to
-    be what the run was started with. Optimizer states that the checkpoint lacks start
-    at zero.
+    on process 0, and is the same to the bit on all processes. A resumed run makes no
+    prompt, and what the prompt was made from no longer has to exist; but the gin files
+    must declare what the run was started with. Optimizer states that the checkpoint
+    lacks start at zero.
 
     Attributes:
-      checkpoint_path: the checkpoint that is restored, as RestoreCheckpointConfig's.
-      output_dir: of the run; keeps a recycled prompt, written by process 0 alone.
-      default: what to begin with where nothing is declared; None where the checkpoint
-        has to hold a prompt then.
+      checkpoint_path: the checkpoint that is restored; RestoreCheckpointConfig's path.
+      output_dir: the run's folder, in which process 0 keeps a recycled prompt.
+      default: what a prompt starts from if nothing is declared; None if the checkpoint
+        must hold a prompt in that case.
       patterns: regular expressions for the names of the parameters that are prompts.
-      is_training: whether the run writes checkpoints to `output_dir`. What it was
-        started with is then recorded there, and no second run may use the folder.
+      is_training: whether the run writes checkpoints to `output_dir`. If so, what it
+        was started with is recorded there, and no second run may use the folder.
     """
 
     checkpoint_path: epath.PathLike
@@ -67,14 +67,14 @@ class AddPrompt:
         """Returns the checkpoint's state with the prompt in it.
 
         Args:
-          checkpoint_state: of the checkpoint: nested, of arrays and references.
-          train_state: of the model: nested, of shapes.
+          checkpoint_state: the checkpoint's state: nested arrays and references.
+          train_state: the model's state: nested shapes.
           is_resuming: whether this run has saved a step before.
 
         Raises:
           RecyclingError: the prompt cannot be made, or there is one where none was
-            expected or the reverse, or the run was started with another. On several
-            processes all raise it.
+            expected or the reverse, or the run was started with another. All processes
+            raise it.
         """
         if is_resuming:
             from_process_zero(self._resume)
@@ -145,11 +145,11 @@ class AddPrompt:
         return made
 
     def _resume(self) -> np.ndarray:
-        """Checks that a run that goes on is the one that was started; for process 0."""
+        """Checks that a resumed run is the one that was started; for process 0."""
         if self.is_training:
             _hold(os.fspath(self.output_dir))
             start = run_folder.read_start(self.output_dir)
-            # A run that was begun by other gin files has no record.
+            # A run that was started with other gin files has no record.
             if start is not None:
                 declared = initial_prompts.initial_prompt()
                 start.check(self.checkpoint_path, declared, self.default)
@@ -157,12 +157,14 @@ class AddPrompt:
 
 
 def check_kept(config: Mapping[tuple[str, str], Any]) -> None:
-    """Checks, when gin has read all files, that what a folder keeps is what is asked
-    for: T5X writes its config.gin before it restores anything, and a folder's would say
-    what did not happen. (A training run writes it afterwards, and checks its start.)
+    """Checks that a folder keeps what is declared, as soon as gin has read all files.
+
+    T5X writes `config.gin` before it restores anything. If the check came later, the
+    folder's would describe a run that did not happen. (A training run writes it
+    afterwards, and checks what it was started with.)
 
     Raises:
-      RecyclingError: as `run_folder.check_kept`.
+      RecyclingError: see `run_folder.check_kept`.
     """
     name = f"{_MODULE}.AddPrompt"
     if any(configurable == name for _, configurable in config):
@@ -184,7 +186,7 @@ def _hold(folder: str) -> contextlib.ExitStack:
 
 
 def _check_width(model: Model, expected: Mapping[str, Any]) -> None:
-    """Before anything large is read."""
+    """Checks the embedding table's shape before anything large is read."""
     if EMBEDDING not in expected or EMBEDDING not in model.checkpoint.keys():
         return
     found, wanted = model.embeddings.shape, tuple(expected[EMBEDDING].shape)
