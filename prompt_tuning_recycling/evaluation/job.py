@@ -202,7 +202,7 @@ class ManifestJob:
 
     def _shared_out(self) -> Iterator[Evaluation]:
         """Yields evaluations that no other job has done or is doing. The system
-        releases a job's locks when the job ends, however it ends.
+        releases a job's locks when the job ends, even if it is killed.
         """
         if is_remote(self._manifest):
             yield from self.missing
