@@ -1,4 +1,4 @@
-"""What a prompt starts from, declared in gin, for every host.
+"""Initial prompts, which gin files declare for every host.
 
 `recycle_init.gin` and `prompts/*.gin` bind one of these classes to
 `initial_prompts.initial_prompt.kind`; the host asks for it with `initial_prompt()`

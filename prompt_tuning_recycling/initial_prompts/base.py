@@ -1,4 +1,4 @@
-"""What every kind of initial prompt offers, and which of them the gin files declare."""
+"""The base class of initial prompts, and the one that the gin files declare."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class InitialPrompt(abc.ABC):
-    """Where a prompt's first values come from. Subclasses are frozen dataclasses;
-    their fields are their gin parameters.
+    """Makes a prompt's first values. Subclasses are frozen dataclasses; their fields are
+    their gin parameters.
     """
 
-    # Fields that are paths: of checkpoints and prompts, and of other files.
+    # Names of the fields that are paths: of checkpoints or prompts, and of other files.
     _places: ClassVar[tuple[str, ...]] = ()
     _files: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
-        """Returns a prompt for the target model, float32, whose record says how it came
-        about.
+        """Returns a float32 prompt for the target model, whose record says how it was
+        made.
 
         Args:
           target: the model that the prompt is for.
-          length: how many vectors the model expects, `PROMPT_LENGTH`.
-          site: the prompt's site in a model that has several prompts, each of which is
-            made by itself; None for the only one.
+          length: how many vectors the model expects: `PROMPT_LENGTH`.
+          site: the prompt's site in a model that has several prompts, which are made
+            one by one; None if there is only one.
 
         Raises:
-          RecyclingError: it cannot be made, or has another shape than the model
-            expects.
+          RecyclingError: the prompt cannot be made, or its shape is not the one that
+            the model expects.
         """
 
     def declared(self) -> dict[str, Any]:
-        """What was asked for, JSON-compatible: equal for runs that want the same,
-        however their paths are spelled.
+        """Returns what is declared, JSON-compatible. It is equal for runs that declare
+        the same, even if they spell paths differently.
         """
         fields = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
@@ -75,11 +75,11 @@ def initial_prompt(kind: InitialPrompt | None = None) -> InitialPrompt | None:
 
 
 def place(path: epath.PathLike) -> dict[str, str]:
-    """A checkpoint's or a prompt's path, and the step that is meant where it is a
-    `MODEL_DIR`: two paths are to the same if they have one of the two in common.
+    """Returns the path of a checkpoint or a prompt, and of the step that a `MODEL_DIR`
+    stands for. Two results mean the same place if they share either path.
     """
     found = {"path": canonical(path)}
-    # It may be gone by now, or wrong: whoever reads it says so.
+    # The path may be wrong or gone by now; the code that reads it reports that.
     with contextlib.suppress(RecyclingError):
         found["resolved"] = canonical(open_model(path).path)
     return found
@@ -90,5 +90,5 @@ def made(
     site: str | None,
     record: Mapping[str, Any],
 ) -> Prompt:
-    """Returns a prompt, float32, whose record says how it was made."""
+    """Returns a float32 prompt with a record of how it was made."""
     return Prompt(array.astype(np.float32), site or USUAL_SITE, record)

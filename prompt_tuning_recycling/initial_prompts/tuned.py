@@ -1,4 +1,4 @@
-"""Prompts that were tuned before: on another model, or on this one."""
+"""Initial prompts that were tuned before, on another model or on this one."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 @dataclasses.dataclass(frozen=True)
 class Recycled(InitialPrompt):
-    """A prompt tuned on another model, recycled: see `recycle_prompt`.
+    """A prompt that was tuned on another model and is recycled; see `recycle_prompt`.
 
     Attributes:
-      source_checkpoint: the model the prompt was tuned on.
-      source_prompt: the prompt: a checkpoint that holds it, or a numpy file.
-      target_checkpoint: where the target's embeddings are read; None for the
-        checkpoint that the run starts from.
+      source_checkpoint: the model that the prompt was tuned on.
+      source_prompt: a checkpoint or a numpy file that holds the prompt; None for
+        `source_checkpoint`.
+      target_checkpoint: the checkpoint to read the target's embeddings from; None for
+        the one that the run starts from.
       recycler: a recycler, or its name.
-      word_list: JSON word list; None for the package's English one.
+      word_list: a JSON word list; None for the package's English one.
       num_words: how many of its words to fit on; None for all.
-      word_offset: how many to skip first.
+      word_offset: how many of its words to skip first.
     """
 
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
@@ -73,7 +74,7 @@ class Recycled(InitialPrompt):
             prompt = open_model(self.source_prompt)
         if self.target_checkpoint is not None:
             target = open_model(self.target_checkpoint)
-        # Before anything large is read.
+        # Checked before anything large is read.
         stored = _find(prompt, site)
         if len(stored.shape) == 2:
             _check_length(stored.shape[0], length, f"the prompt of {prompt.path}")
@@ -91,7 +92,7 @@ class Recycled(InitialPrompt):
 
 @dataclasses.dataclass(frozen=True)
 class FromFile(InitialPrompt):
-    """A prompt as it is, from a numpy file or a checkpoint.
+    """A prompt from a numpy file or a checkpoint, unchanged.
 
     Attributes:
       path: the numpy file, or the checkpoint that holds the prompt.
@@ -116,14 +117,14 @@ class FromFile(InitialPrompt):
 
 
 def _find(model: Model, site: str | None) -> StoredArray:
-    """The prompt of a model that becomes the one at `site`."""
+    """Returns the prompt of `model` to use at `site`."""
     if site is None:
         return find_prompt(model)
     if isinstance(model.layout, SingleArray) or site not in model.prompts:
         raise RecyclingError(
-            "the model has several prompts, and each of them starts from its own; "
-            f"{model.path} has none for {site}. Give a checkpoint that was tuned on a "
-            "model with the same prompts."
+            "the model has several prompts, and each one starts from the prompt at the "
+            f"same site, but {model.path} has none at {site}. Give a checkpoint that was "
+            "tuned on a model with the same prompts."
         )
     return model.prompts[site]
 

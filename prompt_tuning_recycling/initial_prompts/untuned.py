@@ -1,4 +1,4 @@
-"""Prompts that no tuning has gone into yet."""
+"""Initial prompts that were never tuned."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from prompt_tuning_recycling.words.words import of_another_vocabulary
 
 logger = logging.getLogger(__name__)
 
-# Upstream's recyclers and samples leave the padded tail of the table alone; pieces
-# beyond this rank are rare words, fragments and characters.
+# The paper's code does not use the padded tail of the table. Pieces beyond this rank
+# are rare words, fragments and characters.
 _POPULATION = 5000
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomUniform(InitialPrompt):
-    """Numbers drawn evenly from [-scale, scale) (Lester et al. 2021: 0.5).
+    """Numbers drawn uniformly from [-scale, scale). Lester et al. 2021 use a scale of
+    0.5.
 
     Attributes:
       scale: the largest magnitude.
-      seed: of the drawing.
+      seed: the seed of the random numbers.
     """
 
     scale: float = 0.5
@@ -51,11 +52,12 @@ class SampledVocabulary(InitialPrompt):
     """Embeddings of pieces drawn from the vocabulary (Lester et al. 2021, §3.2).
 
     Attributes:
-      population_size: draws come from this many pieces at the vocabulary's beginning,
-        which are its most frequent ones.
-      first: index of the first of them; those before are special, such as padding.
-      exclude: vocabulary indices never to draw, such as those of the labels.
-      seed: of the drawing.
+      population_size: how many pieces to draw from. They are at the beginning of the
+        vocabulary, where the most frequent ones are.
+      first: index of the first of them; the pieces before it are special, such as
+        padding.
+      exclude: vocabulary indices that are never drawn, such as those of the labels.
+      seed: the seed of the random numbers.
     """
 
     population_size: int = _POPULATION
@@ -70,7 +72,7 @@ class SampledVocabulary(InitialPrompt):
         if not len(population):
             raise RecyclingError(
                 f"there is nothing to sample the prompt from: pieces {self.first} to "
-                f"{end} of a vocabulary of {size}, without {len(self.exclude)} "
+                f"{end} of a vocabulary of {size}, minus {len(self.exclude)} "
                 "excluded ones. Raise population_size or exclude fewer."
             )
         replace = len(population) < length
@@ -81,14 +83,14 @@ class SampledVocabulary(InitialPrompt):
 
 @dataclasses.dataclass(frozen=True)
 class FromText(InitialPrompt):
-    """Embeddings of the pieces of texts, such as the class labels (Lester et al.
-    2021, §3.2): one vector for each text, the mean of its pieces; what is left of the
-    prompt is sampled from the vocabulary.
+    """Embeddings of texts, such as the class labels (Lester et al. 2021, §3.2). Each
+    text gives one vector, the mean of its pieces' embeddings. The rest of the prompt is
+    sampled from the vocabulary.
 
     Attributes:
-      texts: the texts; as many as the prompt has vectors are used.
+      texts: the texts; those that exceed the length of the prompt are not used.
       vocabulary: the model's SentencePiece file; None for the one beside the model.
-      seed: of the sampling.
+      seed: the seed of the sampling.
     """
 
     texts: Sequence[str]
@@ -102,7 +104,7 @@ class FromText(InitialPrompt):
         rows = [vocabulary.encode(text) for text in self.texts[:length]]
         if not rows or not all(rows):
             raise RecyclingError(
-                "expected texts to begin the prompt with, each of one piece or more, "
+                "expected texts to begin the prompt with, each of at least one piece, "
                 f"found {list(self.texts)}."
             )
         vectors = np.stack(
@@ -129,14 +131,14 @@ class FromText(InitialPrompt):
             return load_vocabulary(self.vocabulary)
         if target.vocabulary is None:
             raise RecyclingError(
-                f"there is no vocabulary beside {target.path} to find the texts' "
-                "pieces in. Give its SentencePiece file, as VOCABULARY_FILE."
+                f"there is no vocabulary beside {target.path} to split the texts with. "
+                "Set VOCABULARY_FILE to the model's SentencePiece file."
             )
         return target.vocabulary
 
 
 def _random(seed: int, site: str | None) -> np.random.Generator:
-    """Other numbers for each of a model's prompts."""
+    """Returns a generator of different numbers for each of a model's prompts."""
     if site is None:
         return np.random.default_rng(seed)
     return np.random.default_rng([seed, zlib.crc32(site.encode())])

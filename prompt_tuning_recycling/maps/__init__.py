@@ -1,5 +1,5 @@
-"""Maps from one model's embedding space to another's, apart from the recyclers that
-find them. There are few; one file each.
+"""Maps from one model's embedding space to another's, which recyclers learn. Each kind
+of map has its own file.
 """
 
 from prompt_tuning_recycling.maps.affine import Affine

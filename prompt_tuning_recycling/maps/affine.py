@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Affine(Map):
-    """P' = PW + b, b added to every vector.
+    """P' = PW + b, where b is added to every vector.
 
     Attributes:
       matrix: W, float64 [source_dim, target_dim].

@@ -1,4 +1,4 @@
-"""What every map offers: `apply`, for one prompt and for thousands."""
+"""The base class of maps. `apply` carries over one prompt or thousands."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Map(abc.ABC):
     """A map from the source's embedding space to the target's.
 
-    A subclass is a frozen dataclass whose fields are the arrays that make it up, by the
-    names under which they are saved.
+    A subclass is a frozen dataclass. Its fields are the map's arrays, and files hold
+    them under the same names.
 
     Attributes:
-      kind: what the map is called in files.
+      kind: the name of this kind of map in files.
     """
 
     kind: ClassVar[str]
@@ -37,23 +37,23 @@ class Map(abc.ABC):
     def _apply(
         self, vectors: Float[np.ndarray, "*prompts length source_dim"]
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        """Maps float64 vectors, those of each prompt by themselves."""
+        """Maps float64 vectors, each prompt independently of the others."""
 
     def apply(
         self, prompts: Float[np.ndarray, "*prompts length source_dim"]
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
         """Returns prompts carried over to the target model, float32.
 
-        A stack of prompts gives each of them the same bits as any other stack; a prompt
-        that is given by itself may differ by rounding.
+        A prompt gets the same bits in every stack of prompts. Without a stack, the
+        result may differ by rounding.
 
         Args:
-          prompts: one prompt [length, source_dim], or any number of leading axes;
-            float16, bfloat16, float32 or float64.
+          prompts: one prompt [length, source_dim], or a stack with any number of
+            leading axes; float16, bfloat16, float32 or float64.
 
         Raises:
-          RecyclingError: another width, numbers that are not finite or of another
-            dtype, or a result that overflows.
+          RecyclingError: the prompts have another width or dtype, they hold numbers
+            that are not finite, or the result overflows.
         """
         prompts = np.asarray(prompts)
         if prompts.ndim < 2 or prompts.shape[-1] != self.source_dim:
@@ -71,8 +71,7 @@ class Map(abc.ABC):
         if not np.isfinite(mapped).all():
             raise RecyclingError(
                 "the recycled prompt has numbers that are not finite: the map blows it "
-                "up. The warnings of the fit say why; more words, or a higher rcond, "
-                "may help."
+                "up. The fit's warnings say why. More words or a higher rcond may help."
             )
         return mapped
 
@@ -82,8 +81,9 @@ def residual(
     source: Float[np.ndarray, "words source_dim"],
     target: Float[np.ndarray, "words target_dim"],
 ) -> float | None:
-    """Returns ‖f(S) − T‖ / ‖T‖ (Frobenius): 0 is a perfect map of these words, and 1 as
-    good as mapping every word to zero. None if there are no words, or T is zero.
+    """Returns ‖f(S) − T‖ / ‖T‖ (Frobenius): 0 means a perfect map of these words, and 1
+    is as good as mapping every word to zero. Returns None if there are no words, or if
+    T is zero.
     """
     wide = target.astype(np.float64)
     if not wide.any():

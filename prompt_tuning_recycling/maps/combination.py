@@ -1,4 +1,4 @@
-"""Prompts written in the source's words, and read in the target's."""
+"""A map that writes prompts in the source's words and reads them in the target's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Combination(Map):
-    """P' = (P S⁺) T, a linear map that keeps what it goes by way of: P S⁺ says how much
-    of each word is in each vector.
+    """P' = (P S⁺) T, a linear map that keeps its two factors. P S⁺ says how much of
+    each word is in each vector.
 
     Attributes:
       source_pseudo_inverse: S⁺, float64 [source_dim, words].
@@ -48,6 +48,6 @@ class Combination(Map):
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
         if vectors.ndim > 2:
             return vectors @ self._matrix
-        # In the cheaper order: by way of the coefficients for a prompt, by way of the
-        # whole map for thousands of words.
+        # NumPy picks the cheaper order: the coefficients first for a prompt, the whole
+        # map first for thousands of words.
         return np.linalg.multi_dot([vectors, self.source_pseudo_inverse, self.target])

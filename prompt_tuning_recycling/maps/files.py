@@ -1,4 +1,4 @@
-"""Maps in safetensors files."""
+"""Saves maps to safetensors files and loads them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def save_map(
     path: epath.PathLike,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a map to a safetensors file; the same map is the same bytes.
+    """Writes a map to a safetensors file. The same map always gives the same bytes.
 
     Args:
       map_: the map.
       path: the file.
-      metadata: what else to keep in it, JSON-compatible values by name.
+      metadata: other values to keep in the file, JSON-compatible, by name.
 
     Raises:
-      RecyclingError: the place cannot be written to.
+      RecyclingError: the file cannot be written.
     """
     arrays = {
         field.name: np.ascontiguousarray(getattr(map_, field.name))
@@ -47,7 +47,7 @@ def load_map(path: epath.PathLike) -> Map:
     """Reads a map that `save_map` wrote.
 
     Raises:
-      RecyclingError: it is not there, not such a file, or damaged.
+      RecyclingError: the file does not exist, is damaged, or holds no map.
     """
     try:
         data = as_path(path).read_bytes()
@@ -55,15 +55,15 @@ def load_map(path: epath.PathLike) -> Map:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except storage_errors(safetensors.SafetensorError) as error:
         raise RecyclingError(
-            f"cannot read the map {path}: expected a safetensors file that was saved "
-            f"as one, found: {error}"
+            f"cannot read the map {path}: expected a safetensors file that holds "
+            f"one, found: {error}"
         ) from error
     metadata = header.get("__metadata__", {})
     if metadata.get("format") != _FORMAT:
         raise RecyclingError(
             f"{path} is a safetensors file, but not of a map: expected the format "
-            f"{_FORMAT!r}, found {metadata.get('format')!r}. A map that an earlier "
-            "version saved has to be fitted again."
+            f"{_FORMAT!r}, found {metadata.get('format')!r}. If an earlier "
+            "version saved the map, fit it again."
         )
     kinds = {cls.kind: cls for cls in Map.__subclasses__()}
     try:
@@ -71,8 +71,8 @@ def load_map(path: epath.PathLike) -> Map:
     except (KeyError, TypeError) as error:
         raise RecyclingError(
             f"{path} is not a map of a known kind ({', '.join(kinds)}): found "
-            f"{metadata.get('kind')!r} of the arrays {', '.join(arrays)}. Import the "
-            "module that defines it first."
+            f"{metadata.get('kind')!r} with the arrays {', '.join(arrays)}. If "
+            "another module defines this kind, import that module first."
         ) from error
 
 

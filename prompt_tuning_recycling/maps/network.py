@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network(Map):
-    """Dense → ReLU → Dense. Computed by numpy in float64, so that the result is the
-    same to the bit whether it was just trained or loaded on a machine without JAX.
+    """Dense → ReLU → Dense. NumPy computes it in float64, so that a network gives the
+    same bits right after training and when it is loaded on a machine without JAX.
 
     Attributes:
       hidden_kernel: [source_dim, hidden].

@@ -1,4 +1,4 @@
-"""Prompts: read, written, exported, and what a prompt starts from."""
+"""Prompts, and how they are read, written and exported."""
 
 from prompt_tuning_recycling.prompts.prompt import Prompt
 from prompt_tuning_recycling.prompts.reading import find_prompt, load_prompt

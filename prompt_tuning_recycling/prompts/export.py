@@ -1,4 +1,4 @@
-"""Exports a run's prompts as numpy files, where prompt-tuning puts them:
+"""Exports a run's prompts as numpy files to the place where prompt-tuning does:
 `MODEL_DIR/numpy_checkpoints/checkpoint_<step>/encoder.prompt.prompt.prompt`.
 """
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 PROMPT_REGEX = (".*/prompt/.*",)
-"""Which parameters are a prompt's: prompt-tuning's own regular expression."""
+"""Matches the parameters that are prompts. It is prompt-tuning's own expression."""
 
 
 def matches(name: str, patterns: Sequence[str] = PROMPT_REGEX) -> bool:
-    """Whether one of the regular expressions matches a parameter's whole name; by
-    default, whether it is a prompt.
+    """Returns whether one of the regular expressions matches a parameter's whole name;
+    by default, whether the parameter is a prompt.
 
     Args:
-      name: such as `encoder/prompt/prompt/prompt`, with or without a slash before it.
+      name: such as `encoder/prompt/prompt/prompt`, with or without a leading slash.
       patterns: regular expressions.
     """
     return any(re.fullmatch(pattern, "/" + name.lstrip("/")) for pattern in patterns)
@@ -37,14 +37,14 @@ def export_prompts(
     step: int,
     parameters: Mapping[str, Shaped[np.ndarray, "..."]],
 ) -> epath.Path:
-    """Writes each parameter to a numpy file called like it, with dots for slashes.
+    """Writes each parameter to a numpy file of its name, with dots for slashes.
 
-    They go to a temporary folder that is renamed when they are on the disk, so that
-    an export is whole or not there. One that exists is replaced.
+    The files go to a temporary folder that is renamed when they are on the disk, so
+    that an export is either whole or absent. An existing export is replaced.
 
     Args:
       model_dir: the run's folder.
-      step: number of the step.
+      step: the number of the step.
       parameters: name (`encoder/prompt/prompt/prompt`) -> array, saved as float32.
 
     Returns:
@@ -52,7 +52,7 @@ def export_prompts(
     """
     folder = as_path(model_dir) / "numpy_checkpoints"
     final = folder / f"checkpoint_{step}"
-    # An object store has no rename; its objects appear whole, one by one.
+    # An object store cannot rename. Its objects appear whole, one by one.
     temporary = final if is_remote(final) else folder / f"tmp.checkpoint_{step}"
     replaced = folder / f"old.checkpoint_{step}"
     for left in {temporary, replaced} - {final}:
@@ -67,7 +67,7 @@ def export_prompts(
         sync(path)
     if temporary != final:
         sync(temporary)
-        # A folder cannot take the place of one that is not empty.
+        # A folder cannot be renamed to one that is not empty.
         if final.exists():
             final.rename(replaced)
         temporary.rename(final)

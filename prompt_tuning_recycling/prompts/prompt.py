@@ -1,4 +1,4 @@
-"""`Prompt`: an array, where it belongs, where it comes from, and its file.
+"""`Prompt`: an array, its site in a model, its record, and its file.
 
 A prompt file is a numpy array `[length, width]` under any name, as prompt-tuning
 exports it (`encoder.prompt.prompt.prompt`) and reads it (`from_file.gin`).
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 USUAL_SITE = "encoder"
-"""Where the prompt of an encoder-decoder belongs."""
+"""The site of an encoder-decoder's prompt."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,10 +42,10 @@ class Prompt:
     Attributes:
       array: float16, bfloat16, float32 or float64 [length, width], finite.
       site: where it belongs in a model: `encoder`, or the name of its parameter.
-      record: where it comes from, JSON-compatible; what `save` writes beside it.
+      record: says where it comes from, JSON-compatible; `save` writes it to a file.
 
     Raises:
-      RecyclingError: not a matrix of finite floating-point numbers.
+      RecyclingError: the array is not a matrix of finite floating-point numbers.
     """
 
     array: Float[np.ndarray, "length width"]
@@ -56,14 +56,14 @@ class Prompt:
         check_prompt(self.array, "the prompt")
 
     def save(self, path: epath.PathLike) -> None:
-        """Writes the prompt under exactly that name, float32, whole or not at all, and
-        its record to `<path>.json` beside it.
+        """Writes the prompt as float32 to a file, whole or not at all, and its record
+        to `<path>.json` beside it.
 
         Args:
-          path: the file; no ending is added.
+          path: the exact name of the file; no extension is added.
 
         Raises:
-          RecyclingError: the place cannot be written to.
+          RecyclingError: a file cannot be written.
         """
         file = io.BytesIO()
         np.save(file, np.asarray(self.array, np.float32), allow_pickle=False)
@@ -71,8 +71,8 @@ class Prompt:
         record = {**self.record, "file_sha256": hashlib.sha256(data).hexdigest()}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         check_writable(path)
-        # First the record: a prompt that is there is never without one. The digest
-        # tells whether a record belongs to the prompt beside it.
+        # The record comes first, so that no prompt is ever without one. The digest
+        # tells whether it belongs to the prompt beside it.
         write_atomically(record_path(path), text.encode())
         write_atomically(path, data)
 
@@ -98,7 +98,7 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
 
 
 def record_path(path: epath.PathLike) -> epath.Path:
-    """Where the record of a prompt, or of a map, lies: `<path>.json`."""
+    """Returns where the record of a prompt or a map is: `<path>.json`."""
     return as_path(os.fspath(path) + ".json")
 
 
@@ -107,8 +107,8 @@ def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:
     finite floating-point numbers.
 
     Args:
-      array: any.
-      where: what it is, for the message.
+      array: any array.
+      where: what the array is, for the message.
     """
     if array.ndim != 2 or 0 in array.shape:
         raise RecyclingError(
@@ -121,5 +121,5 @@ def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:
     if not finite.all():
         raise RecyclingError(
             f"{where} has numbers that are not finite, first in row "
-            f"{int(np.argmin(finite))}. Was the tuning run sound?"
+            f"{int(np.argmin(finite))}. Did the tuning diverge?"
         )

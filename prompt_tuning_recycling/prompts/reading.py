@@ -1,4 +1,4 @@
-"""Reads prompts out of numpy files and checkpoints."""
+"""Reads prompts from numpy files and checkpoints."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from prompt_tuning_recycling.prompts.prompt import USUAL_SITE, Prompt, check_pro
 
 
 def load_prompt(origin: Origin, name: str | None = None) -> Prompt:
-    """Reads a prompt, in the dtype it is stored in.
+    """Reads a prompt in the dtype that it is stored in.
 
     Args:
       origin: a numpy file, a checkpoint, a `MODEL_DIR`, a model, or an array.
       name: see `find_prompt`.
 
     Raises:
-      RecyclingError: there is no prompt there, or several, or it is not a matrix of
+      RecyclingError: there is no prompt, there are several, or it is not a matrix of
         finite numbers.
     """
     model = open_model(origin)
@@ -28,15 +28,15 @@ def load_prompt(origin: Origin, name: str | None = None) -> Prompt:
 
 
 def find_prompt(model: Model, name: str | None = None) -> StoredArray:
-    """Returns a model's prompt, not read yet.
+    """Returns a model's prompt without reading its values.
 
     Args:
-      model: what holds it.
+      model: the model that holds it.
       name: its site, or its parameter's name in the checkpoint; by default the
-        encoder's prompt, or the only one that there is.
+        encoder's prompt, or else the only one.
 
     Raises:
-      RecyclingError: there is none, or several and none of them is the encoder's.
+      RecyclingError: there is none, or there are several and none is the encoder's.
     """
     prompts = model.prompts
     if name is not None:
@@ -48,10 +48,10 @@ def find_prompt(model: Model, name: str | None = None) -> StoredArray:
     if prompts:
         names = ", ".join(stored.name for stored in prompts.values())
         raise RecyclingError(
-            f"{model.path} has several prompts: {names}. Name the one that is meant."
+            f"{model.path} has several prompts: {names}. Name the one to use."
         )
     raise RecyclingError(
         f"{model.path} ({model.checkpoint.format}) holds no prompt: expected a "
         f"parameter {model.layout.usual_prompt}. Is this a model before prompt tuning? "
-        "A prompt in a file of its own is given by its path."
+        "If the prompt is in a separate file, give the path of that file."
     )

@@ -1,1 +1,1 @@
-"""Records: what is written beside a recycled prompt, and its text for people."""
+"""Records: the JSON beside recycled prompts and maps, and its text for a terminal."""

@@ -1,4 +1,4 @@
-"""What a record says of vectors, and of the software."""
+"""The parts of a record that describe vectors and the software."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEAREST = 3
 
 
 def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
-    """Smallest, median and largest Euclidean norm of the rows."""
+    """Returns the smallest, median and largest Euclidean norm of the rows."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     return {
         "min": float(lengths.min()),
@@ -28,14 +28,14 @@ def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
 
 
 class NearestPieces:
-    """Finds the pieces whose embeddings point most nearly where vectors do."""
+    """Finds the pieces whose embeddings are closest to vectors in direction."""
 
     def __init__(
         self,
         embeddings: Shaped[np.ndarray, "words dim"],
         pieces: Sequence[str | None],
     ) -> None:
-        """Takes embeddings of words, and their pieces where they are known."""
+        """Takes the embeddings of words, and their pieces; None if one is unknown."""
         named = np.array([piece is not None for piece in pieces], bool)
         self._pieces = [piece for piece in pieces if piece is not None]
         self._directions = _unit(embeddings[named]).T
@@ -43,15 +43,15 @@ class NearestPieces:
     def to(
         self, prompt: Float[np.ndarray, "length dim"]
     ) -> list[list[dict[str, Any]]] | None:
-        """Returns for each vector the three pieces of highest cosine similarity, and
-        that; None if no piece is known.
+        """Returns, for each vector, the three pieces with the highest cosine similarity
+        and that similarity. Returns None if no piece is known.
         """
         if not self._pieces:
             return None
         similarity = _unit(prompt) @ self._directions
         rows = np.arange(len(similarity))
         nearest: list[list[dict[str, Any]]] = [[] for _ in rows]
-        # Three times the largest: faster than sorting thousands.
+        # Taking the maximum three times is faster than sorting thousands.
         for _ in range(min(NEAREST, len(self._pieces))):
             best = similarity.argmax(axis=1)
             for found, i, cosine in zip(
@@ -63,10 +63,10 @@ class NearestPieces:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part in the computation."""
+    """Returns the versions of the software that took part in the computation."""
     found = {
         "python": platform.python_version(),
-        # Not what is installed, which may not be what runs.
+        # The version that runs, which may differ from the installed one.
         "prompt_tuning_recycling": __version__,
     }
     for package in ("numpy", "tensorstore", "jax", "jaxlib"):

@@ -1,6 +1,6 @@
-"""Makes the records of what is carried over from one model to another.
+"""Makes the records of maps and of recycled prompts.
 
-Their layout is described in docs/provenance.md.
+docs/provenance.md describes their layout.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _FORMAT = "prompt_tuning_recycling/provenance/1"
 
 
 class Recorder:
-    """Makes records; what is the same for all maps and prompts is computed once."""
+    """Makes records, and computes what they have in common only once."""
 
     def __init__(self, embedded: EmbeddedWords) -> None:
         """Takes the two models' embeddings of the words."""
         self._embedded = embedded
 
     def of_inputs(self, recycler: Recycler) -> dict[str, Any]:
-        """Returns the part of a map's record that says what it is learned from."""
+        """Returns the part of a map's record that says what the map is learned from."""
         words = self._embedded.words
         return {
             "format": _FORMAT,
@@ -49,11 +49,11 @@ class Recorder:
         }
 
     def of_fit(self, recycler: Recycler, fit: Fit) -> dict[str, Any]:
-        """Returns the record of a map, whatever it is applied to.
+        """Returns the record of a map, without any prompt.
 
         Args:
-          recycler: what was fitted.
-          fit: what came of it.
+          recycler: the recycler that was fitted.
+          fit: the result.
         """
         held_out = residual(fit.map, *self._embedded.held_out)
         return {
@@ -79,10 +79,10 @@ class Recorder:
         """Returns the record of a prompt that a map carried over.
 
         Args:
-          fit_record: of the map, from `of_fit`.
-          tuned: the prompt before.
-          origin: where it was read; see `StoredArray.origin`.
-          recycled: the prompt after.
+          fit_record: the record of the map, from `of_fit`.
+          tuned: the prompt that was carried over.
+          origin: where that prompt was read from; see `StoredArray.origin`.
+          recycled: the result.
         """
         return {
             "format": fit_record["format"],
@@ -126,7 +126,7 @@ class Recorder:
         words = self._embedded.words
         pieces = [*words.fitted.pieces, *words.held_out.pieces]
         if self._embedded.mismatch:
-            # Pieces of another vocabulary are not what these embeddings stand for.
+            # These embeddings do not stand for the pieces of another vocabulary.
             pieces = [None] * len(pieces)
         return provenance.NearestPieces(self._embedded.target_rows, pieces)
 

@@ -1,4 +1,4 @@
-"""A recycled prompt's record as text for a terminal."""
+"""Describes recycled prompts as text for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_VECTORS = 10
 
 
 def prompt_text(prompt: Float[np.ndarray, "length width"], path: str) -> str:
-    """Describes a prompt by itself: its shape, dtype and row norms."""
+    """Describes a prompt without its record: its shape, dtype and row norms."""
     return "\n".join(
         [
             f"Prompt          {path}",
@@ -88,7 +88,7 @@ def _nearest_lines(nearest: list[list[dict[str, Any]]] | None) -> list[str]:
         lines.append(f"  vector {number:<7}{found}")
     if len(nearest) > _MOST_VECTORS:
         more = len(nearest) - _MOST_VECTORS
-        lines.append(f"  and {more} more, in the provenance file")
+        lines.append(f"  and {more} more, in the record")
     return lines
 
 

@@ -1,7 +1,7 @@
-"""Recyclers: maps from one model's embedding space to another's.
+"""Recyclers, which learn maps from one model's embedding space to another's.
 
-One file each. To add one, subclass `Recycler` as a frozen dataclass and decorate it
-with `register`; see docs/recyclers.md.
+Each recycler has its own file. To add one, subclass `Recycler` as a frozen dataclass
+and decorate it with `register`; see docs/recyclers.md.
 """
 
 from prompt_tuning_recycling.recyclers.base import Fit, Recycler

@@ -1,4 +1,4 @@
-"""What every recycler offers: `fit` on words, which gives a map."""
+"""The base class of recyclers. `fit` learns a map from the embeddings of words."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """What came of fitting a recycler.
+    """The result of fitting a recycler.
 
     Attributes:
-      map: carries prompts over.
-      diagnostics: how the fit went, JSON-compatible.
+      map: the learned map.
+      diagnostics: numbers that describe the fit, JSON-compatible.
       warnings: sentences that a user should read before trusting the map.
       residual: how well the map fits the words that it was learned from; see
         `maps.residual`. `Recycler.fit` measures it.
@@ -49,7 +49,7 @@ class Recycler(abc.ABC):
 
     Attributes:
       name: what the recycler is called on command lines and in records.
-      aliases: further names, those of the paper's code among them.
+      aliases: other names, including those in the paper's code.
     """
 
     name: ClassVar[str]
@@ -65,18 +65,18 @@ class Recycler(abc.ABC):
         """
 
     def fit(self, source: Embeddings, target: Embeddings) -> Fit:
-        """`learn` from embeddings that are checked first, and measured afterward.
+        """Checks the embeddings, learns a map from them, and measures its residual.
 
         Args:
           source: the source model's embeddings of the words, [words, source_dim], in
             the dtype that they are stored in: float16, bfloat16, float32 or float64.
-            As `WordEmbeddings`, several recyclers share what is computed of them.
-          target: the target model's of the same words, [words, target_dim], likewise.
+            Recyclers that get the same `WordEmbeddings` share what they compute.
+          target: the target model's embeddings of the same words, [words, target_dim],
+            in one of the same forms.
 
         Raises:
-          RecyclingError: shapes that do not match, fewer than two words, numbers
-            that are not finite or of another dtype, or embeddings that are all the
-            same.
+          RecyclingError: the shapes do not match, there are fewer than two words,
+            numbers are not finite or of another dtype, or all embeddings are the same.
         """
         if len(source) != len(target):
             raise RecyclingError(
@@ -97,5 +97,5 @@ class Recycler(abc.ABC):
         return dataclasses.replace(fit, residual=found)
 
     def parameters(self) -> dict[str, Any]:
-        """Returns the recycler's configuration, field by field."""
+        """Returns the recycler's configuration: the value of each field by name."""
         return dataclasses.asdict(self)

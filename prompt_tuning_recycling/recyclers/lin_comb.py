@@ -13,21 +13,21 @@ from prompt_tuning_recycling.words import WordEmbeddings
 @registry.register
 @dataclasses.dataclass(frozen=True)
 class LinearCombination(Recycler):
-    """The prompt written in the source's words, read in the target's.
+    """Writes a prompt in the source's words and reads it in the target's.
 
-    With S [words, source_dim] and T [words, target_dim] the embeddings of the same
-    words, the coefficients are C = argmin ‖SᵀC − Pᵀ‖² [words, length], the smallest
-    where they are not unique, and a prompt P becomes P' = CᵀT.
+    S [words, source_dim] and T [words, target_dim] are the embeddings of the same
+    words. The coefficients are C = argmin ‖SᵀC − Pᵀ‖² [words, length], the smallest
+    ones if they are not unique, and a prompt P becomes P' = CᵀT.
 
     The smallest coefficients are Cᵀ = P S⁺, so P' = P S⁺ T: plain least squares makes
     this the same map as `v2v-lin`. Choose it to look at the coefficients, which its map
-    keeps.
+    can return.
 
     Lester et al. 2022 (lin-comb), https://arxiv.org/abs/2208.05577.
 
     Attributes:
-      rcond: singular values of S below this share of the largest count as zero; by
-        default float64's rounding.
+      rcond: singular values of S below this share of the largest one count as zero.
+        The default is the rounding of float64.
     """
 
     name = "lin-comb"

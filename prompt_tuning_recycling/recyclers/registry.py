@@ -1,4 +1,4 @@
-"""One registry of recyclers, for gin, command lines and sweeps alike."""
+"""The registry of recyclers that gin, command lines and sweeps share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _BY_NAME: dict[str, type[Recycler]] = {}
 
 
 def register(cls: RecyclerClass) -> RecyclerClass:
-    """Class decorator: makes a recycler known by its name and aliases, and to gin as
-    `@recyclers.ClassName()`.
+    """Registers a class of recyclers by its name and aliases, and in gin as
+    `@recyclers.ClassName()`. Use it as a class decorator.
 
     Raises:
-      ValueError: the name is taken.
+      ValueError: one of the names is taken.
     """
     for name in (cls.name, *cls.aliases):
         if name in _BY_NAME:
@@ -40,7 +40,7 @@ def get(name: str) -> type[Recycler]:
     """Returns the recycler class of that name or alias.
 
     Raises:
-      RecyclingError: unknown; names the nearest ones.
+      RecyclingError: there is none; the message names the nearest ones.
     """
     if name not in _BY_NAME:
         raise RecyclingError(
@@ -50,10 +50,10 @@ def get(name: str) -> type[Recycler]:
 
 
 def make(recycler: str | Recycler, **parameters: Any) -> Recycler:
-    """Returns a recycler from its name and parameters; a recycler as it is.
+    """Returns the named recycler with these parameters, or a given one with new ones.
 
     Raises:
-      RecyclingError: unknown name, or a parameter that the recycler does not have.
+      RecyclingError: the name is unknown, or the recycler lacks a parameter.
     """
     if isinstance(recycler, Recycler):
         return dataclasses.replace(recycler, **parameters)

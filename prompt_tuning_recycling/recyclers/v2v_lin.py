@@ -15,19 +15,19 @@ from prompt_tuning_recycling.words import WordEmbeddings
 class VocabToVocabLinear(Recycler):
     """The least-squares linear map from the source's embeddings to the target's.
 
-    With S [words, source_dim] and T [words, target_dim] the embeddings of the same
-    words, W = argmin ‖SW − T‖², and a prompt P becomes P' = PW. Solved in float64;
-    where W is not unique (fewer words than source dimensions, or embeddings of lower
-    rank), the smallest is taken, which the record says.
+    S [words, source_dim] and T [words, target_dim] are the embeddings of the same
+    words. W = argmin ‖SW − T‖² is solved in float64, and a prompt P becomes P' = PW.
+    If W is not unique (fewer words than source dimensions, or embeddings of lower
+    rank), the smallest W is taken, and the record says so.
 
-    Without bias. The same map as `lin-comb`, P' = P S⁺ T. It carries over only what
-    the words span. For a map that bends, use `v2v-nn`.
+    The map has no bias and is the same as that of `lin-comb`, P' = P S⁺ T. It carries
+    over only what the words span. For a nonlinear map, use `v2v-nn`.
 
     Lester et al. 2022 (v2v-lin), https://arxiv.org/abs/2208.05577.
 
     Attributes:
-      rcond: singular values of S below this share of the largest count as zero; by
-        default float64's rounding.
+      rcond: singular values of S below this share of the largest one count as zero.
+        The default is the rounding of float64.
     """
 
     name = "v2v-lin"

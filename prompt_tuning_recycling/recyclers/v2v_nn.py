@@ -34,26 +34,26 @@ logger = logging.getLogger(__name__)
 class VocabToVocabMLP(Recycler):
     """A network trained to turn the source's embeddings into the target's.
 
-    Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), with LeCun-normal
-    weights and zero biases, minimizes the mean over words and dimensions of
-    ½(y − t)² by Adam. Each epoch goes through the words in a new order; its last batch
-    is smaller where the batch size does not divide their number. An epoch's loss is the
-    mean over its words. The whole training is one compiled program on JAX's default
-    device, in float32. The same seed on the same device and versions gives the same
-    bits, however JAX is set up.
+    Adam trains Dense(hidden_scale · target_dim) → ReLU → Dense(target_dim), which
+    starts with LeCun-normal weights and zero biases, to minimize the mean of ½(y − t)²
+    over words and dimensions. Each epoch goes through the words in a new order. Its
+    last batch is smaller if the batch size does not divide the number of words. An
+    epoch's loss is the mean over its words. The whole training is one compiled program
+    on JAX's default device, in float32. The same seed on the same device and versions
+    gives the same bits, whatever JAX's configuration.
 
-    A prompt far longer than the word embeddings (tuned prompts often are, by orders
-    of magnitude) lies outside what the network was trained on; look at the norms in
-    the record, and compare with `v2v-lin`.
+    A prompt with much larger norms than the word embeddings (tuned prompts often have
+    norms larger by orders of magnitude) lies outside what the network was trained on.
+    Look at the norms in the record, and compare the result with that of `v2v-lin`.
 
     Lester et al. 2022 (v2v-nn), https://arxiv.org/abs/2208.05577.
 
     Attributes:
-      hidden_scale: width of the hidden layer, as a multiple of the target's width.
-      batch_size: words in a step; all of them if there are fewer.
-      learning_rate: Adam's.
-      epochs: passes over the words.
-      seed: for the initial weights and the order of the words.
+      hidden_scale: width of the hidden layer as a multiple of the target's width.
+      batch_size: words per step; all words if there are fewer.
+      learning_rate: Adam's learning rate.
+      epochs: number of passes over the words.
+      seed: seed of the initial weights and of the order of the words.
     """
 
     name = "v2v-nn"
@@ -115,12 +115,12 @@ class VocabToVocabMLP(Recycler):
 
 @contextlib.contextmanager
 def _same_bits() -> Iterator[None]:
-    """Within it, JAX computes the same whatever the environment and the caller set."""
+    """Makes JAX compute the same bits whatever the environment and the caller set."""
     import jax
 
     with (
-        # On accelerators matrix products default to less than float32, too coarse for
-        # a regression whose residual is the point.
+        # On accelerators, matrix products default to less precision than float32, which
+        # is too coarse for a regression.
         jax.default_matmul_precision("highest"),
         jax.enable_x64(False),
         jax.threefry_partitionable(True),
@@ -151,16 +151,16 @@ def _train(
 def _trainer(
     words: int, learning_rate: float, hidden: int, batch_size: int, epochs: int
 ) -> Callable[..., Any]:
-    """Returns the training as a compiled function of a key and both embeddings: one
-    for all pairs of models of the same widths.
+    """Returns the training as a compiled function of a key and both embeddings. Pairs
+    of models with the same sizes share it.
     """
     import jax
     import jax.numpy as jnp
     import optax
 
     steps = math.ceil(words / batch_size)
-    # Batches must all have one shape to be scanned over: the last one is filled up with
-    # words that do not count.
+    # A scan needs batches of one shape, so the last one is filled up with words that do
+    # not count.
     counts = (np.arange(steps * batch_size) < words).reshape(steps, batch_size)
     optimizer = optax.adam(learning_rate)
 
