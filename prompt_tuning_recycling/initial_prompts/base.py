@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class InitialPrompt(abc.ABC):
-    """Makes a prompt's first values. Subclasses are frozen dataclasses; their fields are
-    their gin parameters.
+    """Makes a prompt's first values. Subclasses are frozen dataclasses; their fields
+    are their gin parameters.
     """
 
     # Names of the fields that are paths: of checkpoints or prompts, and of other files.

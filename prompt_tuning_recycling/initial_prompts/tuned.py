@@ -123,8 +123,8 @@ def _find(model: Model, site: str | None) -> StoredArray:
     if isinstance(model.layout, SingleArray) or site not in model.prompts:
         raise RecyclingError(
             "the model has several prompts, and each one starts from the prompt at the "
-            f"same site, but {model.path} has none at {site}. Give a checkpoint that was "
-            "tuned on a model with the same prompts."
+            f"same site, but {model.path} has none at {site}. Give a checkpoint that "
+            "was tuned on a model with the same prompts."
         )
     return model.prompts[site]
 

@@ -1,4 +1,4 @@
-"""Attention, and the bias by relative position that T5 adds to it."""
+"""Attention, and the relative position bias that T5 adds to it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Attention(nn.Module):
             )
         index = position.value
         length = keys.value.shape[-1]
-        # A sum instead of a scatter: cheap on TPUs, and the cache starts as zeros.
+        # A sum replaces a scatter: it is cheap on TPUs, and the cache starts as zeros.
         here = jax.nn.one_hot(index, length, dtype=key.dtype)
         keys.value = keys.value + key.swapaxes(-1, -2) * here
         values.value = values.value + value.swapaxes(-1, -2) * here
@@ -174,7 +174,7 @@ def relative_position_buckets(
     """Returns the bucket of every pair of positions [query, key], in [0, 32).
 
     Half of the buckets hold one distance each. The others hold ranges that grow
-    logarithmically up to distance 128, and the last one also holds all that is farther.
+    logarithmically up to distance 128, and the last one also holds all longer ones.
     (Raffel et al. 2020, section 2.1.)
 
     Args:
@@ -194,7 +194,7 @@ def relative_position_buckets(
     else:
         distance = np.maximum(-relative, 0)
     exact = buckets // 2
-    # In float32, as when the models were trained: at some borders rounding decides.
+    # In float32, as in the models' training: rounding decides at some borders.
     ratio = np.maximum(distance, exact).astype(np.float32) / np.float32(exact)
     growth = np.log(ratio + np.finfo(np.float32).eps) / np.log(_MAX_DISTANCE / exact)
     logarithmic = exact + (growth * (buckets - exact)).astype(np.int64)

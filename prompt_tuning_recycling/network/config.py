@@ -29,8 +29,8 @@ class T5Config:
         T5 1.0, instead of a matrix of its own, as in T5 1.1.
       float32_attention_logits: whether attention logits and their softmax are computed
         in float32 even if `dtype` is narrower.
-      prompt_length: positions of the soft prompt, which precedes the encoder's input;
-        0 for a model without a prompt.
+      prompt_length: number of vectors in the soft prompt, which precedes the encoder's
+        input; 0 for a model without a prompt.
       embedding_scale: standard deviation of the values of a new embedding table.
       one_hot_embedding: whether to look up embeddings by a product with one-hot
         vectors instead of by index. The embeddings are the same; this is cheaper if

@@ -1,4 +1,4 @@
-"""Parts that the encoder and the decoder are built of, other than attention."""
+"""The parts of the encoder and the decoder other than attention."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Linear(nn.Module):
 def make_dropout(config: T5Config, broadcast_dims: Sequence[int] = (-2,)) -> nn.Dropout:
     """Returns dropout at the configured rate, with one mask along `broadcast_dims`.
 
-    By default, as in T5, that is the length: the same features are dropped at every
-    position of an example.
+    By default, as in T5, this is the length axis: the same features are dropped at
+    every position of an example.
     """
     return nn.Dropout(rate=config.dropout_rate, broadcast_dims=broadcast_dims)

@@ -54,7 +54,7 @@ def without_prompt(module: nn.Module) -> nn.Module:
     """Returns the same network without its prompt.
 
     Args:
-      module: a `Transformer` whose `prompt_length` is not 0. It is left as it is.
+      module: a `Transformer` whose `prompt_length` is not 0. It is not changed.
 
     Raises:
       RecyclingError: the network has no prompt, or is not this package's.

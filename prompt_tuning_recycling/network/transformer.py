@@ -99,7 +99,7 @@ class Transformer(nn.Module):
         The arguments are those of `__call__`.
 
         Raises:
-          ValueError: examples are packed, but there is a prompt.
+          ValueError: the examples are packed, but there is a prompt.
         """
         if encoder_segment_ids is not None and self.config.prompt_length:
             raise ValueError(
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
 
         Args:
           encoded: what `encode` returned.
-          encoder_input_tokens: the inputs again, which say what is padding.
+          encoder_input_tokens: the inputs again, which show what is padding.
           decoder_input_tokens: as in `__call__`; with a cache, one token: [batch, 1].
           decoder_target_tokens: as in `__call__`.
           encoder_segment_ids: as in `__call__`; None if `decode`.
