@@ -1,4 +1,4 @@
-"""Least squares in float64, minimum-norm where the solution is not unique.
+"""Least squares in float64, with the minimum-norm solution if there are several.
 
 The pseudo-inverse comes from a singular value decomposition, so the rank and the
 condition number are known exactly and are reported.
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PseudoInverse:
-    """The Moore-Penrose inverse of a matrix A [rows, columns], kept in factors.
+    """The Moore-Penrose inverse of a matrix A [rows, columns], kept as three factors.
 
     With A = U diag(s) Vᵀ over the singular values above the cutoff,
     A⁺ = V diag(1/s) Uᵀ.
 
     Attributes:
-      u: [rows, rank], orthonormal columns.
-      s: [rank], descending.
-      vt: [rank, columns], orthonormal rows.
-      condition_number: largest over smallest singular value that was kept.
+      u: [rows, rank], with orthonormal columns.
+      s: [rank], the singular values, descending.
+      vt: [rank, columns], with orthonormal rows.
+      condition_number: the largest singular value divided by the smallest one kept.
       stored_as: the dtype that A is stored in.
       warnings: what a user should know before trusting a solution.
     """
@@ -48,15 +48,15 @@ class PseudoInverse:
     def __matmul__(
         self, right: Float[np.ndarray, "rows k"]
     ) -> Float[np.ndarray, "columns k"]:
-        """A⁺B: the minimum-norm X that minimizes ‖AX − B‖."""
+        """Returns A⁺B, the minimum-norm X that minimizes ‖AX − B‖."""
         return self.vt.T @ ((self.u.T @ right) / self.s[:, None])
 
     def dense(self) -> Float[np.ndarray, "columns rows"]:
-        """A⁺ as one matrix."""
+        """Returns A⁺ as one matrix."""
         return (self.vt.T / self.s) @ self.u.T
 
     def fit(self, map_: Map, target_stored_as: np.dtype) -> Fit:
-        """Returns a map that was made with this inverse, and how that went.
+        """Returns a map that was made with this inverse, with diagnostics and warnings.
 
         Args:
           map_: the map.
@@ -86,8 +86,8 @@ def pseudo_inverse(source: WordEmbeddings, rcond: float | None = None) -> Pseudo
 
     Args:
       source: [words, dim].
-      rcond: singular values below this share of the largest count as zero; by
-        default float64's rounding, eps times the larger side.
+      rcond: singular values below this share of the largest one count as zero. The
+        default is float64's eps times the longer side.
 
     Raises:
       RecyclingError: every singular value is zero.
@@ -109,20 +109,20 @@ def pseudo_inverse(source: WordEmbeddings, rcond: float | None = None) -> Pseudo
 def _warnings(
     words: int, dim: int, numerical: int, rank: int, rcond: float | None
 ) -> list[str]:
-    """What there is to say of the solution.
+    """Returns what a user should know about the solution.
 
     Args:
-      words: the matrix's rows.
-      dim: its columns.
+      words: the number of rows of the matrix.
+      dim: the number of its columns.
       numerical: its rank in float64.
       rank: how many directions the solution uses; `numerical` unless `rcond` is given.
-      rcond: as given.
+      rcond: see `pseudo_inverse`.
     """
     found = []
     if words < dim:
         found.append(
             f"{words} words determine only part of a map from {dim} dimensions; the "
-            "smallest such map (minimum norm) was taken, which drops what lies outside "
+            "smallest such map (minimum norm) was taken. It drops what lies outside "
             "the span of the words. More words would determine the rest."
         )
     if numerical < min(words, dim):
@@ -133,37 +133,37 @@ def _warnings(
                 "the smallest map that fits was taken."
                 if rank <= numerical
                 else f"rcond={rcond:g} keeps {rank - numerical} directions more, which "
-                "float64's rounding alone determines."
+                "only float64's rounding determines."
             )
         )
     if rank < numerical:
         found.append(
             f"rcond={rcond:g} leaves out {numerical - rank} of the {numerical} "
-            "directions in which the source's embeddings of these words vary; what a "
-            "prompt has in those is dropped."
+            "directions in which the source's embeddings of these words vary; the "
+            "part of a prompt in those directions is dropped."
         )
     return found
 
 
 def _conditioning_warning(condition: float, dtype: np.dtype) -> list[str]:
-    """Warns of a system that its numbers' rounding decides.
+    """Returns a warning if rounding decides the solution.
 
-    Directions in which embeddings vary by less than the rounding of the numbers they
-    were stored as say nothing, and a map that divides by them amplifies noise.
+    Directions in which embeddings vary by less than the rounding of their stored dtype
+    carry no information, and a map that divides by them amplifies noise.
 
     Args:
-      condition: largest over smallest singular value that was kept.
-      dtype: what the embeddings were stored as; the coarser, if two models differ.
+      condition: the largest singular value divided by the smallest one kept.
+      dtype: the dtype that the embeddings are stored in; of two, the coarser one.
     """
     eps = EPS[dtype.name]
     if condition <= 1 / eps:
         return []
-    # Rounded up to one digit: a system without the smaller ones is not warned of.
+    # Rounded up to one digit, so that a fit with this rcond does not warn again.
     digit = 10.0 ** math.floor(math.log10(eps))
     rcond = math.ceil(eps / digit) * digit
     return [
         "the source's embeddings are ill-conditioned (condition number "
-        f"{condition:.1e}, beyond the {1 / eps:.1e} that {dtype.name} resolves, in "
-        "which embeddings were stored), so the map amplifies rounding. Set rcond, "
-        f"{rcond:.0e} say, to leave out the directions at fault."
+        f"{condition:.1e}, above the {1 / eps:.1e} that {dtype.name} resolves, the "
+        "dtype of stored embeddings), so the map amplifies rounding. Set rcond to "
+        f"{rcond:.0e}, for example, to leave out the directions that cause this."
     ]

@@ -55,14 +55,12 @@ def make(recycler: str | Recycler, **parameters: Any) -> Recycler:
     Raises:
       RecyclingError: the name is unknown, or the recycler lacks a parameter.
     """
-    if isinstance(recycler, Recycler):
-        return dataclasses.replace(recycler, **parameters)
-    if not isinstance(recycler, str):
+    if not isinstance(recycler, (str, Recycler)):
         raise RecyclingError(
             f"expected a recycler or its name ({', '.join(names())}), found "
             f"{recycler!r}."
         )
-    cls = get(recycler)
+    cls = get(recycler) if isinstance(recycler, str) else type(recycler)
     known = [field.name for field in dataclasses.fields(cls)]
     for parameter in parameters:
         if parameter not in known:
@@ -70,4 +68,6 @@ def make(recycler: str | Recycler, **parameters: Any) -> Recycler:
                 f"the recycler {cls.name} has no parameter {parameter!r}."
                 + did_you_mean(parameter, known)
             )
-    return cls(**parameters)
+    if isinstance(recycler, str):
+        return cls(**parameters)
+    return dataclasses.replace(recycler, **parameters)

@@ -108,7 +108,7 @@ def test_the_rcond_that_the_warning_names_ends_it(rng, target_table, linear, dty
     source = conditioned(rng, 20 * RESOLVES[dtype], dtype)
     target = target_table.astype(dtype)
     (warning,) = recyclers.make(linear).fit(source, target).warnings
-    rcond = float(re.search(r"Set rcond, (\S+) say", warning)[1])
+    rcond = float(re.search(r"Set rcond to (\S+), for example", warning)[1])
     careful = recyclers.make(linear, rcond=rcond).fit(source, target)
     assert not any("ill-conditioned" in warning for warning in careful.warnings)
     assert careful.diagnostics["rank"] < 12

@@ -49,8 +49,9 @@ def test_an_unknown_name_names_the_nearest():
 
 
 def test_an_unknown_parameter_names_the_nearest():
-    with pytest.raises(RecyclingError, match="no parameter 'epoch'.*epochs"):
-        recyclers.make("v2v-nn", epoch=3)
+    for recycler in ("v2v-nn", recyclers.VocabToVocabMLP()):
+        with pytest.raises(RecyclingError, match="no parameter 'epoch'.*epochs"):
+            recyclers.make(recycler, epoch=3)
 
 
 def test_neither_a_name_nor_a_recycler():
