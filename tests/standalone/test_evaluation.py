@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
+# Each starts a run of the host.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "eval"
 
 
-@pytest.mark.slow
 def test_it_writes_and_prints_the_metrics(evaluate, tiny_without, folder, metrics):
     result = evaluate(tiny_without, EVAL_OUTPUT_DIR=str(folder))
     ((step, values),) = metrics(folder)
@@ -22,7 +24,6 @@ def test_it_writes_and_prints_the_metrics(evaluate, tiny_without, folder, metric
     assert (folder / "config.gin").is_file()
 
 
-@pytest.mark.slow
 def test_a_mixture_is_evaluated_task_by_task(evaluate, tiny_without, folder, metrics):
     macros = {"EVAL_OUTPUT_DIR": str(folder), "MIXTURE_OR_TASK_NAME": "tiny_both"}
     result = evaluate(tiny_without, **macros)
@@ -31,7 +32,6 @@ def test_a_mixture_is_evaluated_task_by_task(evaluate, tiny_without, folder, met
         assert f"{task}: accuracy {values['accuracy']:.4g}" in result.out
 
 
-@pytest.mark.slow
 def test_the_batch_size_does_not_matter(evaluate, tiny_without, tmp_path):
     scores = []
     for size in (5, 64):
@@ -43,7 +43,6 @@ def test_the_batch_size_does_not_matter(evaluate, tiny_without, tmp_path):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_lengths_may_be_left_to_the_data(evaluate, tiny_without, tmp_path, metrics):
     evaluate(tiny_without, EVAL_OUTPUT_DIR=str(tmp_path / "a"))
     evaluate(
@@ -52,7 +51,6 @@ def test_lengths_may_be_left_to_the_data(evaluate, tiny_without, tmp_path, metri
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
 
 
-@pytest.mark.slow
 def test_a_tuned_checkpoint_gives_what_training_measured(
     tune, evaluate, tiny, folder, tmp_path, metrics
 ):
@@ -66,7 +64,6 @@ def test_a_tuned_checkpoint_gives_what_training_measured(
     assert metrics(folder)[-1] == metrics(tmp_path / "run")[-1]
 
 
-@pytest.mark.slow
 def test_checkpoint_path_is_t5xs_name_for_it(
     evaluate, tiny_without, folder, models, metrics, tmp_path
 ):
@@ -80,7 +77,6 @@ def test_checkpoint_path_is_t5xs_name_for_it(
     assert metrics(folder) == metrics(tmp_path / "a")
 
 
-@pytest.mark.slow
 def test_a_recycled_prompt_is_recorded_and_kept(
     tune, evaluate, tiny, models, recycling, folder, tmp_path, metrics
 ):
@@ -110,7 +106,6 @@ def test_a_recycled_prompt_is_recorded_and_kept(
     assert metrics(folder)[0] == metrics(folder)[1]
 
 
-@pytest.mark.slow
 def test_a_tuned_checkpoint_is_not_given_another_prompt(
     tune, evaluate, tiny, recycling, folder, tmp_path
 ):

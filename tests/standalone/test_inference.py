@@ -5,6 +5,9 @@ import pathlib
 
 import pytest
 
+# Each starts a run of the host.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def infer(start, tiny_without, models, tmp_path):
@@ -33,7 +36,6 @@ def infer(start, tiny_without, models, tmp_path):
     return infer
 
 
-@pytest.mark.slow
 def test_predictions_are_texts_in_the_order_of_the_task(infer, tmp_path):
     lines = infer()
     assert (tmp_path / "infer/tiny_generated-predict.jsonl").is_file()
@@ -58,12 +60,10 @@ def test_predictions_with_their_scores(infer):
     assert [line["prediction"] for line in with_scores] == texts
 
 
-@pytest.mark.slow
 def test_the_batch_size_does_not_matter(infer):
     assert infer(BATCH_SIZE=5) == infer(BATCH_SIZE=42)
 
 
-@pytest.mark.slow
 def test_one_beam_predicts_what_greedy_decoding_does_or_ends_elsewhere(infer):
     """A beam is weighed by its length, and an ending need not be the likeliest."""
     greedy = infer("predict", "runs/standalone/decoding/greedy.gin")
@@ -81,7 +81,6 @@ def test_each_task_of_a_mixture_has_a_file(infer, tmp_path):
     assert names == {"tiny_generated-predict.jsonl", "tiny_ranked-predict.jsonl"}
 
 
-@pytest.mark.slow
 def test_a_recycled_prompt_is_used(infer, tune, tiny, models, recycling, tmp_path):
     tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     infer(

@@ -6,6 +6,9 @@ import pytest
 
 from prompt_tuning_recycling import run_folder
 
+# Each starts a run of the host.
+pytestmark = pytest.mark.slow
+
 FIRST = 1600
 
 
@@ -33,7 +36,6 @@ OTHER_STARTS = [
 ]
 
 
-@pytest.mark.slow
 def test_it_is_not_started_with_something_else(tune, declared, models, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
@@ -67,7 +69,6 @@ def test_nor_with_another_kind_of_prompt(tune, declared, folder, tmp_path):
     assert "but now kind is 'SampledVocabulary'" in result.error
 
 
-@pytest.mark.slow
 def test_the_same_under_another_spelling_is_the_same(
     tune, declared, folder, tmp_path, monkeypatch
 ):
@@ -80,7 +81,6 @@ def test_the_same_under_another_spelling_is_the_same(
         assert "nothing to train: the run has ended in" in result.out
 
 
-@pytest.mark.slow
 def test_what_does_not_concern_its_start_may_change(tune, declared, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     tune(
@@ -93,7 +93,6 @@ def test_what_does_not_concern_its_start_may_change(tune, declared, folder, step
     assert steps(folder) == [FIRST + 4]
 
 
-@pytest.mark.slow
 def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
     tune, folder, models, steps
 ):
@@ -105,7 +104,6 @@ def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
     assert steps(folder) == [FIRST + 4]
 
 
-@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused(tune, folder, metrics):
     with run_folder.held(folder):
         result = tune(folder, fails=True)

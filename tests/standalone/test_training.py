@@ -9,6 +9,9 @@ import pytest
 from prompt_tuning_recycling import load_prompt, run_recycle
 from prompt_tuning_recycling.models import open_checkpoint
 
+# Each starts a run of the host.
+pytestmark = pytest.mark.slow
+
 FIRST = 1600
 PROMPT = "target/encoder/prompt/prompt/prompt"
 
@@ -53,7 +56,6 @@ def test_tuning_leaves_what_t5x_leaves(tune, folder, metrics, steps):
     assert result.error == ""
 
 
-@pytest.mark.slow
 def test_only_the_prompt_changes(tune, folder, models, exported):
     tune(folder)
     before = {
@@ -64,7 +66,6 @@ def test_only_the_prompt_changes(tune, folder, models, exported):
     assert (exported(folder, FIRST) != exported(folder, FIRST + 6)).all()
 
 
-@pytest.mark.slow
 def test_it_learns(tune, folder, metrics):
     tune(
         folder,
@@ -78,7 +79,6 @@ def test_it_learns(tune, folder, metrics):
     assert after["accuracy"] >= 95
 
 
-@pytest.mark.slow
 def test_the_same_command_twice_gives_the_same(tune, tmp_path, exported, metrics):
     for name in ("a", "b"):
         tune(tmp_path / name)
@@ -86,7 +86,6 @@ def test_the_same_command_twice_gives_the_same(tune, tmp_path, exported, metrics
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
 
 
-@pytest.mark.slow
 def test_another_seed_gives_another_prompt(tune, tmp_path, exported):
     tune(tmp_path / "a", RANDOM_SEED=0)
     tune(tmp_path / "b", RANDOM_SEED=1)
@@ -95,7 +94,6 @@ def test_another_seed_gives_another_prompt(tune, tmp_path, exported):
         assert (a != b).any()
 
 
-@pytest.mark.slow
 def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     tune, tmp_path, metrics, steps
 ):
@@ -107,7 +105,6 @@ def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     assert metrics(tmp_path / "parts")[-1] == metrics(tmp_path / "whole")[-1]
 
 
-@pytest.mark.slow
 def test_with_dropout_too(tune, tmp_path):
     tune(tmp_path / "whole", DROPOUT_RATE=0.2)
     tune(tmp_path / "parts", DROPOUT_RATE=0.2, TRAIN_STEPS_RELATIVE=4)
@@ -115,7 +112,6 @@ def test_with_dropout_too(tune, tmp_path):
     assert_same(parameters_of(tmp_path / "parts"), parameters_of(tmp_path / "whole"))
 
 
-@pytest.mark.slow
 def test_a_finished_run_only_evaluates(tune, folder, metrics):
     tune(folder)
     before = parameters_of(folder)
@@ -125,7 +121,6 @@ def test_a_finished_run_only_evaluates(tune, folder, metrics):
     assert "accuracy" in result.out
 
 
-@pytest.mark.slow
 def test_a_run_stopped_before_an_evaluation_makes_up_for_it(tune, folder, metrics):
     tune(folder, TRAIN_STEPS_RELATIVE=2, EVAL_PERIOD=2)
     (folder / "inference_eval/tiny_ranked-metrics.jsonl").unlink()
@@ -133,7 +128,6 @@ def test_a_run_stopped_before_an_evaluation_makes_up_for_it(tune, folder, metric
     assert [step for step, _ in metrics(folder)] == [FIRST + 2, FIRST + 4]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "left"), [(1, [6]), (2, [4, 6]), (None, [2, 4, 6]), (0, [2, 4, 6])]
 )
@@ -149,7 +143,6 @@ def test_without_evaluations_there_are_no_metrics(tune, folder, steps):
     assert not list((folder / "inference_eval").glob("*.jsonl"))
 
 
-@pytest.mark.slow
 def test_the_steps_of_the_initial_checkpoint_count(tune, folder, steps):
     tune(folder, TRAIN_STEPS=FIRST + 2, TRAIN_STEPS_RELATIVE=None)
     assert steps(folder) == [FIRST + 2]
@@ -177,7 +170,6 @@ def flags_of_run_recycle(tuned, models, recycling, tmp_path):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recycler", ["v2v-lin", "lin-comb", "v2v-nn"])
 def test_a_run_starts_with_what_run_recycle_writes(
     tune,
@@ -208,7 +200,6 @@ def test_a_run_starts_with_what_run_recycle_writes(
     )
 
 
-@pytest.mark.slow
 def test_it_is_recycled_once_and_not_at_all_when_the_run_goes_on(
     tune, tuned, models, recycling, folder, tmp_path
 ):
@@ -228,7 +219,6 @@ def test_it_is_recycled_once_and_not_at_all_when_the_run_goes_on(
     assert_same(parameters_of(folder), parameters_of(tmp_path / "whole"))
 
 
-@pytest.mark.slow
 def test_a_run_stopped_before_its_first_checkpoint_needs_no_source_either(
     tune, tuned, models, recycling, folder, exported
 ):
@@ -289,7 +279,6 @@ def test_a_prompt_tuned_here_is_read_back(
     )
 
 
-@pytest.mark.slow
 def test_what_is_declared_must_not_change_while_a_run_goes_on(
     tune, tuned, models, recycling, folder
 ):
@@ -330,7 +319,6 @@ def train_all(start, tiny_without):
     return train_all
 
 
-@pytest.mark.slow
 def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics):
     source = str(models / "source")
     train_all(
@@ -347,7 +335,6 @@ def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics)
     assert not (folder / "numpy_checkpoints").exists()
 
 
-@pytest.mark.slow
 def test_pre_training_starts_from_nothing_and_goes_on(train_all, tmp_path, steps):
     macros = {"TRAIN_STEPS": 4, "WARMUP_STEPS": 2}
     run_file = "runs/standalone/pretrain.gin"
@@ -362,7 +349,6 @@ def test_pre_training_starts_from_nothing_and_goes_on(train_all, tmp_path, steps
 # What cannot be
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("log_period", "message"),
     [(1, "the loss is no longer finite"), (100, "prompt are no longer finite")],

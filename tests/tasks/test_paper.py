@@ -11,6 +11,9 @@ from prompt_tuning_recycling.tasks import c4, imdb, qqp, sst2
 
 from .conftest import examples
 
+# Reading seqio's tasks takes seconds.
+pytestmark = pytest.mark.slow
+
 QQP_NAMES = (
     "not_duplicate_duplicate",
     "0_1",
@@ -104,7 +107,6 @@ def test_sst2_trains_on_all_but_the_last_thousand(texts):
     assert validation[-1] == ("sentence: film 1002 ", "negative")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verbalizers", "negative", "positive"),
     [("0_1", "0", "1"), ("negative_positive", "negative", "positive")],
@@ -130,7 +132,6 @@ def test_imdb(texts, verbalizers, negative, positive):
     assert (len(validation), validation[0]) == (1000, ("film 3", positive))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "different", "same"),
     [
@@ -166,7 +167,6 @@ def test_qqp(texts, name, different, same):
         assert correct(ranking) == [1, 0, 0, 1, 0, 0, 0, 1]
 
 
-@pytest.mark.slow
 def test_qqp_trains_on_all_but_the_last_ten_thousand(texts):
     name = "pr:glue_qqp_v200_unique_duplicate_verbalizers_training"
     assert texts(name, "train") == [
@@ -249,7 +249,6 @@ def evaluate(name, predictions=None, scores=None):
     return dict(future.result()[name])
 
 
-@pytest.mark.slow
 def test_sst2_metrics(tfds_folder, t5_vocabulary):
     found = evaluate("pr:glue_sst2_v200_test", ["negative", "negative", "nonsense"])
     assert found == {"accuracy": pytest.approx(100 / 3)}
@@ -262,7 +261,6 @@ def test_sst2_metrics(tfds_folder, t5_vocabulary):
     }
 
 
-@pytest.mark.slow
 def test_imdb_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:imdb_v100_negative_positive_verbalizers_test", ["negative"] * 3
@@ -294,7 +292,6 @@ def test_qqp_metrics(tfds_folder, t5_vocabulary):
     assert found["f1"] == pytest.approx(100 * 2 / 3)
 
 
-@pytest.mark.slow
 def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     name = "pr:glue_qqp_v200_not_spc_duplicate_duplicate_verbalizers"
     # "not duplicate" is three tokens with EOS, "duplicate" two.
@@ -312,7 +309,6 @@ def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     assert set(normed) == {"accuracy", "f1"}
 
 
-@pytest.mark.slow
 def test_record_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:super_glue_record_v102_test", ["the Nuria", "anything", "Togo", "<unk>"]
@@ -329,7 +325,6 @@ def test_record_metrics(tfds_folder, t5_vocabulary):
     }
 
 
-@pytest.mark.slow
 def test_the_pieces_of_the_t5_vocabulary(tfds_folder, t5_vocabulary):
     """As the sentencepiece library alone cuts the texts, with EOS at the end."""
 
@@ -433,7 +428,6 @@ def test_a_mixture_trains_on_the_training_task_alone(
         assert tokens[tokens > 0].tolist() == example["targets"].tolist()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mixture", ["pr:glue_sst2_v200", "pr:super_glue_record_v102"])
 def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
     evaluator = seqio.Evaluator(
@@ -474,7 +468,6 @@ def test_c4_inputs_are_beginnings_of_pieces(tfds_folder, t5_vocabulary):
     assert found[8]["inputs"].tolist() == [1]
 
 
-@pytest.mark.slow
 def test_c4_targets_are_drawn_evenly_and_have_nothing_to_do_with_the_inputs(
     tfds_folder, t5_vocabulary
 ):
