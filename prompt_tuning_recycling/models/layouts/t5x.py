@@ -60,7 +60,7 @@ class T5X(Layout):
 
 
 def site_of(parameter: str) -> str:
-    """Returns the site of a prompt's parameter: `encoder` for
-    `encoder/prompt/prompt/prompt`, and the whole name for any other one.
+    """Returns the site of a prompt, given its parameter's name: `encoder` for
+    `encoder/prompt/prompt/prompt`, `decoder` likewise. Any other name is its own site.
     """
     return parameter.removesuffix(_IN_A_SITE)
