@@ -78,7 +78,7 @@ def test_a_target_that_holds_a_prompt(refused, t5x_written, tmp_path, left_on):
         INITIAL_CHECKPOINT_PATH=str(t5x_written / "prompt_orbax/checkpoint_50"),
     )
     assert "already holds a prompt" in message
-    assert "leave recycle_init.gin" in message
+    assert "leave out recycle_init.gin" in message
     assert "INITIAL_CHECKPOINT_PATH" in message
 
 
