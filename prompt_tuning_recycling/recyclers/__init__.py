@@ -10,7 +10,10 @@ from prompt_tuning_recycling.recyclers.registry import get, make, names, registe
 from prompt_tuning_recycling.recyclers.v2v_lin import VocabToVocabLinear
 from prompt_tuning_recycling.recyclers.v2v_nn import VocabToVocabMLP
 
+PORTFOLIO = ("v2v-lin", "v2v-nn")
+
 __all__ = [
+    "PORTFOLIO",
     "Fit",
     "LinearCombination",
     "Recycler",
