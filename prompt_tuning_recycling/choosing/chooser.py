@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FOLDER = "chosen"
+"""The subfolder of a run's output that keeps a chosen prompt."""
+
 # How many tokens a teacher's answer has at most if TASK_FEATURE_LENGTHS does not say.
 _ANSWER_LENGTH = 32
 

@@ -202,6 +202,14 @@ def read(
     )
 
 
+def until_eos(tokens: Int[np.ndarray, " tokens"], eos_id: int) -> np.ndarray:
+    """Returns tokens up to the first EOS, with it; one EOS if there are none."""
+    tokens = np.asarray(tokens, np.int32)
+    ends = np.flatnonzero(tokens == eos_id)
+    kept = tokens[: ends[0] + 1] if len(ends) else tokens[tokens != 0]
+    return kept if len(kept) else np.array([eos_id], np.int32)
+
+
 def _ranks(
     task: seqio.Task, split: str, lengths: Mapping[str, int] | None, use_cached: bool
 ) -> bool:

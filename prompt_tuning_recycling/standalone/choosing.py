@@ -9,7 +9,7 @@ import gin
 from etils import epath
 
 from prompt_tuning_recycling.choosing import teacher as teachers
-from prompt_tuning_recycling.choosing.chooser import Chooser, ChosenPrompt
+from prompt_tuning_recycling.choosing.chooser import FOLDER, Chooser, ChosenPrompt
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
@@ -42,7 +42,7 @@ def choose(
       RecyclingError: anything given cannot be used.
     """
     chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
-    folder = as_path(output_dir) / Chosen.kept_in
+    folder = as_path(output_dir) / FOLDER
     chosen.save(folder)
     for line in chosen.lines():
         print(line, flush=True)
@@ -90,7 +90,7 @@ class Chosen(InitialPrompt):
       batch_size: how many choices of inputs are scored at once.
     """
 
-    kept_in = "chosen"
+    kept_in = FOLDER
 
     model: Any
     chooser: Chooser

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prompt_tuning_recycling import contract
-from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
+from prompt_tuning_recycling.choosing.unlabeled import Unlabeled, until_eos
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.network import resized, without_prompt
 from prompt_tuning_recycling.prompts.export import matches
@@ -148,11 +148,3 @@ def source_model(
         batch_size,
         ignore_prompts=True,
     )
-
-
-def until_eos(tokens: Int[np.ndarray, " tokens"], eos_id: int) -> np.ndarray:
-    """Returns tokens up to the first EOS, with it; one EOS if there are none."""
-    tokens = np.asarray(tokens, np.int32)
-    ends = np.flatnonzero(tokens == eos_id)
-    kept = tokens[: ends[0] + 1] if len(ends) else tokens[tokens != 0]
-    return kept if len(kept) else np.array([eos_id], np.int32)
