@@ -10,30 +10,28 @@ from prompt_tuning_recycling import RecyclingError, recyclers
 from prompt_tuning_recycling.recyclers import flags, registry
 
 
-@pytest.fixture
-def tilt(monkeypatch):
-    monkeypatch.setattr(registry, "_BY_NAME", dict(registry._BY_NAME))
+@dataclasses.dataclass(frozen=True)
+class Tilt(recyclers.Recycler):
+    """Tilts.
 
-    @recyclers.register
-    @dataclasses.dataclass(frozen=True)
-    class Tilt(recyclers.Recycler):
-        """Tilts.
+    Attributes:
+      angle: how far, in 100% of
+        a turn. Or a word.
+    """
 
-        Attributes:
-          angle: how far, in 100% of
-            a turn. Or a word.
-        """
+    name = "tilt"
+    angle: float | Literal["auto"] | None = None
+    how: str = "left"
+    steep: bool = True
+    ridge: int | float | str = 3
 
-        name = "tilt"
-        angle: float | Literal["auto"] | None = None
-        how: str = "left"
-        steep: bool = True
-        ridge: int | float | str = 3
+    def learn(self, source, target):
+        raise NotImplementedError
 
-        def learn(self, source, target):
-            raise NotImplementedError
 
-    return Tilt
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(registry._BY_NAME, "tilt", Tilt)
 
 
 def parsed(*arguments):
@@ -55,18 +53,18 @@ def parsed(*arguments):
         (["--ridge=auto"], {"ridge": "auto"}),
     ],
 )
-def test_values_have_the_fields_types(tilt, arguments, expected):
+def test_values_have_the_fields_types(arguments, expected):
     made = flags.from_flags("tilt", parsed(*arguments)[1])
-    assert made == tilt(**expected)
+    assert made == Tilt(**expected)
     assert type(made.ridge) is type(expected.get("ridge", 3))
 
 
-def test_a_value_of_no_type_of_the_field(tilt):
+def test_a_value_of_no_type_of_the_field():
     with pytest.raises(RecyclingError, match="--angle to be a number or auto, found"):
         flags.from_flags("tilt", parsed("--angle=far")[1])
 
 
-def test_help_is_the_docstrings_and_says_whose_flag_it_is(tilt):
+def test_help_is_the_docstrings_and_says_whose_flag_it_is():
     text = " ".join(parsed()[0].format_help().split())
     assert "tilt: how far, in 100% of a turn. Or a word" in text
     assert "tilt: ridge (default: 3)" in text

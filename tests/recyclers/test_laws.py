@@ -70,7 +70,7 @@ def test_the_order_of_words_does_not_matter(seed, name):
 @pytest.mark.parametrize("name", ["soft-nearest", "sparse", "local", "relative"])
 @pytest.mark.parametrize("seed", range(5))
 def test_nor_does_it_among_words_that_are_equally_near(name, seed):
-    """Words of the same direction and of opposite ones, which the target tells apart."""
+    """Words of one direction and of the opposite, which the target tells apart."""
     rng = np.random.default_rng(seed)
     source, _ = tables(rng, 20)
     source = np.concatenate([source, source, 2 * source, -source])
