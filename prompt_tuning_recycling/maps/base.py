@@ -14,9 +14,6 @@ from prompt_tuning_recycling.models.floats import check_floating
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# How many words tell a costly map's residual, to a few percent of it.
-_ENOUGH = 128
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Map(abc.ABC):
@@ -96,15 +93,21 @@ def residual(
     map_: Map,
     source: Float[np.ndarray, "words source_dim"],
     target: Float[np.ndarray, "words target_dim"],
+    enough: int = 256,
 ) -> float | None:
     """Returns ‖f(S) − T‖ / ‖T‖ (Frobenius): 0 means a perfect map of these words, and 1
     is as good as mapping every word to zero. Returns None if there are no words, or if
     T is zero.
 
-    For a costly map, S and T are 128 of the words, evenly spaced.
+    Args:
+      map_: f.
+      source: S.
+      target: T.
+      enough: of how many words, evenly spaced, the residual is taken if the map is
+        costly and there are more; it is then known to a few percent.
     """
-    if map_.costly and len(source) > _ENOUGH:
-        some = np.linspace(0, len(source) - 1, _ENOUGH).astype(np.int64)
+    if map_.costly and len(source) > enough:
+        some = np.linspace(0, len(source) - 1, enough).astype(np.int64)
         source, target = source[some], target[some]
     wide = target.astype(np.float64)
     if not wide.any():

@@ -111,10 +111,10 @@ def _nested(
     values: dict[str, Any] = {n: array for n, array in here.items() if "." not in n}
     for field in dict.fromkeys(name.split(".")[0] for name in here if "." in name):
         inside = (f"{prefix}{field}.{number}." for number in itertools.count())
-        values[field] = tuple(
-            _nested(arrays, stored, kinds, inner)
-            for inner in itertools.takewhile(stored.__contains__, inside)
-        )
+        found = list(itertools.takewhile(stored.__contains__, inside))
+        if not found:
+            raise KeyError(field)
+        values[field] = tuple(_nested(arrays, stored, kinds, one) for one in found)
     return kinds[stored[prefix]](**values)
 
 

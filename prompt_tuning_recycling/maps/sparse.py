@@ -93,14 +93,16 @@ class Sparse(Map):
         unexplained = vectors.copy()
         going_on = np.arange(len(vectors))
         for step in range(count):
+            much = lengths(unexplained[going_on])[:, 0] > rounding[going_on]
+            going_on = going_on[much]
+            if not going_on.size:
+                break
             correlations = np.abs(unexplained[going_on] @ self._directions.T)
             largest = correlations.max(axis=1, keepdims=True)
             # The first in canonical order of those that are equally good.
             best = (correlations >= (1 - _ROUNDING) * largest).argmax(axis=1)
             useful = largest[:, 0] > rounding[going_on]
             going_on, best = going_on[useful], best[useful]
-            if not going_on.size:
-                break
             words[going_on, step] = self._order[best]
             atoms[going_on, step] = self._directions[best]
             chosen, of = atoms[going_on, : step + 1], vectors[going_on]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A costly map's residual is measured on so few words that it takes less time than to
+# map a prompt.
+_ENOUGH = 64
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
@@ -95,7 +99,7 @@ class Recycler(abc.ABC):
             logger.warning("warning: %s", warning)
         if fit.residual is not None:
             return fit
-        measured = residual(fit.map, source.array, target.array)
+        measured = residual(fit.map, source.array, target.array, _ENOUGH)
         return dataclasses.replace(fit, residual=measured)
 
     def parameters(self) -> dict[str, Any]:

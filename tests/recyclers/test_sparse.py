@@ -54,6 +54,15 @@ def test_it_stops_where_no_word_explains_more(rng):
     assert len(words) == 2
 
 
+def test_where_no_word_helps_there_is_none(rng):
+    """All words lie across the vector."""
+    source = np.zeros((30, 3))
+    source[:, 0] = rng.normal(size=30)
+    fitted = recyclers.Sparse().fit(source, rng.normal(size=(30, 4))).map
+    assert fitted.combination(np.array([[0.0, 1, 0], [0, 0, 0]])) == [[], []]
+    assert not fitted.apply(np.array([[0.0, 1, 0], [0, 0, 0]])).any()
+
+
 def test_a_fitted_word_is_itself(rng):
     source, target = rng.normal(size=(300, 8)), rng.normal(size=(300, 5))
     assert recyclers.Sparse().fit(source, target).residual < 1e-6
