@@ -25,8 +25,6 @@ OPPOSITE = [row[::-1] for row in GOOD]
 class Dictated:
     """A model whose prompt is the table of its scores, [inputs, choices]."""
 
-    shapes = {PARAMETER: (4, 2)}
-
     def score(self, prompts, unlabeled):
         assert list(prompts) == [PARAMETER]
         assert prompts[PARAMETER].dtype == np.float32
@@ -85,8 +83,8 @@ def test_a_collapsed_prompt_loses_although_it_is_the_most_confident(inputs, teac
 def test_a_prompt_that_overflows_loses(inputs, teacher):
     broken = Prompt(np.ones((4, 2), np.float32))
     model = Overflowing()
-    found = chosen(inputs, teacher, model, broken=broken, collapsed=COLLAPSED)
-    assert found.chosen == "collapsed"
+    found = chosen(inputs, teacher, model, broken=broken, weak=WEAK)
+    assert found.chosen == "weak"
     assert found.values["broken"][found.criterion] == 0
 
 

@@ -7,8 +7,8 @@
 | `tiny_generated` | a review | likewise, by exact match of what is decoded |
 | `tiny_both` | | the mixture of the latter two |
 | `tiny_apart` | | the mixture of a task for training and one that ranks in validation |
-| `tiny_pairs` | a review | by rank classification; each review has two words of its own |
-| `tiny_ragged` | a review | likewise, good or bad and sometimes a third word |
+| `tiny_pairs` | a review | likewise by rank classification, of two adjectives |
+| `tiny_ragged` | a review | likewise, of good, bad and sometimes a third word |
 | `tiny_empty` | | no examples |
 
 The reviews are sorted by label.
