@@ -44,15 +44,11 @@ def recycle(
       length: how many vectors the model expects.
 
     Raises:
-      RecyclingError: a name is unknown or there twice, or no recycler can be used.
+      RecyclingError: as `named`, or no recycler can be used.
     """
     made: dict[str, Prompt] = {}
     left_out: dict[str, str] = {}
-    asked = [recyclers.make(name) for name in names]
-    for recycler in asked:
-        name = recycler.name
-        if name in made or name in left_out:
-            raise RecyclingError(f"CANDIDATES: {name!r} is there twice. Give it once.")
+    for name, recycler in named(names).items():
         try:
             made[name] = dataclasses.replace(kind, recycler=recycler).make(
                 target, length
@@ -66,10 +62,33 @@ def recycle(
     return Candidates(made, left_out)
 
 
+def named(
+    candidates: Sequence[str | recyclers.Recycler],
+) -> dict[str, recyclers.Recycler]:
+    """Returns the recyclers by their names.
+
+    Args:
+      candidates: the recyclers or their names.
+
+    Raises:
+      RecyclingError: there are none, one is unknown, or one is there twice.
+    """
+    if not candidates:
+        raise RecyclingError(
+            f"CANDIDATES is empty. Expected some of {', '.join(recyclers.names())}."
+        )
+    found: dict[str, recyclers.Recycler] = {}
+    for recycler in map(recyclers.make, candidates):
+        if recycler.name in found:
+            raise RecyclingError(
+                f"CANDIDATES: {recycler.name!r} is there twice. Give it once."
+            )
+        found[recycler.name] = recycler
+    return found
+
+
 def _why_none(left_out: dict[str, str]) -> str:
     reasons = list(dict.fromkeys(left_out.values()))
-    if not reasons:
-        return f"CANDIDATES is empty. Expected some of {', '.join(recyclers.names())}."
     # What is wrong with the models or the prompt is wrong for every recycler.
     if len(reasons) == 1:
         return reasons[0]

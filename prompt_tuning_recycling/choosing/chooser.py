@@ -16,7 +16,7 @@ import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling import recyclers
+from prompt_tuning_recycling import contract, recyclers
 from prompt_tuning_recycling.choosing import candidates, choice, picture, unlabeled
 from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.choice import Choice
@@ -58,7 +58,7 @@ class ChosenPrompt:
       prompt: the prompt; its record says how it was made and why it was chosen.
       candidates: name -> prompt that could have been chosen.
       choice: what each candidate was worth.
-      inputs: the unlabeled inputs.
+      inputs: the unlabeled inputs, without a teacher's answers.
       teacher: the teacher's answers; None if there was no teacher.
     """
 
@@ -69,8 +69,9 @@ class ChosenPrompt:
     teacher: Teacher | None
 
     def save(self, folder: epath.PathLike) -> None:
-        """Writes `prompt.npy` with its record, the picture `choice.svg`, the teacher's
-        answers, `teacher.json`, and every candidate, `candidates/<name>.npy`.
+        """Writes `prompt.npy` with its record, the picture `choice.svg`, every
+        candidate, `candidates/<name>.npy`, and `teacher.json`, which another choice on
+        the same inputs can use as TEACHER_SCORES.
 
         Raises:
           RecyclingError: a file cannot be written.
@@ -102,16 +103,22 @@ class Chooser:
       recycled: the prompt to recycle, and the words; its own recycler is not used.
       task_name: a seqio task or mixture, whose inputs are read without their labels.
       candidates: the recyclers to choose among, or their names.
-      number: how many inputs.
-      split: the split of the inputs.
+      number: how many inputs; all of them if the split has fewer.
+      split: the split that the inputs are drawn from.
       task_module: a module to import first, which registers the task.
       task_feature_lengths: feature -> how many tokens to cut it at; None for no limit.
+        That of `targets` also limits a teacher's answers, to 32 tokens if it is not
+        given.
       use_cached: whether to read what seqio cached earlier.
       seed: the seed of the drawing of inputs.
       use_teacher: whether the source model with its own prompt judges the answers.
       teacher_scores: the file of a teacher's answers, for a source model that cannot
         run in this job.
       refinement: how to refine the chosen prompt.
+
+    Raises:
+      RecyclingError: there are no candidates, one is unknown or there twice, or a
+        prompt is to be refined without a teacher.
     """
 
     recycled: Recycled
@@ -128,6 +135,7 @@ class Chooser:
     refinement: Refinement = dataclasses.field(default_factory=Refinement)
 
     def __post_init__(self) -> None:
+        candidates.named(self.candidates)
         if self.refinement.steps and not self._teaches:
             raise RecyclingError(
                 "REFINE_STEPS needs a teacher. Set USE_TEACHER = True, give "
@@ -143,13 +151,14 @@ class Chooser:
         recycled = self.recycled.declared()
         for name in ("kind", "recycler"):
             recycled.pop(name)
-        made = [recyclers.make(one) for one in self.candidates]
+        named = candidates.named(self.candidates)
         scores = self.teacher_scores
         lengths = self.task_feature_lengths
         return {
             **recycled,
             "candidates": [
-                {"name": one.name, "parameters": one.parameters()} for one in made
+                {"name": name, "parameters": one.parameters()}
+                for name, one in named.items()
             ],
             "task_name": self.task_name,
             "number": self.number,
@@ -162,7 +171,7 @@ class Chooser:
         }
 
     def read_inputs(self) -> Unlabeled:
-        """Reads the unlabeled inputs.
+        """Reads the unlabeled inputs, without looking at their labels.
 
         Raises:
           RecyclingError: as `unlabeled.read`, or there is no such task.
@@ -199,17 +208,24 @@ class Chooser:
 
         Args:
           inputs: the unlabeled inputs.
-          load_source: loads a source model whose prompt has so many vectors.
+          load_source: loads a source model, given its checkpoint and how many vectors
+            its prompt has.
+
+        Raises:
+          RecyclingError: there is no source, or its prompt does not fit it.
         """
         lengths = self.task_feature_lengths or {}
         taught = []
         for checkpoint, prompt_from in self.recycled.sources():
             prompt = load_prompt(prompt_from)
-            model = load_source(open_model(checkpoint), len(prompt.array))
+            array = np.asarray(prompt.array, np.float32)
+            model = load_source(open_model(checkpoint), len(array))
+            parameter, shape = _only_prompt(model)
+            contract.check_shape(parameter, array.shape, shape, str(prompt_from))
             taught.append(
                 teachers.teach(
                     model,
-                    dict.fromkeys(model.shapes, np.asarray(prompt.array, np.float32)),
+                    {parameter: array},
                     inputs,
                     lengths.get("targets", _ANSWER_LENGTH),
                     {"source": str(checkpoint), "prompt": prompt.record},
@@ -229,7 +245,7 @@ class Chooser:
         """Chooses a prompt for a model.
 
         Args:
-          target: the model that the prompt is for.
+          target: the model that the prompt is for, without a prompt of its own.
           load_target: loads that model.
           load_source: loads a source model, for the teacher; see `teach`.
           once: runs a function on one process and returns its result on all of them.
@@ -237,21 +253,27 @@ class Chooser:
         Raises:
           RecyclingError: anything declared cannot be used.
         """
+        # What costs little is checked before anything large is read.
+        self.recycled.sources()
+        _check_without_prompt(target)
         inputs = self.read_inputs()
+        if not self._teaches:
+            choice.check_without_teacher(inputs)
         teacher = None
         if self.teacher_scores is not None:
             teacher = teachers.load(self.teacher_scores, inputs)
         elif self.use_teacher:
             teacher = self.teach(inputs, load_source)
+        judged = inputs
         if teacher is not None and teacher.answers is not None:
-            inputs = inputs.with_answers(teacher.answers)
+            judged = inputs.with_answers(teacher.answers)
         model = load_target()
-        site, length = _only_prompt(model)
+        parameter, (length, _) = _only_prompt(model)
         made = _made_once(
             lambda: candidates.recycle(self.recycled, self.candidates, target, length),
             once,
         )
-        chosen = choice.choose(made.prompts, site, model, inputs, teacher)
+        chosen = choice.choose(made.prompts, parameter, model, judged, teacher)
         # Every process has the same scores; still, one decides for all.
         names = list(made.prompts)
         best = names[int(once(lambda: np.array(names.index(chosen.chosen))))]
@@ -260,9 +282,9 @@ class Chooser:
         refined = untuned = None
         if self.refinement.steps:
             refined, untuned = self._refine(
-                prompt, site, target, model, inputs, teacher
+                prompt, parameter, target, model, judged, teacher
             )
-            prompt = dataclasses.replace(prompt, array=refined.prompts[site])
+            prompt = dataclasses.replace(prompt, array=refined.prompts[parameter])
         how = choice.record_of(chosen, inputs, teacher, made.left_out, refined, untuned)
         record = {**prompt.record, "choice": how, "declared": self.declared()}
         return ChosenPrompt(
@@ -276,10 +298,10 @@ class Chooser:
     def _refine(
         self,
         prompt: Prompt,
-        site: str,
+        parameter: str,
         target: Model,
         model: ScoredModel,
-        inputs: Unlabeled,
+        judged: Unlabeled,
         teacher: Teacher | None,
     ) -> tuple[Refined, Refined]:
         """Refines the chosen prompt, and an untuned one to compare it with."""
@@ -287,21 +309,31 @@ class Chooser:
         array = np.asarray(prompt.array, np.float32)
         sampled = SampledVocabulary().make(target, len(array)).array
         one, other = (
-            refine(model, {site: start}, inputs, q, self.refinement)
+            refine(model, {parameter: start}, judged, q, self.refinement)
             for start in (array, sampled)
         )
         return one, other
 
 
-def _only_prompt(model: ScoredModel) -> tuple[str, int]:
+def _check_without_prompt(target: Model) -> None:
+    if target.prompts:
+        raise RecyclingError(
+            f"{target.path} already holds a prompt, "
+            f"{next(iter(target.prompts.values())).name}, but a choice is for a model "
+            "without one. Set INITIAL_CHECKPOINT_PATH to the model before prompt "
+            "tuning."
+        )
+
+
+def _only_prompt(model: ScoredModel) -> tuple[str, tuple[int, ...]]:
     if len(model.shapes) != 1:
         raise RecyclingError(
             "a choice is for a model with one prompt, found "
             f"{', '.join(model.shapes) or 'none'}. Use a model file that ends in "
             "_prompt."
         )
-    ((site, (length, _)),) = model.shapes.items()
-    return site, length
+    ((parameter, shape),) = model.shapes.items()
+    return parameter, shape
 
 
 def _made_once(

@@ -9,8 +9,15 @@ label, two criteria judge them:
   all choices together, and I the mutual information between x and the answer,
   H(mean p) − mean H(p).
 
-Confidence alone, the mean of max p, is no criterion: a prompt that gives the same
-answer to every input may be sure of it.
+Confidence alone, the mean of max_l p(l|x), is no criterion, because a prompt that gives
+the same answer to every input may be sure of it. Such a prompt agrees with the teacher
+only where that happens to be the teacher's answer, and its information is 0.
+
+For a task without choices, the teacher's own answers are the targets, and what counts
+is their likelihood per token.
+
+An input with a score that is not finite, as a prompt that overflows gives, counts as
+not answered: it adds nothing to a criterion.
 """
 
 from __future__ import annotations
@@ -20,8 +27,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import entr, softmax
-
-from prompt_tuning_recycling.errors import RecyclingError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -40,10 +45,16 @@ def split(scores: Sequence[float], sizes: Sequence[int]) -> Scores:
 
 
 def probabilities(scores: Scores) -> Scores:
-    """Returns p(l|x), each input's likelihoods divided by their sum. Scores that are
-    not numbers, such as those of a prompt that overflows, give equal probabilities.
+    """Returns p(l|x): each input's likelihoods, divided by their sum. The choices of an
+    input that is not answered are equally probable.
+
+    Args:
+      scores: log-likelihoods of each input's choices, in nats.
     """
-    return [softmax(_finite(of_input)) for of_input in scores]
+    return [
+        softmax(of_input if _answered(of_input) else np.zeros(len(of_input)))
+        for of_input in scores
+    ]
 
 
 def agreement(scores: Scores, teacher: Scores) -> float:
@@ -53,25 +64,26 @@ def agreement(scores: Scores, teacher: Scores) -> float:
       scores: log-likelihoods of each input's choices.
       teacher: q(l|x), the teacher's probabilities of the same choices.
     """
-    pairs = zip(probabilities(scores), teacher, strict=True)
-    return float(np.mean([p @ q for p, q in pairs]))
+    found = [
+        float(p @ q) if _answered(of_input) else 0.0
+        for of_input, p, q in zip(scores, probabilities(scores), teacher, strict=True)
+    ]
+    return float(np.mean(found))
 
 
 def information(scores: Scores) -> float:
     """Returns the mean likelihood of all choices together, in [0, 1], times the mutual
-    information between input and answer, in nats.
+    information between input and answer, in nats: from 0 to the logarithm of the number
+    of choices.
 
-    Raises:
-      RecyclingError: the inputs have different numbers of choices, so that the mean of
-        their answers has no meaning.
+    Args:
+      scores: log-likelihoods of each input's choices, which are the same texts for all
+        inputs; otherwise the mean answer has no meaning.
     """
-    if len({len(of_input) for of_input in scores}) > 1:
-        raise RecyclingError(
-            "the inputs have different numbers of choices, so a choice needs a "
-            "teacher. Set USE_TEACHER = True, or give TEACHER_SCORES."
-        )
     table = np.stack(probabilities(scores))
-    mass = np.mean([np.exp(_finite(of_input)).sum() for of_input in scores])
+    mass = np.mean(
+        [np.exp(of_input).sum() if _answered(of_input) else 0.0 for of_input in scores]
+    )
     shared = entr(table.mean(axis=0)).sum() - entr(table).sum(axis=1).mean()
     return float(mass * shared)
 
@@ -84,10 +96,11 @@ def likelihood(scores: Scores, tokens: Sequence[int]) -> float:
       scores: the log-likelihood of each input's answer.
       tokens: how many tokens each answer has.
     """
-    values = _finite(np.concatenate([np.asarray(of_input) for of_input in scores]))
-    return float(np.exp(values / np.asarray(tokens)).mean())
+    values = np.concatenate(scores)
+    answered = np.isfinite(values)
+    per_token = np.where(answered, values, 0.0) / np.asarray(tokens)
+    return float(np.where(answered, np.exp(per_token), 0.0).mean())
 
 
-def _finite(scores: Float[np.ndarray, " choices"]) -> Float[np.ndarray, " choices"]:
-    """Replaces what is not a number by a likelihood of nearly zero."""
-    return np.nan_to_num(scores, nan=-1e4, posinf=-1e4, neginf=-1e4)
+def _answered(of_input: Float[np.ndarray, " choices"]) -> bool:
+    return bool(np.isfinite(of_input).all())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from prompt_tuning_recycling.choosing import criteria
 from prompt_tuning_recycling.choosing.scored import ScoredModel
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from prompt_tuning_recycling.choosing.criteria import Scores
     from prompt_tuning_recycling.choosing.scored import Prompts
 
-# The loss may rise once, as Adam's first steps can overshoot.
+# Refining stops after so many steps without a lower loss than before. One is too few,
+# because Adam's first steps can overshoot.
 _PATIENCE = 2
 
 
@@ -55,7 +57,8 @@ class Refined:
 
     Attributes:
       prompts: the prompts with the lowest loss, float32.
-      losses: the loss before each step and after the last one, in nats.
+      losses: the loss before each step and after the last one, in nats. They end with
+        the last finite one.
     """
 
     prompts: Prompts
@@ -63,8 +66,8 @@ class Refined:
 
     @property
     def steps(self) -> int:
-        """The step that had the lowest loss; 0 if refining did not lower it."""
-        return int(np.argmin(self.losses))
+        """After how many steps the loss was lowest; 0 if no step lowered it."""
+        return int(np.argmin(self.losses)) if self.losses else 0
 
 
 def refine(
@@ -74,11 +77,11 @@ def refine(
     teacher: Scores | None,
     settings: Refinement,
 ) -> Refined:
-    """Refines prompts; stops early when the loss no longer falls.
+    """Refines prompts. It stops early if the loss no longer falls or is not finite.
 
     Args:
       model: the target model.
-      prompts: name -> prompt to start from.
+      prompts: name -> prompt to start from, float32 [length, width].
       unlabeled: the inputs with their choices, or with the teacher's answers.
       teacher: the teacher's probabilities; None if the choices are its answers.
       settings: how many steps, and how large.
@@ -90,24 +93,24 @@ def refine(
     state: Any = optimizer.init(dict(prompts))
     current, best = dict(prompts), dict(prompts)
     losses: list[float] = []
-    for _ in range(settings.steps):
-        scores = criteria.split(model.score(current, unlabeled), unlabeled.sizes)
-        loss, weights = _loss(scores, teacher, unlabeled.tokens())
+    for step in range(settings.steps + 1):
+        scores = model.score(current, unlabeled)
+        if not np.isfinite(scores).all():
+            break
+        by_input = criteria.split(scores, unlabeled.sizes)
+        loss, weights = _loss(by_input, teacher, unlabeled.tokens())
         losses.append(loss)
-        if loss <= min(losses):
+        lowest = int(np.argmin(losses))
+        if lowest == step:
             best = current
-        if len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE:
-            return Refined(best, tuple(losses))
+        if step == settings.steps or step - lowest >= _PATIENCE:
+            break
         gradient = model.gradient(current, unlabeled, weights)
         updates, state = optimizer.update(gradient, state)
         current = {
             name: np.asarray(array + np.asarray(updates[name]), np.float32)
             for name, array in current.items()
         }
-    scores = criteria.split(model.score(current, unlabeled), unlabeled.sizes)
-    losses.append(_loss(scores, teacher, unlabeled.tokens())[0])
-    if losses[-1] <= min(losses):
-        best = current
     return Refined(best, tuple(losses))
 
 
@@ -119,8 +122,7 @@ def _loss(
     if teacher is None:
         values, lengths = np.concatenate(scores), np.asarray(tokens)
         return float(-np.mean(values / lengths)), -1.0 / (count * lengths)
-    p = criteria.probabilities(scores)
-    logs = [np.log(np.maximum(of_input, 1e-30)) for of_input in p]
-    loss = -np.mean([q @ log for q, log in zip(teacher, logs, strict=True)])
-    weights = np.concatenate([a - q for a, q in zip(p, teacher, strict=True)]) / count
+    pairs = list(zip(scores, teacher, strict=True))
+    loss = -np.mean([q @ log_softmax(of_input) for of_input, q in pairs])
+    weights = np.concatenate([softmax(of_input) - q for of_input, q in pairs]) / count
     return float(loss), weights

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
+import pydantic
 from etils import epath
 
 from prompt_tuning_recycling.choosing import criteria
@@ -34,7 +36,25 @@ if TYPE_CHECKING:
 
     from prompt_tuning_recycling.choosing.scored import Prompts
 
+_Number = TypeVar("_Number", int, float)
+
 _FORMAT = "prompt_tuning_recycling/teacher/1"
+
+
+class _File(pydantic.BaseModel):
+    """What a file of a teacher's answers holds."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid")
+
+    format: Literal["prompt_tuning_recycling/teacher/1"]
+    unlabeled: dict[str, Any]
+    unlabeled_sha256: str
+    teacher: dict[str, Any]
+    probabilities: (
+        list[list[Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]]]
+        | None
+    ) = None
+    answers: list[list[Annotated[int, pydantic.Field(ge=0, lt=2**31)]]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +83,7 @@ def teach(
 
     Args:
       model: the source model.
-      prompts: its own prompt.
+      prompts: name -> its own prompt, float32 [length, width].
       unlabeled: the inputs.
       answer_length: how many tokens an answer has at most, if the task has no choices.
       origin: see `Teacher`.
@@ -116,46 +136,67 @@ def save(teacher: Teacher, unlabeled: Unlabeled, path: epath.PathLike) -> None:
 def load(path: epath.PathLike, unlabeled: Unlabeled) -> Teacher:
     """Reads the answers that `save` wrote.
 
+    Args:
+      path: the file.
+      unlabeled: the inputs, without a teacher's answers.
+
     Raises:
-      RecyclingError: the file cannot be read, or belongs to other inputs.
+      RecyclingError: the file cannot be read, is damaged, or belongs to other inputs.
     """
     name = os.fspath(path)
     record = read_json(path, "the teacher's scores")
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise RecyclingError(
-            f"{name} is no file of a teacher's scores: expected the format "
+            f"{name} is not a file of a teacher's scores: expected the format "
             f"{_FORMAT!r}. The program `teach` writes one."
         )
-    if record.get("unlabeled_sha256") != unlabeled.digest:
-        raise RecyclingError(
-            f"{name} belongs to other inputs: expected scores of "
-            f"{_text(unlabeled.origin)}, found {_text(record.get('unlabeled', {}))}. "
-            "The vocabulary, TASK_FEATURE_LENGTHS and the UNLABELED macros must be the "
-            "same for both models."
-        )
     try:
-        if unlabeled.has_choices:
-            rows = [np.asarray(row, np.float64) for row in record["probabilities"]]
-            _check(rows, unlabeled.sizes)
-            return Teacher(rows, None, {"path": name, **record.get("teacher", {})})
-        answers = [np.asarray(row, np.int32) for row in record["answers"]]
-        _check(answers, None if not answers else [None] * len(unlabeled.inputs))
-        return Teacher(None, answers, {"path": name, **record.get("teacher", {})})
-    except (KeyError, TypeError, ValueError) as error:
+        found = _File.model_validate(record)
+        if found.unlabeled_sha256 != unlabeled.digest:
+            raise RecyclingError(
+                f"{name} belongs to other inputs: expected scores of "
+                f"{_text(unlabeled.origin)}, found {_text(found.unlabeled)}. The "
+                "vocabulary, TASK_FEATURE_LENGTHS and the UNLABELED macros must be the "
+                "same for both models."
+            )
+        return _checked(found, unlabeled, {"path": name, **found.teacher})
+    except ValueError as error:
         raise RecyclingError(
-            f"{name} is damaged: expected one row for each of "
-            f"{len(unlabeled.inputs)} inputs, found: {error}."
+            f"{name} is damaged: {_reason(error)}. Write it again with `teach`."
         ) from error
 
 
-def _check(rows: Sequence[np.ndarray], sizes: Sequence[int | None] | None) -> None:
-    if sizes is None or len(rows) != len(sizes):
-        raise ValueError(f"{len(rows)} rows")
-    for row, size in zip(rows, sizes, strict=True):
-        if row.ndim != 1 or not row.size or (size is not None and len(row) != size):
-            raise ValueError(f"a row of shape {list(row.shape)}")
-        if size is not None and not (np.isfinite(row).all() and row.min() >= 0):
-            raise ValueError(f"the probabilities {row.tolist()}")
+def _checked(found: _File, unlabeled: Unlabeled, origin: Mapping[str, Any]) -> Teacher:
+    if unlabeled.has_choices:
+        table = _one_each("probabilities", found.probabilities, unlabeled)
+        for row, size in zip(table, unlabeled.sizes, strict=True):
+            if len(row) != size or not math.isclose(sum(row), 1, abs_tol=1e-6):
+                raise ValueError(
+                    f"expected {size} probabilities that add up to 1, found {row}"
+                )
+        return Teacher([np.array(row, np.float64) for row in table], None, origin)
+    answers = _one_each("answers", found.answers, unlabeled)
+    if not all(answers):
+        raise ValueError("expected answers of at least one token, found an empty one")
+    return Teacher(None, [np.array(row, np.int32) for row in answers], origin)
+
+
+def _one_each(
+    what: str, rows: list[list[_Number]] | None, unlabeled: Unlabeled
+) -> list[list[_Number]]:
+    count = len(unlabeled.inputs)
+    if rows is None or len(rows) != count:
+        found = "none" if rows is None else len(rows)
+        raise ValueError(f"expected {what} of {count} inputs, found {found}")
+    return rows
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}, found {first['input']!r}"
 
 
 def _text(origin: Mapping[str, Any]) -> str:

@@ -53,13 +53,20 @@ class Unlabeled:
         return all(self.choices)
 
     @property
+    def has_same_choices(self) -> bool:
+        """Whether all inputs rank the same texts, in the same order."""
+        return all(_equal(choices, self.choices[0]) for choices in self.choices)
+
+    @property
     def sizes(self) -> list[int]:
         """How many choices each input has."""
         return [len(choices) for choices in self.choices]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all tokens. It tells whether scores belong to these inputs."""
+        """SHA-256 of all tokens, as hexadecimal digits. It tells whether scores belong
+        to these inputs.
+        """
         found = hashlib.sha256()
         for tokens, choices in zip(self.inputs, self.choices, strict=True):
             for part in (tokens, *choices):

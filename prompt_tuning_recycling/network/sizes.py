@@ -12,7 +12,8 @@ from flax import linen as nn
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.network.config import T5Config
 
-_LAYER = re.compile(r"(encoder|decoder)/layers_(\d+)/")
+# The number of a layer in the name of one of its parameters.
+_LAYER = r"{stack}/layers_(\d+)/"
 
 
 def resized(
@@ -59,18 +60,14 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], config: T5Config) -> dict[str,
     all_heads = shapes["encoder/layers_0/attention/query/kernel"][1]
     gated = "encoder/layers_0/mlp/wi_0/kernel" in shapes
     mlp = shapes[f"encoder/layers_0/mlp/{'wi_0' if gated else 'wi'}/kernel"]
-    layers = {
-        stack: 1 + max(int(n) for found, n in _layers(shapes) if found == stack)
-        for stack in ("encoder", "decoder")
-    }
     sizes: dict[str, Any] = {
         "vocab_size": vocab_size,
         "emb_dim": emb_dim,
         "num_heads": num_heads,
         "head_dim": all_heads // num_heads,
         "mlp_dim": mlp[1],
-        "num_encoder_layers": layers["encoder"],
-        "num_decoder_layers": layers["decoder"],
+        "num_encoder_layers": _layers(shapes, "encoder"),
+        "num_decoder_layers": _layers(shapes, "decoder"),
         "logits_via_embedding": "decoder/logits_dense/kernel" not in shapes,
     }
     if gated != (len(config.mlp_activations) > 1):
@@ -78,8 +75,9 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], config: T5Config) -> dict[str,
     return sizes
 
 
-def _layers(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, str]]:
-    found = [match.groups() for match in map(_LAYER.match, shapes) if match]
-    if not {"encoder", "decoder"} <= {stack for stack, _ in found}:
-        raise KeyError("encoder/layers_0 and decoder/layers_0")
-    return [(stack, number) for stack, number in found]
+def _layers(shapes: Mapping[str, tuple[int, ...]], stack: str) -> int:
+    matches = (re.match(_LAYER.format(stack=stack), name) for name in shapes)
+    numbers = [int(match[1]) for match in matches if match]
+    if not numbers:
+        raise KeyError(f"{stack}/layers_0")
+    return max(numbers) + 1
