@@ -5,6 +5,7 @@ of map has its own file.
 from prompt_tuning_recycling.maps.affine import Affine
 from prompt_tuning_recycling.maps.base import Map, residual
 from prompt_tuning_recycling.maps.combination import Combination
+from prompt_tuning_recycling.maps.factored import FactoredCombination, FactoredLinear
 from prompt_tuning_recycling.maps.files import load_map, save_map
 from prompt_tuning_recycling.maps.linear import Linear
 from prompt_tuning_recycling.maps.network import Network
@@ -12,6 +13,8 @@ from prompt_tuning_recycling.maps.network import Network
 __all__ = [
     "Affine",
     "Combination",
+    "FactoredCombination",
+    "FactoredLinear",
     "Linear",
     "Map",
     "Network",

@@ -31,7 +31,7 @@ class Fit:
       diagnostics: numbers that describe the fit, JSON-compatible.
       warnings: sentences that a user should read before trusting the map.
       residual: how well the map fits the words that it was learned from; see
-        `maps.residual`. `Recycler.fit` measures it.
+        `maps.residual`. `Recycler.fit` measures it unless `learn` already knows it.
     """
 
     map: Map
@@ -93,6 +93,8 @@ class Recycler(abc.ABC):
         fit = self.learn(source, target)
         for warning in fit.warnings:
             logger.warning("warning: %s", warning)
+        if fit.residual is not None:
+            return fit
         found = residual(fit.map, source.array, target.array)
         return dataclasses.replace(fit, residual=found)
 

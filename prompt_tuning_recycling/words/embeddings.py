@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
 
 logger = logging.getLogger(__name__)
+
+_Arguments = ParamSpec("_Arguments")
+_Value = TypeVar("_Value")
 
 # T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
 # and 100 extra ids, another has 32,100; their vocabularies are the same.
@@ -91,6 +94,33 @@ class WordEmbeddings:
         all recyclers: U [words, k], s [k] in descending order, Vᵀ [k, dim].
         """
         return np.linalg.svd(self.array, full_matrices=False)
+
+    @functools.cached_property
+    def gram(self) -> Float[np.ndarray, "dim dim"]:
+        """The Gram matrix SᵀS of `array`, float64, computed once for all recyclers."""
+        return self.array.T @ self.array
+
+    def once(
+        self,
+        compute: Callable[Concatenate[WordEmbeddings, _Arguments], _Value],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Value:
+        """Returns `compute(self, *arguments)`, computed once for all recyclers that are
+        fitted on the same `WordEmbeddings`.
+
+        Args:
+          compute: a function of these embeddings, which is not a closure.
+          arguments, named: its other arguments, hashable.
+        """
+        key = (compute, arguments, tuple(sorted(named.items())))
+        if key not in self._computed:
+            self._computed[key] = compute(self, *arguments, **named)
+        return self._computed[key]
+
+    @functools.cached_property
+    def _computed(self) -> dict[Hashable, Any]:
+        return {}
 
     def __len__(self) -> int:
         return len(self.array)
