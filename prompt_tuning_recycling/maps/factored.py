@@ -65,7 +65,7 @@ class FactoredLinear(Linear):
         _set(self, inverse, target, rough)
 
     @functools.cached_property
-    def matrix(self) -> Float[np.ndarray, "source_dim target_dim"]:  # type: ignore[override]
+    def matrix(self) -> Float[np.ndarray, "source_dim target_dim"]:
         """W, float64 [source_dim, target_dim]."""
         return self.inverse.solve(self.target, self.rough)
 
@@ -107,7 +107,7 @@ class FactoredCombination(Combination):
         _set(self, inverse, target, rough)
 
     @functools.cached_property
-    def source_pseudo_inverse(self) -> Float[np.ndarray, "source_dim words"]:  # type: ignore[override]
+    def source_pseudo_inverse(self) -> Float[np.ndarray, "source_dim words"]:
         """S⁺, float64 [source_dim, words]."""
         return self.inverse.dense()
 

@@ -46,8 +46,8 @@ def check_parameters(rcond: float | None, ridge: float | str | None) -> None:
     ridges.check(ridge)
     if rcond is not None and ridge is not None:
         raise RecyclingError(
-            f"expected rcond or ridge, found both ({rcond:g} and {ridge!r}). Either one "
-            "keeps a map from amplifying noise; give one of them."
+            f"expected rcond or ridge, found both ({rcond:g} and {ridge!r}). Each of "
+            "them keeps a map from amplifying noise; give one."
         )
 
 
@@ -143,9 +143,7 @@ def _diagnostics(inverse: Inverse) -> dict[str, object]:
     With a ridge, every direction takes part by a weight, the solution is the only one,
     and the condition number is that of S with √λ I below it.
     """
-    rank = (
-        len(inverse.s) if isinstance(inverse, PseudoInverse) else min(inverse.shape)
-    )
+    rank = len(inverse.s) if isinstance(inverse, PseudoInverse) else min(inverse.shape)
     facts: dict[str, object] = {"condition_number": inverse.condition_number}
     if not inverse.ridge:
         facts = {"rank": rank, **facts}

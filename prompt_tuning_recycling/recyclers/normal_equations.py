@@ -4,9 +4,8 @@ For S [words, dim] with at least as many words as dimensions, S⁺ = (SᵀS)⁻�
 S⁺ = Sᵀ(SSᵀ)⁻¹. A ridge λ is added to the Gram matrix's diagonal. This takes a fraction
 of the time of a singular value decomposition. It loses twice as many digits to the
 condition number of S, and one step of iterative refinement brings them back: the error
-is multiplied by about eps · condition² (Björck 1996, Numerical Methods for Least Squares
-Problems, section 2.9). That is why `factor` refuses matrices that are too
-ill-conditioned.
+is multiplied by about eps · condition² (Björck 1996, Numerical Methods for Least
+Squares Problems). That is why `factor` refuses matrices that are too ill-conditioned.
 """
 
 from __future__ import annotations
@@ -123,7 +122,7 @@ class NormalEquations:
     def solve_rows(
         self, rows: Float[np.ndarray, "rows k"]
     ) -> Float[np.ndarray, "rows k"]:
-        """Returns B(RᵀR)⁻¹, without refinement. It overwrites B, which is in C's order."""
+        """Returns B(RᵀR)⁻¹ without refinement. B, in C's order, is overwritten."""
         from scipy.linalg import lapack
 
         solved, failed = lapack.dpotrs(self.upper, rows.T, lower=0, overwrite_b=1)

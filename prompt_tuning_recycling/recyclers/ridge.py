@@ -8,7 +8,6 @@ SSᵀ, so that the same number means the same for models of any scale.
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +27,11 @@ _AT_ONCE = 1024
 
 
 def check(ridge: float | str | None) -> None:
-    """Raises RecyclingError unless `ridge` is None, "auto", or a number of at least 0."""
+    """Raises RecyclingError unless `ridge` is None, "auto" or a number from 0 on."""
     if ridge is None or ridge == AUTO:
         return
-    is_number = isinstance(ridge, numbers.Real) and not isinstance(ridge, bool)
-    if not is_number or not 0 <= ridge < math.inf:
+    is_number = isinstance(ridge, (int, float)) and not isinstance(ridge, bool)
+    if not is_number or not 0 <= float(ridge) < math.inf:
         raise RecyclingError(
             "expected ridge, a multiple of the mean squared norm of the source's "
             f"embeddings, to be a number of at least 0, {AUTO!r} or None, got "
@@ -41,7 +40,7 @@ def check(ridge: float | str | None) -> None:
 
 
 def mean_square(source: WordEmbeddings) -> float:
-    """Returns the mean squared norm of the rows of S, of which a ridge is a multiple."""
+    """Returns the mean squared norm of the rows of S, the unit of ridges."""
     return float(np.vdot(source.array, source.array)) / len(source)
 
 
@@ -52,7 +51,7 @@ def left_out_residuals(
 
     It is √(Σ ‖t_i − s_i W₋ᵢ‖²) / ‖T‖, where W₋ᵢ is fitted on all words but the i-th.
     With H = S(SᵀS + λI)⁻¹Sᵀ, t_i − s_i W₋ᵢ = (T − HT)_i / (1 − H_ii) (Allen 1974,
-    PRESS; Golub, Heath and Wahba 1979, equation 1.4). λ itself stays the same, although
+    PRESS; Golub, Heath and Wahba 1979). λ itself stays the same, although
     the mean squared norm of the other rows differs a little.
     """
     z, eigenvalues = source.once(_spectrum)

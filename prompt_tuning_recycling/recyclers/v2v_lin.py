@@ -46,6 +46,4 @@ class VocabToVocabLinear(Recycler):
         least_squares.check_parameters(self.rcond, self.ridge)
 
     def learn(self, source: WordEmbeddings, target: WordEmbeddings) -> Fit:
-        return least_squares.fit(
-            source, target, FactoredLinear, self.rcond, self.ridge
-        )
+        return least_squares.fit(source, target, FactoredLinear, self.rcond, self.ridge)

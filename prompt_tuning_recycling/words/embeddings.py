@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_Arguments = ParamSpec("_Arguments")
+_Arguments = TypeVarTuple("_Arguments")
 _Value = TypeVar("_Value")
 
 # T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
@@ -102,20 +102,19 @@ class WordEmbeddings:
 
     def once(
         self,
-        compute: Callable[Concatenate[WordEmbeddings, _Arguments], _Value],
-        *arguments: _Arguments.args,
-        **named: _Arguments.kwargs,
+        compute: Callable[[WordEmbeddings, Unpack[_Arguments]], _Value],
+        *arguments: *_Arguments,
     ) -> _Value:
         """Returns `compute(self, *arguments)`, computed once for all recyclers that are
         fitted on the same `WordEmbeddings`.
 
         Args:
           compute: a function of these embeddings, which is not a closure.
-          arguments, named: its other arguments, hashable.
+          *arguments: its other arguments, hashable.
         """
-        key = (compute, arguments, tuple(sorted(named.items())))
+        key = (compute, arguments)
         if key not in self._computed:
-            self._computed[key] = compute(self, *arguments, **named)
+            self._computed[key] = compute(self, *arguments)
         return self._computed[key]
 
     @functools.cached_property
@@ -180,14 +179,18 @@ class EmbeddedWords:
 def read_embeddings(
     source: Model, target: Model, word_sets: Sequence[Words]
 ) -> list[EmbeddedWords]:
-    """Reads the embeddings of each set of words. Each model is read once.
+    """Reads the embeddings of each set of words, or of the words that the set has for
+    wide models. Each model is read once.
 
     Raises:
       RecyclingError: a model has no embedding table, the models' vocabularies differ,
         or a word is outside them.
     """
     _check_vocabularies(source, target)
-    word_sets = [_within(words, source, target) for words in word_sets]
+    width = source.embeddings.shape[1]
+    word_sets = [
+        _within(words.enough_for(width), source, target) for words in word_sets
+    ]
     every = [words.fitted + words.held_out for words in word_sets]
     of_source = _read(source, "source", [words.source_rows for words in every])
     of_target = _read(target, "target", [words.target_rows for words in every])
