@@ -113,7 +113,14 @@ def _parser() -> argparse.ArgumentParser:
         help='a word list {"<vocabulary index>": "<piece>", ...} (default: the '
         "package's English words of the T5 vocabulary)",
     )
-    words.add_argument("--num_words", type=int, default=NUM_WORDS, help="how many")
+    words.add_argument(
+        "--num_words",
+        type=_number_of_words,
+        default=NUM_WORDS,
+        metavar="{NUMBER,all,auto}",
+        help=f"how many; auto takes {NUM_WORDS}, or all of the list where these are "
+        "fewer than twice the source's width",
+    )
     words.add_argument(
         "--word_offset", type=int, default=WORD_OFFSET, help="how many to skip first"
     )
@@ -150,6 +157,14 @@ def _parser() -> argparse.ArgumentParser:
         help="also write the learned map (safetensors), to apply it to other prompts",
     )
     return parser
+
+
+def _number_of_words(text: str) -> int | str | None:
+    if text == "all":
+        return None
+    if text == "auto" or text.removeprefix("-").isdecimal():
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"expected a number, all or auto, found {text!r}")
 
 
 def _check_outputs(flags: argparse.Namespace) -> None:

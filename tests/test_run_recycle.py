@@ -51,6 +51,13 @@ def test_defaults_are_the_papers_code():
     )
 
 
+@pytest.mark.parametrize(("number", "count"), [("all", 290), ("auto", 290), ("9", 9)])
+def test_a_number_of_words_or_all(run, files, number, count):
+    assert run(run_recycle.main, {**files, "num_words": number}) == 0
+    record = prompt_files.load_record(files["output_path"])
+    assert record["words"]["fitted"] == count
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recycler", [*recyclers.names(), "jax-nn", "tf-lstsq"])
 def test_every_recycler_by_name_and_alias(run, files, recycler):

@@ -162,7 +162,10 @@ BAD_FLAGS = {
         "word_offset of at least 0",
     ),
     "one word": (lambda d, s: {"num_words": "1"}, "num_words of at least 2"),
-    "number that is none": (lambda d, s: {"num_words": "many"}, "invalid int value"),
+    "number that is none": (
+        lambda d, s: {"num_words": "many"},
+        "expected a number, all or auto, found 'many'",
+    ),
     "unknown recycler": (
         lambda d, s: {"recycler": "v2v-line"},
         "no recycler 'v2v-line'. Did you mean v2v-lin",

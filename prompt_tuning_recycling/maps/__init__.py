@@ -6,6 +6,7 @@ from prompt_tuning_recycling.maps.affine import Affine
 from prompt_tuning_recycling.maps.base import Map, residual
 from prompt_tuning_recycling.maps.combination import Combination
 from prompt_tuning_recycling.maps.directional import Directional
+from prompt_tuning_recycling.maps.factored import FactoredCombination, FactoredLinear
 from prompt_tuning_recycling.maps.files import load_map, save_map
 from prompt_tuning_recycling.maps.identity import Identity
 from prompt_tuning_recycling.maps.linear import Linear
@@ -19,6 +20,8 @@ __all__ = [
     "Affine",
     "Combination",
     "Directional",
+    "FactoredCombination",
+    "FactoredLinear",
     "Identity",
     "Linear",
     "Local",
