@@ -83,6 +83,36 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
 
 
 @pytest.mark.slow
+def test_recyclers_that_write_prompts_in_words(content, write_config, run):
+    sparse = {"name": "sparse", "parameters": {"k": 2}}
+    content["recycling_methods"] = {
+        "sparse": {},
+        "mean": {"fit": {"recyclers": ["procrustes", sparse]}},
+    }
+    config = write_config(content)
+    assert run(recycle.main, {"config": config}) == 0
+    paths = prompts(content)
+    for path in paths:
+        record = load_record(path)
+        if "/sparse/" in str(path):
+            target = np.load(record["target"]["path"])
+            for vector, words in zip(
+                load_prompt(path).array, record["combination"], strict=True
+            ):
+                made = sum(w["coefficient"] * target[w["row"]] for w in words)
+                np.testing.assert_allclose(made, vector, rtol=1e-4, atol=1e-4)
+        else:
+            assert record["recycler"]["parameters"]["recyclers"][1] == sparse
+            assert "combination" not in record
+    # A run that is started again loads its maps, and computes the same with them.
+    before = tree(content["root_dir"])
+    for path in paths[::5]:
+        path.unlink()
+    assert run(recycle.main, {"config": config}) == 0
+    assert tree(content["root_dir"]) == before
+
+
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
     assert run(recycle.main, {"config": config}) == 0
     before = tree(content["root_dir"])
