@@ -13,6 +13,7 @@ from prompt_tuning_recycling.files.writing import (
     check_writable,
     sync,
     write_atomically,
+    write_together,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "store_errors",
     "sync",
     "write_atomically",
+    "write_together",
 ]
