@@ -1,17 +1,22 @@
 """`recycle_prompt` takes two models, a prompt, words and a recycler, and returns the
-prompt for the target model with a record of how it was made.
+prompt for the target model with a record of how it was made. Given several source
+models, each with its prompt, it returns the mean of what it makes from each.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
+
+import numpy as np
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_list
 from prompt_tuning_recycling.models import Model, Origin, StoredArray, open_model
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
-from prompt_tuning_recycling.records.recorder import Recorder
+from prompt_tuning_recycling.records.recorder import Recorder, record_of_mean
 from prompt_tuning_recycling.words import Words, read_embeddings
 
 
@@ -23,16 +28,16 @@ class RecycledPrompt(Prompt):
 
     Attributes:
       fit: what the recycler learned; its map can be saved and applied to other
-        prompts.
+        prompts. None for a mean, to which several maps contributed.
     """
 
-    fit: recyclers.Fit
+    fit: recyclers.Fit | None
 
 
 def recycle_prompt(
-    source: Origin,
+    source: Origin | Sequence[Origin],
     target: Origin,
-    prompt: Origin | None = None,
+    prompt: Origin | Sequence[Origin] | None = None,
     *,
     words: Words | None = None,
     recycler: str | recyclers.Recycler = "v2v-lin",
@@ -42,10 +47,12 @@ def recycle_prompt(
 
     Args:
       source: the model the prompt was tuned on: a path (see `open_model`), a model, or
-        its embedding table [vocabulary, source_dim].
+        its embedding table [vocabulary, source_dim]. A list of these means several
+        models, of any widths; the result is the mean over them.
       target: the model to recycle the prompt for, in any of the same forms.
       prompt: a path to a numpy file or a checkpoint, an opened model, or an array
-        [length, source_dim]; by default the prompt inside `source`.
+        [length, source_dim]; by default the prompt inside `source`. For several source
+        models, a list: the prompt of each, in the same order and of the same length.
       words: the words to fit on; by default entries 1000 to 5000 of the package's
         English list for the T5 vocabulary.
       recycler: a recycler, or its name.
@@ -54,14 +61,34 @@ def recycle_prompt(
     Raises:
       RecyclingError: an argument cannot be used; the message says which and why.
     """
-    started = time.monotonic()
     recycler = recyclers.make(recycler)
     words = words if words is not None else Words.from_list()
-    source, target = open_model(source), open_model(target)
-    prompt_from = source if prompt is None else open_model(prompt)
-    stored_prompt = find_prompt(prompt_from, prompt_name)
-    check_width(source, stored_prompt)
+    sources = []
+    for one, its_prompt in paired(source, prompt):
+        model = open_model(one)
+        sources.append((model, model if its_prompt is one else open_model(its_prompt)))
+    target = open_model(target)
+    # All of them are checked before anything large is read.
+    stored = [find_prompt(prompt_from, prompt_name) for _, prompt_from in sources]
+    for (model, _), of_model in zip(sources, stored, strict=True):
+        check_width(model, of_model)
+    _check_equal_lengths(stored)
+    recycled = [
+        _recycle(model, target, prompt_from, words, recycler, prompt_name)
+        for model, prompt_from in sources
+    ]
+    return recycled[0] if len(recycled) == 1 else mean_prompt(recycled)
 
+
+def _recycle(
+    source: Model,
+    target: Model,
+    prompt_from: Model,
+    words: Words,
+    recycler: recyclers.Recycler,
+    prompt_name: str | None,
+) -> RecycledPrompt:
+    started = time.monotonic()
     tuned = load_prompt(prompt_from, prompt_name)
     (embedded,) = read_embeddings(source, target, [words])
     read = time.monotonic()
@@ -81,6 +108,49 @@ def recycle_prompt(
     return RecycledPrompt(recycled, tuned.site, {**record, "seconds": seconds}, fit=fit)
 
 
+def mean_prompt(prompts: Sequence[Prompt]) -> RecycledPrompt:
+    """Returns the mean of prompts for one model, vector by vector, as float32.
+
+    Args:
+      prompts: at least one, of the same shape [length, dim] and at the same site, as
+        `recycle_prompt` makes them from several source models.
+
+    Raises:
+      RecyclingError: there is none, or the shapes or the sites differ.
+    """
+    if len({(prompt.array.shape, prompt.site) for prompt in prompts}) != 1:
+        found = ", ".join(f"{list(p.array.shape)} at {p.site}" for p in prompts)
+        raise RecyclingError(
+            "expected prompts of one shape at one site, of which to take the mean, "
+            f"found {found or 'none'}."
+        )
+    arrays = np.stack([prompt.array.astype(np.float64) for prompt in prompts])
+    mean = arrays.mean(axis=0).astype(np.float32)
+    record = record_of_mean([prompt.record for prompt in prompts], mean)
+    return RecycledPrompt(mean, prompts[0].site, record, fit=None)
+
+
+def paired(
+    source: Origin | Sequence[Origin], prompt: Origin | Sequence[Origin] | None
+) -> list[tuple[Origin, Origin]]:
+    """Returns each source model with its prompt, which is by default inside it.
+
+    Raises:
+      RecyclingError: there is no source model, or not one prompt for each.
+    """
+    sources = as_list(source)
+    prompts = sources if prompt is None else as_list(prompt)
+    if not sources:
+        raise RecyclingError("expected a source model or several, found an empty list.")
+    if len(sources) != len(prompts):
+        raise RecyclingError(
+            "expected one prompt for each source model, in the same order, found "
+            f"{len(sources)} source models and {len(prompts)} prompts. List a model "
+            "once for each of its prompts."
+        )
+    return list(zip(sources, prompts, strict=True))
+
+
 def check_width(source: Model, prompt: StoredArray) -> None:
     """Raises RecyclingError if a prompt and the source model differ in width."""
     table_shape = source.embeddings.shape
@@ -91,3 +161,14 @@ def check_width(source: Model, prompt: StoredArray) -> None:
             f"of width {table_shape[1]}. A prompt works only with the model it was "
             "tuned on: give that model as the source."
         )
+
+
+def _check_equal_lengths(prompts: Sequence[StoredArray]) -> None:
+    for prompt in prompts[1:]:
+        if prompt.shape[:1] != prompts[0].shape[:1]:
+            raise RecyclingError(
+                "the mean of prompts needs prompts of one length, but "
+                f"{prompts[0].checkpoint.path} has shape {list(prompts[0].shape)} and "
+                f"{prompt.checkpoint.path} has shape {list(prompt.shape)}. Leave one "
+                "of them out."
+            )
