@@ -215,18 +215,19 @@ def test_a_prompt_that_fails_does_not_stop_those_beside_it(
     write_prompt(folder, 6, np.ones((3, 12)))
     write_prompt(folder, 7, np.full((5, 12), 3e38))
     out = pathlib.Path(content["root_dir"], "tf-lstsq/toy/rand-init/run_1")
-    (out / "recycled-prompt/recycled_from_Seed_0_at_8_to_Large").mkdir(parents=True)
+    name = "recycled_from_Seed_0_at_8_to_Large"
+    (out / f"recycled-prompt/{name}.json").mkdir(parents=True)
     config = write_config(content)
     assert run(recycle.main, {"config": config}) == 1
     error = capsys.readouterr().err
     # The one that overflows does so for both targets.
     assert "3 failed, listed above; the rest is done" in error
     assert error.count("the map blows it up") == 2
-    assert "recycled_from_Seed_0_at_8_to_Large: it is a folder" in error
-    made = [path for path in prompts(content) if path.is_file()]
+    assert f"{name}.json: it is a folder" in error
+    made = prompts(content)
     assert len(made) == 6 * 2 * 2 * 4 - 3
     assert all(load_record(path)["recycled"] for path in made)
-    (short,) = (path for path in made if path.name.endswith("Seed_0_at_6_to_Large"))
+    short = out / "recycled-prompt/recycled_from_Seed_0_at_6_to_Large"
     assert load_prompt(short).array.shape == (3, 20)
 
 
