@@ -28,6 +28,8 @@ def prompt_text(prompt: Float[np.ndarray, "length width"], path: str) -> str:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """Describes how a prompt was recycled and how far to trust it."""
+    if "mean_of" in record:
+        return _mean_text(record)
     lines = []
     for role in ("source", "target"):
         used = record[role]
@@ -63,6 +65,15 @@ def record_text(record: Mapping[str, Any]) -> str:
     lines.extend(_nearest_lines(record["nearest_pieces"]))
     lines.extend(_combination_lines(record.get("combination")))
     lines.extend(f"Warning         {warning}" for warning in record["warnings"])
+    return "\n".join(lines)
+
+
+def _mean_text(record: Mapping[str, Any]) -> str:
+    parts = record["mean_of"]
+    lines = [f"Mean of {len(parts)} recycled prompts"]
+    lines.append(f"  row norms     {_norms(record['row_norms']['recycled_prompt'])}")
+    for number, part in enumerate(parts, start=1):
+        lines += ["", f"Prompt {number} of {len(parts)}", record_text(part)]
     return "\n".join(lines)
 
 

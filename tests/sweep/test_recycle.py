@@ -228,6 +228,39 @@ def test_failures_are_reported_and_the_rest_is_done(content, write_config, run, 
     assert root.exists()
 
 
+def test_a_prompt_that_fails_does_not_stop_those_beside_it(
+    content, write_config, run, capsys
+):
+    """Prompts are recycled and written several at once: one has another length, one
+    overflows, and one cannot be written.
+    """
+    content["recycling_methods"] = {"tf-lstsq": {}}
+    content["steps"] = [5, 6, 7, 8]
+    folder = content["prompts"]["Seed 0"]["rand-init"]["run 1"]
+    for init in ("rand-init", "class-init"):
+        for model, width in (("Seed 0", 12), ("Seed 1", 12), ("Large", 20)):
+            for place in content["prompts"][model][init].values():
+                for step in content["steps"]:
+                    write_prompt(place, step, np.ones((5, width)))
+    write_prompt(folder, 6, np.ones((3, 12)))
+    write_prompt(folder, 7, np.full((5, 12), 3e38))
+    out = pathlib.Path(content["root_dir"], "tf-lstsq/toy/rand-init/run_1")
+    name = "recycled_from_Seed_0_at_8_to_Large"
+    (out / f"recycled-prompt/{name}.json").mkdir(parents=True)
+    config = write_config(content)
+    assert run(recycle.main, {"config": config}) == 1
+    error = capsys.readouterr().err
+    # The one that overflows does so for both targets.
+    assert "3 failed, listed above; the rest is done" in error
+    assert error.count("the map blows it up") == 2
+    assert f"{name}.json: it is a folder" in error
+    made = prompts(content)
+    assert len(made) == 6 * 2 * 2 * 4 - 3
+    assert all(load_record(path)["recycled"] for path in made)
+    short = out / "recycled-prompt/recycled_from_Seed_0_at_6_to_Large"
+    assert load_prompt(short).array.shape == (3, 20)
+
+
 def test_a_run_that_has_no_exports(content, write_config, run, capsys):
     content["steps"] = None
     content["prompts"]["Large"]["rand-init"]["run 2"] = "nowhere"
