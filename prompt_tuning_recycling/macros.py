@@ -26,6 +26,7 @@ from prompt_tuning_recycling.files.guard import Paths, check_apart
 from prompt_tuning_recycling.models import read_places
 
 _MACRO = "gin.macro"
+_HOSTS = ("standalone", "t5x_host")
 _STANDALONE = "prompt_tuning_recycling.standalone."
 _INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
 
@@ -278,6 +279,8 @@ _CHECKPOINTS = (
 )
 _FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST", "TEACHER_SCORES")
 _OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR", "CHOOSE_OUTPUT_DIR")
+# Of both hosts; they write the file that TEACHER_SCORES names.
+_TEACH = {f"prompt_tuning_recycling.{host}.choosing.teach" for host in _HOSTS}
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -325,21 +328,27 @@ def check(config: Config) -> dict[str, Any]:
             paths[name] = as_path(value)
             if isinstance(stated, str) and stated.startswith("~"):
                 expanded[f"{name}/{_MACRO}.value"] = os.fspath(paths[name])
-    _check_apart(paths)
+    _check_apart(paths, teaches=bool(_TEACH & configurables))
     return expanded
 
 
-def _check_apart(paths: Mapping[str, epath.Path]) -> None:
+def _check_apart(paths: Mapping[str, epath.Path], teaches: bool) -> None:
     """Checks that a run does not write where it reads."""
     outputs = {name: paths[name] for name in _OUTPUTS if name in paths}
+    replaced = {}
+    if teaches and "TEACHER_SCORES" in paths:
+        replaced["TEACHER_SCORES"] = paths["TEACHER_SCORES"]
     # A bucket and a disk never overlap, so no bucket has to be listed for a local run.
-    places = {is_remote(path) for path in outputs.values()}
-    read = {name: path for name, path in paths.items() if is_remote(path) in places}
+    places = {is_remote(path) for path in (*outputs.values(), *replaced.values())}
+    read = {
+        name: path
+        for name, path in paths.items()
+        if is_remote(path) in places and name not in replaced
+    }
     inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
     for name in _CHECKPOINTS:
         if name in read:
             inputs[name] = read_places(read[name])
-    replaced = {}
     if "MODEL_DIR" in outputs:
         # A run's exported prompts replace those of an earlier run.
         replaced["MODEL_DIR/numpy_checkpoints"] = (

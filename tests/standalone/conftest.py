@@ -223,10 +223,10 @@ def choosing(models, recycling, tmp_path):
 def choose(start, tiny, models, choosing, folder):
     """Chooses in a job of its own; it must work unless a failure is expected."""
 
-    def choose(*files, fails=False, model=tiny, program="choose", **macros) -> Result:
+    def choose(*files, fails=False, model=tiny, **macros) -> Result:
         result = start(
-            program,
-            [model, f"runs/standalone/{program}.gin", *files],
+            "choose",
+            [model, "runs/standalone/choose.gin", *files],
             **{
                 **TASK,
                 **choosing,
