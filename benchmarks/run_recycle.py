@@ -1,12 +1,14 @@
 """Times `run_recycle --recycler=v2v-lin` as a whole process against another command.
 
-    python benchmarks/run_recycle.py [--runs 5] [--against 'COMMAND']
+    python benchmarks/run_recycle.py [--runs 5] [--width 768] [--against 'COMMAND']
 
-The two checkpoints have T5 Base's size (32128 x 768, legacy format, one gzipped chunk)
-and random embeddings. The two commands run in turn. The output is the medians of wall
-time and peak memory, and the median of each pair's ratio. COMMAND may name {source},
-{target}, {prompt}, {words} and {output}; by default it is the script
-plain_least_squares.py beside this one.
+The two checkpoints have T5's vocabulary (32128 x width, legacy format) and random
+embeddings. A table of T5 Base's width, 768, is one gzipped chunk; wider ones are in
+gzipped chunks of at most 64 MiB, as T5X writes them. The two commands run in turn. The
+output is the medians of wall time and peak memory, and the median of each pair's ratio.
+COMMAND may name {source}, {target}, {prompt}, {words} and {output}; by default it is
+the script
+plain_least_squares.py beside this one; --alone runs none.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import numpy as np
 import tensorstore as ts
 
 VOCABULARY_SIZE, WIDTH, LENGTH = 32128, 768, 100
+CHUNK_BYTES = 64 * 2**20
 TABLE = "target.token_embedder.embedding"
 
 
@@ -37,6 +40,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--width", type=int, default=WIDTH)
+    parser.add_argument("--alone", action="store_true")
     plain = pathlib.Path(__file__).with_name("plain_least_squares.py")
     parser.add_argument(
         "--against",
@@ -54,7 +59,7 @@ def main() -> None:
         # In a process of its own: a child's peak memory counts its parent's from the
         # moment it was forked.
         setup = multiprocessing.get_context("spawn").Process(
-            target=write_inputs, args=(places,)
+            target=write_inputs, args=(places, flags.width)
         )
         setup.start()
         setup.join()
@@ -70,26 +75,32 @@ def main() -> None:
         ]
         named = {**places, "words": words, "output": places["other_output"]}
         other = [part.format(**named) for part in shlex.split(flags.against)]
-        compare(ours, other, flags.runs)
+        if flags.alone:
+            report(ours, flags.runs)
+        else:
+            compare(ours, other, flags.runs)
 
 
-def write_inputs(places: dict[str, str]) -> None:
+def write_inputs(places: dict[str, str], width: int) -> None:
     rng = np.random.default_rng(0)
     for model in ("source", "target"):
-        write_checkpoint(rng, places[model])
+        write_checkpoint(rng, places[model], width)
     with open(places["prompt"], "wb") as file:
-        np.save(file, rng.normal(size=(LENGTH, WIDTH)).astype(np.float32))
+        np.save(file, rng.normal(size=(LENGTH, width)).astype(np.float32))
 
 
-def write_checkpoint(rng: np.random.Generator, step: str) -> None:
-    table = rng.normal(size=(VOCABULARY_SIZE, WIDTH)).astype(np.float32)
+def write_checkpoint(rng: np.random.Generator, step: str, width: int) -> None:
+    table = rng.standard_normal((VOCABULARY_SIZE, width), np.float32)
+    chunks = 1
+    while width != WIDTH and table.nbytes / chunks > CHUNK_BYTES:
+        chunks *= 2
     os.makedirs(step)
     spec = {
         "driver": "zarr",
         "kvstore": {"driver": "file", "path": f"{step}/{TABLE}/"},
         "metadata": {
             "shape": table.shape,
-            "chunks": table.shape,
+            "chunks": (VOCABULARY_SIZE // chunks, width),
             "dtype": "<f4",
             "compressor": {"id": "gzip", "level": 1},
         },
@@ -116,6 +127,14 @@ def compare(ours: list[str], other: list[str], runs: int) -> None:
             f"{statistics.median(b):.2f}: ratio {ratio:.2f}"
         )
     print(json.dumps({"runs": runs, "cpus": os.cpu_count()}))
+
+
+def report(command: list[str], runs: int) -> None:
+    """Prints the medians of one command alone."""
+    measured = [measure(command) for _ in range(runs + 1)][1:]
+    seconds, memory = (statistics.median(of) for of in zip(*measured, strict=True))
+    print(f"run_recycle {seconds:.2f} seconds, {memory:.0f} MB at the peak")
+    print(json.dumps({"runs": runs, "cpus": os.cpu_count(), "load": os.getloadavg()}))
 
 
 def measure(command: list[str]) -> tuple[float, float]:

@@ -137,7 +137,7 @@ def evaluate(folder: pathlib.Path, prompts: int, jobs: int) -> None:
     manifest.write(folder / "manifest.json", listed)
     one_job = program(
         "evaluate_prompts",
-        [*gin, "examples/study/gin/evaluate_prompts.gin"],
+        [*gin, "examples/demo/gin/evaluate_prompts.gin"],
         {**settings, "PROMPT_MANIFEST": str(folder / "manifest.json")},
     )
     times = {"evaluate_prompts": [timed(one_job, prompts)], "one job each": []}

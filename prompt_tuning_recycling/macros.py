@@ -121,7 +121,10 @@ MACROS: Mapping[str, Kind] = {
         _Text | _OBJECT.type, "the name of a recycler in quotes, or a reference"
     ),
     "WORD_LIST": _or_none(_PATH),
-    "NUM_WORDS": _or_none(_whole(2)),
+    "NUM_WORDS": Kind(
+        _whole(2).type | Literal["auto"] | None,
+        "a whole number of at least 2, 'auto', or None for all",
+    ),
     "WORD_OFFSET": _NOT_NEGATIVE,
     # What to choose among, and on which inputs (choosing.gin).
     "CHOOSER": _OBJECT,

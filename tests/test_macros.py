@@ -170,6 +170,7 @@ def test_a_misspelt_feature_is_named():
         ("TASK_FEATURE_LENGTHS", "{'inputs': 128}"),
         ("LEARNING_RATE", "1"),
         ("NUM_WORDS", "None"),
+        ("NUM_WORDS", "'auto'"),
         ("VERBALIZERS", "{'0': 'good', '1': 'bad'}"),
         ("TASK_FILES", "{'train': ('a.tsv', 'b.tsv'), 'test': 'c.tsv'}"),
         ("RECYCLER", "'v2v-nn'"),

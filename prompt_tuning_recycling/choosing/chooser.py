@@ -56,19 +56,22 @@ class ChosenPrompt:
 
     Attributes:
       prompt: the prompt; its record says how it was made and why it was chosen.
+      candidates: name -> prompt that could have been chosen.
       choice: what each candidate was worth.
       inputs: the unlabeled inputs, without a teacher's answers.
       teacher: the teacher's answers; None if there was no teacher.
     """
 
     prompt: Prompt
+    candidates: Mapping[str, Prompt]
     choice: Choice
     inputs: Unlabeled
     teacher: Teacher | None
 
     def save(self, folder: epath.PathLike) -> None:
-        """Writes `prompt.npy` with its record, `choice.svg`, and `teacher.json`, which
-        another choice on the same inputs can use as TEACHER_SCORES.
+        """Writes `prompt.npy` with its record, the picture `choice.svg`, every
+        candidate, `candidates/<name>.npy`, and `teacher.json`, which another choice on
+        the same inputs can use as TEACHER_SCORES.
 
         Raises:
           RecyclingError: a file cannot be written.
@@ -76,6 +79,8 @@ class ChosenPrompt:
         folder = as_path(folder)
         if self.teacher is not None:
             teachers.save(self.teacher, self.inputs, folder / "teacher.json")
+        for name, candidate in self.candidates.items():
+            candidate.save(folder / "candidates" / f"{name}.npy")
         write_atomically(folder / "choice.svg", picture.svg(self.choice).encode())
         self.prompt.save(folder / "prompt.npy")
 
@@ -286,7 +291,11 @@ class Chooser:
         how = choice.record_of(chosen, inputs, teacher, made.left_out, refined, untuned)
         record = {**prompt.record, "choice": how, "declared": self.declared()}
         return ChosenPrompt(
-            dataclasses.replace(prompt, record=record), chosen, inputs, teacher
+            dataclasses.replace(prompt, record=record),
+            made.prompts,
+            chosen,
+            inputs,
+            teacher,
         )
 
     def _refine(

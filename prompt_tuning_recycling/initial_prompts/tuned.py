@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from etils import epath
@@ -39,7 +39,8 @@ class Recycled(InitialPrompt):
         the one that the run starts from.
       recycler: a recycler, or its name.
       word_list: a JSON word list; None for the package's English one.
-      num_words: how many of its words to fit on; None for all.
+      num_words: how many of its words to fit on; None for all; "auto" for 4000, or all
+        if the source model is wide (see `Words.from_list`).
       word_offset: how many of its words to skip first.
     """
 
@@ -52,7 +53,7 @@ class Recycled(InitialPrompt):
     target_checkpoint: epath.PathLike | None = None
     recycler: str | recyclers.Recycler = recyclers.VocabToVocabLinear.name
     word_list: epath.PathLike | None = None
-    num_words: int | None = NUM_WORDS
+    num_words: int | Literal["auto"] | None = NUM_WORDS
     word_offset: int = WORD_OFFSET
 
     def sources(self) -> list[tuple[epath.PathLike, epath.PathLike]]:

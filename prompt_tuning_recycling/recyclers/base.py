@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A costly map's residual is measured on so few words that it takes less time than to
+# map a prompt.
+_ENOUGH = 64
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
@@ -31,7 +35,7 @@ class Fit:
       diagnostics: numbers that describe the fit, JSON-compatible.
       warnings: sentences that a user should read before trusting the map.
       residual: how well the map fits the words that it was learned from; see
-        `maps.residual`. `Recycler.fit` measures it.
+        `maps.residual`. `Recycler.fit` measures it unless `learn` has.
     """
 
     map: Map
@@ -93,8 +97,10 @@ class Recycler(abc.ABC):
         fit = self.learn(source, target)
         for warning in fit.warnings:
             logger.warning("warning: %s", warning)
-        found = residual(fit.map, source.array, target.array)
-        return dataclasses.replace(fit, residual=found)
+        if fit.residual is not None:
+            return fit
+        measured = residual(fit.map, source.array, target.array, _ENOUGH)
+        return dataclasses.replace(fit, residual=measured)
 
     def parameters(self) -> dict[str, Any]:
         """Returns the recycler's configuration: the value of each field by name."""

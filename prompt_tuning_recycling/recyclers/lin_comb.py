@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from prompt_tuning_recycling.maps import Combination
+from prompt_tuning_recycling.maps import FactoredCombination
 from prompt_tuning_recycling.recyclers import least_squares, registry
 from prompt_tuning_recycling.recyclers.base import Fit, Recycler
 from prompt_tuning_recycling.words import WordEmbeddings
@@ -21,24 +21,29 @@ class LinearCombination(Recycler):
 
     The smallest coefficients are Cᵀ = P S⁺, so P' = P S⁺ T: plain least squares makes
     this the same map as `v2v-lin`. Choose it to look at the coefficients, which its map
-    can return.
+    can return. With a ridge λ, C = argmin ‖SᵀC − Pᵀ‖² + λ‖C‖², and the two are still
+    the same map.
 
     Lester et al. 2022 (lin-comb), https://arxiv.org/abs/2208.05577.
 
     Attributes:
       rcond: singular values of S below this share of the largest one count as zero.
         The default is the rounding of float64.
+      ridge: λ as a multiple of the mean squared norm of the rows of S; "auto" for the
+        one of `ridge.GRID` with the least leave-one-out error; None for no ridge.
+        Not together with `rcond`.
     """
 
     name = "lin-comb"
     aliases = ("linear-combination",)
 
     rcond: float | None = None
+    ridge: float | str | None = None
 
     def __post_init__(self) -> None:
-        least_squares.check_rcond(self.rcond)
+        least_squares.check_parameters(self.rcond, self.ridge)
 
     def learn(self, source: WordEmbeddings, target: WordEmbeddings) -> Fit:
-        inverse = least_squares.pseudo_inverse(source, self.rcond)
-        map_ = Combination(inverse.dense(), target.array)
-        return inverse.fit(map_, target.stored_as)
+        return least_squares.fit(
+            source, target, FactoredCombination, self.rcond, self.ridge
+        )

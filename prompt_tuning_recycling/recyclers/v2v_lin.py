@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from prompt_tuning_recycling.maps import Linear
+from prompt_tuning_recycling.maps import FactoredLinear
 from prompt_tuning_recycling.recyclers import least_squares, registry
 from prompt_tuning_recycling.recyclers.base import Fit, Recycler
 from prompt_tuning_recycling.words import WordEmbeddings
@@ -23,21 +23,27 @@ class VocabToVocabLinear(Recycler):
     The map has no bias and is the same as that of `lin-comb`, P' = P S⁺ T. It carries
     over only what the words span. For a nonlinear map, use `v2v-nn`.
 
+    With about as many words as dimensions, the map fits noise; with a ridge λ,
+    W = argmin ‖SW − T‖² + λ‖W‖² does not (docs/wide_models.md).
+
     Lester et al. 2022 (v2v-lin), https://arxiv.org/abs/2208.05577.
 
     Attributes:
       rcond: singular values of S below this share of the largest one count as zero.
         The default is the rounding of float64.
+      ridge: λ as a multiple of the mean squared norm of the rows of S; "auto" for the
+        one of `ridge.GRID` with the least leave-one-out error; None for no ridge.
+        Not together with `rcond`.
     """
 
     name = "v2v-lin"
     aliases = ("tf-lstsq",)
 
     rcond: float | None = None
+    ridge: float | str | None = None
 
     def __post_init__(self) -> None:
-        least_squares.check_rcond(self.rcond)
+        least_squares.check_parameters(self.rcond, self.ridge)
 
     def learn(self, source: WordEmbeddings, target: WordEmbeddings) -> Fit:
-        inverse = least_squares.pseudo_inverse(source, self.rcond)
-        return inverse.fit(Linear(inverse @ target.array), target.stored_as)
+        return least_squares.fit(source, target, FactoredLinear, self.rcond, self.ridge)

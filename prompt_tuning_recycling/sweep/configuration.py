@@ -6,6 +6,7 @@ docs/sweeps.md describes the format.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,16 @@ def _in_home_folder(path: str) -> str:
     return os.fspath(as_path(path)) if path.startswith("~") else path
 
 
+def _number_of_words(number: Any) -> Any:
+    is_count = isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    if not is_count and number not in (None, "auto"):
+        raise RecyclingError(
+            'expected a whole number, "auto", or null for all words, found '
+            f"{json.dumps(number)}."
+        )
+    return number
+
+
 _Text = Annotated[str, AfterValidator(_filled_in)]
 _Name = Annotated[_Text, AfterValidator(_part_of_a_path)]
 _Path = Annotated[_Text, AfterValidator(_in_home_folder)]
@@ -73,7 +84,7 @@ class WordList(_Settings):
     """Words from a list; see `Words.from_list`."""
 
     word_list_path: _Text | None = None
-    num_words: _Count | None = NUM_WORDS
+    num_words: Annotated[Any, AfterValidator(_number_of_words)] = NUM_WORDS
     word_offset: _Count = WORD_OFFSET
 
     def words(self) -> Words:

@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
 
 logger = logging.getLogger(__name__)
+
+_Arguments = TypeVarTuple("_Arguments")
+_Value = TypeVar("_Value")
 
 # T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
 # and 100 extra ids, another has 32,100; their vocabularies are the same.
@@ -92,6 +95,32 @@ class WordEmbeddings:
         """
         return np.linalg.svd(self.array, full_matrices=False)
 
+    @functools.cached_property
+    def gram(self) -> Float[np.ndarray, "dim dim"]:
+        """The Gram matrix SᵀS of `array`, float64, computed once for all recyclers."""
+        return self.array.T @ self.array
+
+    def once(
+        self,
+        compute: Callable[[WordEmbeddings, Unpack[_Arguments]], _Value],
+        *arguments: *_Arguments,
+    ) -> _Value:
+        """Returns `compute(self, *arguments)`, computed once for all recyclers that are
+        fitted on the same `WordEmbeddings`.
+
+        Args:
+          compute: a function of these embeddings, which is not a closure.
+          *arguments: its other arguments, hashable.
+        """
+        key = (compute, arguments)
+        if key not in self._computed:
+            self._computed[key] = compute(self, *arguments)
+        return self._computed[key]
+
+    @functools.cached_property
+    def _computed(self) -> dict[Hashable, Any]:
+        return {}
+
     def __len__(self) -> int:
         return len(self.array)
 
@@ -150,14 +179,18 @@ class EmbeddedWords:
 def read_embeddings(
     source: Model, target: Model, word_sets: Sequence[Words]
 ) -> list[EmbeddedWords]:
-    """Reads the embeddings of each set of words. Each model is read once.
+    """Reads the embeddings of each set of words, or of the words that the set has for
+    wide models. Each model is read once.
 
     Raises:
       RecyclingError: a model has no embedding table, the models' vocabularies differ,
         or a word is outside them.
     """
     _check_vocabularies(source, target)
-    word_sets = [_within(words, source, target) for words in word_sets]
+    width = source.embeddings.shape[1]
+    word_sets = [
+        _within(words.enough_for(width), source, target) for words in word_sets
+    ]
     every = [words.fitted + words.held_out for words in word_sets]
     of_source = _read(source, "source", [words.source_rows for words in every])
     of_target = _read(target, "target", [words.target_rows for words in every])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from etils import epath
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # The first 1000 entries of the package's list are function words and word fragments.
 NUM_WORDS = 4000
 WORD_OFFSET = 1000
+AUTO = "auto"
+# Least squares needs well over one word for each dimension (docs/wide_models.md).
+WORDS_PER_DIMENSION = 2
 MAX_HELD_OUT = 1000
 MIN_WORDS = 2
 
@@ -39,6 +42,8 @@ class Words:
       origin: where the words come from, for the record.
       table_sizes: the fewest and the most rows that an embedding table of the words'
         vocabulary has; None if the vocabulary is not known.
+      for_wide_models: the words to take instead for source models for which `fitted`
+        are too few; None if there are no others. See `enough_for`.
 
     Raises:
       RecyclingError: there are fewer than two different words to fit on.
@@ -48,6 +53,7 @@ class Words:
     held_out: AlignedWords
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     table_sizes: tuple[int, int] | None = None
+    for_wide_models: Words | None = None
 
     def __post_init__(self) -> None:
         different = len(np.unique(self.fitted.source_rows))
@@ -57,11 +63,18 @@ class Words:
                 f"{different}. Give more words."
             )
 
+    def enough_for(self, source_dim: int) -> Words:
+        """Returns these words, or those for wide models if these are fewer than twice
+        the source model's width. `read_embeddings` calls it.
+        """
+        few = len(self.fitted) < WORDS_PER_DIMENSION * source_dim
+        return self.for_wide_models if few and self.for_wide_models else self
+
     @classmethod
     def from_list(
         cls,
         path: epath.PathLike | None = None,
-        num_words: int | None = NUM_WORDS,
+        num_words: int | Literal["auto"] | None = NUM_WORDS,
         word_offset: int = WORD_OFFSET,
     ) -> Words:
         """Returns entries `word_offset` to `word_offset + num_words` of a word list.
@@ -70,19 +83,36 @@ class Words:
 
         Args:
           path: a JSON word list; None means the package's English list.
-          num_words: how many words to take; None means all from `word_offset` on.
+          num_words: how many words to take; None means all from `word_offset` on;
+            "auto" means 4000, as in the paper, but all if the source model is so wide
+            that 4000 are fewer than twice its width, or if there are fewer.
           word_offset: how many words to skip at the beginning.
 
         Raises:
           RecyclingError: the list is malformed, or too short for these numbers.
         """
+        known = num_words in (None, AUTO) or (
+            isinstance(num_words, int) and num_words >= MIN_WORDS
+        )
+        if word_offset < 0 or not known:
+            raise RecyclingError(
+                f"expected num_words of at least {MIN_WORDS}, {AUTO!r} or None, and "
+                f"word_offset of at least 0, got {num_words!r} and {word_offset}."
+            )
+        if not isinstance(num_words, str):
+            return cls._from_list(path, num_words, word_offset)
+        every = cls._from_list(path, None, word_offset)
+        if len(every.fitted) <= NUM_WORDS:
+            return every
+        some = cls._from_list(path, NUM_WORDS, word_offset)
+        return dataclasses.replace(some, for_wide_models=every)
+
+    @classmethod
+    def _from_list(
+        cls, path: epath.PathLike | None, num_words: int | None, word_offset: int
+    ) -> Words:
         pieces, digest = lists.load(path)
         name = f"packaged:{lists.PACKAGED}" if path is None else str(as_path(path))
-        if word_offset < 0 or (num_words is not None and num_words < MIN_WORDS):
-            raise RecyclingError(
-                f"expected num_words of at least {MIN_WORDS} and word_offset of at "
-                f"least 0, got {num_words} and {word_offset}."
-            )
         wanted = MIN_WORDS if num_words is None else num_words
         if len(pieces) < word_offset + wanted:
             raise RecyclingError(

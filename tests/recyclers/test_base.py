@@ -23,6 +23,14 @@ def recycler(request):
     return make(request.param)
 
 
+@pytest.fixture
+def target_table(request, target_table):
+    """For `copy`, a target as wide as the source."""
+    used = "recycler" in request.fixturenames
+    copied = used and request.getfixturevalue("recycler").name == "copy"
+    return target_table[:, :12] if copied else target_table
+
+
 @pytest.fixture(params=LINEAR)
 def linear(request):
     return make(request.param)
@@ -49,7 +57,8 @@ def test_save_load_apply_is_apply(
     fitted = recycler.fit(source_table, target_table).map
     save_map(fitted, tmp_path / "map.safetensors")
     loaded = load_map(tmp_path / "map.safetensors")
-    assert type(loaded) is type(fitted)
+    assert loaded.kind == fitted.kind
+    assert isinstance(fitted, type(loaded))
     np.testing.assert_array_equal(loaded.apply(prompt), fitted.apply(prompt))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, recyclers
-from prompt_tuning_recycling.recyclers import least_squares
+from prompt_tuning_recycling.recyclers import normal_equations
+from prompt_tuning_recycling.recyclers.pseudo_inverse import pseudo_inverse
 from prompt_tuning_recycling.words import WordEmbeddings
 
 
@@ -49,10 +50,10 @@ def test_embeddings_of_lower_rank_are_minimum_norm(target_table, rng, linear):
     np.testing.assert_allclose(fitted.map.apply(source), expected, rtol=1e-4, atol=1e-4)
 
 
-def conditioned(rng, condition, dtype=np.float64):
-    """A table [384, 12] of that condition number, but for the dtype's rounding."""
-    u, s, vt = np.linalg.svd(rng.normal(size=(384, 12)), full_matrices=False)
-    s = np.geomspace(1, 1 / condition, 12)
+def conditioned(rng, condition, dtype=np.float64, shape=(384, 12)):
+    """A table of that condition number, but for the dtype's rounding."""
+    u, s, vt = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
+    s = np.geomspace(1, 1 / condition, min(shape))
     return ((u * s) @ vt).astype(dtype)
 
 
@@ -153,28 +154,130 @@ def test_rcond_is_a_share(linear, rcond):
         recyclers.make(linear, rcond=rcond)
 
 
-def test_the_pseudo_inverse_in_factors_is_the_dense_one(source_table, target_table):
-    source = source_table.astype(np.float64)
+def inverses(array, ridge):
+    """S⁺ by both methods."""
+    words = WordEmbeddings.checked(array, "source")
+    factored = normal_equations.factor(words, ridge)
+    assert factored is not None
+    return factored, pseudo_inverse(words, ridge=ridge)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 2.5])
+@pytest.mark.parametrize("shape", [(384, 12), (8, 12), (12, 12)])
+def test_both_methods_give_the_inverse_of_the_textbook(rng, shape, ridge):
+    source, target = rng.normal(size=shape), rng.normal(size=(shape[0], 5))
+    vectors = rng.normal(size=(3, shape[1]))
+    stacked = np.vstack([source, np.sqrt(ridge) * np.eye(shape[1])])
+    expected = np.linalg.pinv(stacked)[:, : shape[0]]
+    for inverse in inverses(source, ridge):
+        assert inverse.shape == shape
+        np.testing.assert_allclose(inverse.dense(), expected, atol=1e-11)
+        np.testing.assert_allclose(
+            inverse.coefficients(vectors), vectors @ expected, atol=1e-11
+        )
+        np.testing.assert_allclose(inverse.solve(target), expected @ target, atol=1e-11)
+
+
+@pytest.mark.parametrize("condition", [100, 1000])
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400)])
+def test_normal_equations_agree_with_singular_values(rng, shape, condition):
+    source = conditioned(rng, condition, shape=shape)
+    target = rng.normal(size=(shape[0], 50))
+    factored, exact = inverses(source, 0.0)
+    expected = exact.solve(target)
+    error = np.linalg.norm(factored.solve(target) - expected)
+    assert error < 1e-12 * np.linalg.norm(expected)
+    vectors = rng.normal(size=(20, shape[1]))
+    expected = exact.coefficients(vectors)
+    error = np.linalg.norm(factored.coefficients(vectors) - expected)
+    assert error < 1e-12 * np.linalg.norm(expected)
+    rough = factored.coefficients(vectors, refine=False)
+    assert np.linalg.norm(rough - expected) < 1e-7 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("condition", [1.5, 30, 3000])
+@pytest.mark.parametrize("size", [12, 400])
+def test_the_condition_number_is_right_to_three_digits(rng, size, condition):
+    source = conditioned(rng, condition, shape=(2 * size, size))
+    factored, exact = inverses(source, 0.0)
+    assert factored.condition_number == pytest.approx(condition, rel=1e-3)
+    assert exact.condition_number == pytest.approx(condition, rel=1e-6)
+
+
+def test_the_condition_number_of_random_words_is_right_to_three_digits(rng):
+    """Their largest singular values lie close together."""
+    source = rng.normal(size=(900, 600))
+    factored, exact = inverses(source, 0.0)
+    expected = exact.condition_number
+    assert factored.condition_number == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400), (384, 12)])
+@pytest.mark.parametrize("condition", [1e5, 1e7, 1e12])
+def test_normal_equations_refuse_what_they_cannot_solve(rng, shape, condition):
+    source = conditioned(rng, condition, shape=shape)
     words = WordEmbeddings.checked(source, "source")
-    inverse = least_squares.pseudo_inverse(words)
-    np.testing.assert_allclose(inverse @ target_table, inverse.dense() @ target_table)
-    np.testing.assert_allclose(inverse.dense(), np.linalg.pinv(source), atol=1e-12)
+    assert normal_equations.factor(words) is None
+    fitted = recyclers.make("v2v-lin").fit(source, rng.normal(size=(shape[0], 3)))
+    assert fitted.diagnostics["condition_number"] == pytest.approx(condition, rel=1e-2)
+    assert fitted.diagnostics["rank"] == min(shape)
+
+
+def test_normal_equations_refuse_words_of_lower_rank(rng):
+    source = rng.normal(size=(384, 5)) @ rng.normal(size=(5, 12))
+    assert normal_equations.factor(WordEmbeddings.checked(source, "source")) is None
+
+
+@pytest.mark.parametrize("words", [8, 12, 300])
+@pytest.mark.parametrize("ridge", [None, 0.1])
+def test_the_residual_that_the_fit_knows_is_the_measured_one(
+    source_table, target_table, linear, words, ridge
+):
+    source, target = (
+        table[:words].astype(np.float64) for table in (source_table, target_table)
+    )
+    fitted = recyclers.make(linear, ridge=ridge).fit(source, target)
+    measured = np.linalg.norm(fitted.map.apply(source) - target)
+    measured /= np.linalg.norm(target)
+    assert fitted.residual == pytest.approx(measured, rel=1e-5, abs=1e-6)
 
 
 def test_linear_recyclers_share_one_decomposition(
     source_table, target_table, prompt, monkeypatch
 ):
-    decomposed = []
-    svd = np.linalg.svd
-    monkeypatch.setattr(
-        np.linalg, "svd", lambda *a, **k: decomposed.append(1) or svd(*a, **k)
-    )
+    factored = []
+    factor = normal_equations.factor
+
+    def counting(*arguments):
+        factored.append(arguments)
+        return factor(*arguments)
+
+    monkeypatch.setattr(normal_equations, "factor", counting)
     apart = recyclers.make("lin-comb").fit(source_table, target_table)
-    assert len(decomposed) == 1
+    assert len(factored) == 1
     source = WordEmbeddings.checked(source_table, "source")
     target = WordEmbeddings.checked(target_table, "target")
     recyclers.make("v2v-lin").fit(source, target)
     recyclers.make("lin-comb", rcond=0.5).fit(source, target)
     shared = recyclers.make("lin-comb").fit(source, target)
-    assert len(decomposed) == 2
+    assert len(factored) == 2
     np.testing.assert_array_equal(shared.map.apply(prompt), apart.map.apply(prompt))
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(6, False), (7, True), (12, True), (23, True), (24, False), (384, False)],
+)
+def test_a_number_of_words_near_the_width_is_warned_of_with_its_cure(
+    source_table, target_table, linear, words, near
+):
+    tables = source_table[:words], target_table[:words]
+    threshold = f"{words} words for 12 dimensions are near the interpolation threshold"
+    warnings = recyclers.make(linear).fit(*tables).warnings
+    found = [warning for warning in warnings if warning.startswith(threshold)]
+    assert bool(found) == near
+    if near:
+        assert "--num_words=all, NUM_WORDS = None in gin" in found[0]
+        assert "ridge='auto'" in found[0]
+    with_ridge = recyclers.make(linear, ridge=0.1).fit(*tables).warnings
+    assert not any("threshold" in warning for warning in with_ridge)

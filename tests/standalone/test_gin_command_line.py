@@ -95,7 +95,7 @@ def test_the_defaults_are_those_of_the_design(dry_run):
         "SOURCE_PROMPT": "%RECYCLE_FROM",
         "TARGET_CHECKPOINT": "%INITIAL_CHECKPOINT_PATH",
         "RECYCLER": "@v2v_lin.VocabToVocabLinear()",
-        "NUM_WORDS": "4000",
+        "NUM_WORDS": "'auto'",
         "WORD_OFFSET": "1000",
         "PROMPT_LENGTH": "100",
         "WORD_LIST": "None",

@@ -62,6 +62,15 @@ def test_a_recycler_under_a_name_of_its_own_with_words_of_its_own(
     assert len(sweep.methods[-1].word_list.words().fitted) == 20
 
 
+@pytest.mark.parametrize(("number", "count"), [(None, 290), ("auto", 290), (7, 7)])
+def test_all_words_or_as_many_as_the_width_asks_for(
+    content, write_config, number, count
+):
+    content["load_embeddings"]["default"] |= {"num_words": number, "word_offset": 10}
+    method = configuration.load(write_config(content)).methods[-1]
+    assert len(method.word_list.words().fitted) == count
+
+
 def test_every_mistake_at_once_with_its_line(content, write_config, caplog):
     content["stepps"] = [1]
     content["clobber"] = "no"
@@ -120,7 +129,7 @@ MISTAKES = {
     "words that are no number": (
         ("load_embeddings", "default", "num_words"),
         "all",
-        'expected a whole number, found "all"',
+        'expected a whole number, "auto", or null for all words, found "all"',
     ),
     "a kind of words": (
         ("load_embeddings", "from_strings"),

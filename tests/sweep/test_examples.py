@@ -13,7 +13,8 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PROMPTS = {
     "examples/sweeps/sst2.json": 12 * 5 * 3 * 4 * 3,
     "examples/sweeps/imdb.json": 12 * 3 * 3 * 4 * 3,
-    "examples/study/sentiment.json": 12 * 2 * 3 * 4 * 5,
+    # Seven recyclers for all pairs, and `copy` for the six of one width.
+    "examples/study/study.json": (12 * 7 + 6) * 2 * 4,
 }
 
 

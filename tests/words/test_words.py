@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from prompt_tuning_recycling import RecyclingError, Words
+from prompt_tuning_recycling import RecyclingError, Words, open_model
+from prompt_tuning_recycling.words import read_embeddings
 from prompt_tuning_recycling.words.words import of_another_vocabulary
 
 from ..conftest import train_vocabulary
@@ -86,7 +87,45 @@ def test_a_list_that_cannot_be_used(write, tmp_path, text, message):
         Words.from_list(path)
 
 
-@pytest.mark.parametrize(("num_words", "word_offset"), [(1, 0), (-5, 0), (10, -1)])
+def test_auto_is_the_papers_number_or_all_where_the_source_is_too_wide():
+    words = Words.from_list(num_words="auto")
+    papers, every = Words.from_list(), Words.from_list(num_words=None)
+    for width, expected in ((768, papers), (2000, papers), (2001, every)):
+        found = words.enough_for(width)
+        for one in ("fitted", "held_out"):
+            np.testing.assert_array_equal(
+                getattr(found, one).source_rows, getattr(expected, one).source_rows
+            )
+        assert found.origin == expected.origin
+    assert len(every.fitted) > 15_000
+
+
+@pytest.mark.parametrize(("width", "count"), [(10, 4000), (2050, 4490)])
+def test_a_wide_source_takes_all_words_when_they_are_read(write, width, count):
+    path = write(json.dumps({str(i): f"w{i}" for i in range(4500)}))
+    words = Words.from_list(path, num_words="auto", word_offset=10)
+    source = open_model(np.ones((4500, width), np.float16))
+    target = open_model(np.ones((4500, 3), np.float16))
+    (embedded,) = read_embeddings(source, target, [words])
+    assert len(embedded.words.fitted) == count
+    assert embedded.words.origin["num_words"] == count
+    assert len(embedded.held_out[0]) == min(1000, 4500 - count)
+
+
+def test_auto_takes_all_of_a_short_list(word_list):
+    words = Words.from_list(word_list, num_words="auto", word_offset=10)
+    assert len(words.fitted) == 290
+    assert words.enough_for(10_000) is words
+
+
+def test_numbers_that_were_asked_for_are_taken_whatever_the_width():
+    words = Words.from_list()
+    assert words.enough_for(10_000) is words
+
+
+@pytest.mark.parametrize(
+    ("num_words", "word_offset"), [(1, 0), (-5, 0), (10, -1), ("all", 0), ("auto", -1)]
+)
 def test_numbers_that_make_no_sense(word_list, num_words, word_offset):
     with pytest.raises(RecyclingError, match="expected num_words of at least 2"):
         Words.from_list(word_list, num_words, word_offset)
