@@ -26,6 +26,7 @@ from prompt_tuning_recycling.files.guard import Paths, check_apart
 from prompt_tuning_recycling.models import read_places
 
 _MACRO = "gin.macro"
+_HOSTS = ("standalone", "t5x_host")
 _STANDALONE = "prompt_tuning_recycling.standalone."
 _INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
 
@@ -287,6 +288,8 @@ _CHECKPOINTS = (
 )
 _FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST", "TEACHER_SCORES")
 _OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR", "CHOOSE_OUTPUT_DIR")
+# Of both hosts; they write the file that TEACHER_SCORES names.
+_TEACH = {f"prompt_tuning_recycling.{host}.choosing.teach" for host in _HOSTS}
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -335,7 +338,7 @@ def check(config: Config) -> dict[str, Any]:
             paths[name] = [as_path(path) for path in as_list(value)]
             if stated != (at_home := _expanded(stated)):
                 expanded[f"{name}/{_MACRO}.value"] = at_home
-    _check_apart(paths)
+    _check_apart(paths, teaches=bool(_TEACH & configurables))
     return expanded
 
 
@@ -347,20 +350,23 @@ def _expanded(stated: Any) -> Any:
     return os.fspath(as_path(stated)) if is_at_home else stated
 
 
-def _check_apart(paths: Mapping[str, Sequence[epath.Path]]) -> None:
+def _check_apart(paths: Mapping[str, Sequence[epath.Path]], teaches: bool) -> None:
     """Checks that a run does not write where it reads."""
     outputs = {name: paths[name][0] for name in _OUTPUTS if name in paths}
+    replaced = {}
+    if teaches and "TEACHER_SCORES" in paths:
+        replaced["TEACHER_SCORES"] = paths["TEACHER_SCORES"][0]
     # A bucket and a disk never overlap, so no bucket has to be listed for a local run.
-    places = {is_remote(path) for path in outputs.values()}
+    places = {is_remote(path) for path in (*outputs.values(), *replaced.values())}
     read = {
         name: [path for path in given if is_remote(path) in places]
         for name, given in paths.items()
+        if name not in replaced
     }
     inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
     for name in _CHECKPOINTS:
         if name in read:
             inputs[name] = [place for path in read[name] for place in read_places(path)]
-    replaced = {}
     if "MODEL_DIR" in outputs:
         # A run's exported prompts replace those of an earlier run.
         replaced["MODEL_DIR/numpy_checkpoints"] = (

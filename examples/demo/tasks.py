@@ -6,7 +6,9 @@
 | `demo_<attribute>` | a review | the attribute's label |
 | `demo_<attribute>_instructed` | an instruction and a review | the same |
 
-The last two are evaluated by rank classification.
+The last two are evaluated by rank classification. `demo_<attribute>` also has a split
+`train`, of the reviews that prompts are tuned on: a choice among prompts takes its inputs
+from there, without their labels.
 """
 
 from __future__ import annotations
@@ -109,15 +111,19 @@ for _name, _attribute in language.ATTRIBUTES.items():
         preprocessors=_TOKENIZE,
         output_features=_FEATURES,
     )
-    for _suffix, _make in (
-        ("", _labeled),
-        ("_instructed", functools.partial(language.question, name=_name)),
+    for _suffix, _make, _splits in (
+        ("", _labeled, ("train", "validation", "test")),
+        (
+            "_instructed",
+            functools.partial(language.question, name=_name),
+            ("validation", "test"),
+        ),
     ):
         seqio.TaskRegistry.add(
             f"demo_{_name}{_suffix}",
             source=seqio.FunctionDataSource(
                 functools.partial(_choices, _make, _attribute.labels),
-                splits=("validation", "test"),
+                splits=_splits,
             ),
             preprocessors=[rank_classification.one_per_choice, *_TOKENIZE],
             postprocess_fn=rank_classification.keep_ranking,

@@ -147,15 +147,18 @@ class Chooser:
         return self.use_teacher or self.teacher_scores is not None
 
     def declared(self) -> dict[str, Any]:
-        """Returns what is declared, JSON-compatible; see `InitialPrompt.declared`."""
+        """Returns what is declared, JSON-compatible; see `InitialPrompt.declared`. It is
+        the same for a job of its own and for a run that chooses as it starts, so that
+        such a run can take the prompt of the job.
+        """
         recycled = self.recycled.declared()
-        for name in ("kind", "recycler"):
-            recycled.pop(name)
+        recycled.pop("recycler")
         named = candidates.named(self.candidates)
         scores = self.teacher_scores
         lengths = self.task_feature_lengths
         return {
             **recycled,
+            "kind": "Chosen",
             "candidates": [
                 {"name": name, "parameters": one.parameters()}
                 for name, one in named.items()

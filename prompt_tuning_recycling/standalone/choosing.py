@@ -97,7 +97,7 @@ class Chosen(InitialPrompt):
     batch_size: int = 32
 
     def declared(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, **self.chooser.declared()}
+        return self.chooser.declared()
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
         if not isinstance(self.model, EncoderDecoder):
@@ -111,10 +111,7 @@ class Chosen(InitialPrompt):
         chosen = _chosen(self.model, self.chooser, target, self.batch_size)
         for line in chosen.lines():
             print(line, flush=True)
-        return dataclasses.replace(
-            chosen.prompt,
-            record={**chosen.prompt.record, "declared": self.declared()},
-        )
+        return chosen.prompt
 
 
 def _chosen(

@@ -9,6 +9,9 @@ import shutil
 
 import numpy as np
 import pytest
+import sentencepiece
+
+from prompt_tuning_recycling.models import open_model
 
 from ..conftest import DEMO_MODELS, IMPORTABLE, write_tiny_model
 
@@ -195,3 +198,45 @@ def tuned(tune, tmp_path):
     """A prompt tuned on the source model: the run's folder."""
     tune(tmp_path / "tuned")
     return tmp_path / "tuned"
+
+
+@pytest.fixture
+def choosing(models, recycling, tmp_path):
+    """Macros of choosing.gin. The prompt is an instruction in the source's embeddings,
+    which works as well as a tuned prompt.
+    """
+    text = "verdict judge good or bad"
+    file = str(models / "vocabulary.model")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=file).encode(text)
+    table = open_model(models / "source").embeddings
+    np.save(tmp_path / "source_prompt.npy", table.take(pieces).astype(np.float32))
+    return {
+        **recycling,
+        "SOURCE_CHECKPOINT": str(models / "source"),
+        "SOURCE_PROMPT": str(tmp_path / "source_prompt.npy"),
+        "CANDIDATES": ("v2v-lin", "lin-comb"),
+        "NUM_UNLABELED": 16,
+    }
+
+
+@pytest.fixture
+def choose(start, tiny, models, choosing, folder):
+    """Chooses in a job of its own; it must work unless a failure is expected."""
+
+    def choose(*files, fails=False, model=tiny, **macros) -> Result:
+        result = start(
+            "choose",
+            [model, "runs/standalone/choose.gin", *files],
+            **{
+                **TASK,
+                **choosing,
+                "MIXTURE_OR_TASK_NAME": "tiny_ranked",
+                "INITIAL_CHECKPOINT_PATH": str(models / "target-1"),
+                "CHOOSE_OUTPUT_DIR": str(folder),
+                **macros,
+            },
+        )
+        assert (result.code != 0) == fails, result.error
+        return result
+
+    return choose
