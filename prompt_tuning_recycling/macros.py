@@ -88,6 +88,10 @@ def _or_none(kind: Kind) -> Kind:
 _Text = Annotated[str, Field(strict=True, min_length=1)]
 _SOME = Field(min_length=1)
 _Texts = Annotated[list[_Text], _SOME] | Annotated[tuple[_Text, ...], _SOME]
+_Recycler = (
+    _Text | Annotated[Any, pydantic.AfterValidator(lambda value: _not_plain(value))]
+)
+_Recyclers = Annotated[list[_Recycler], _SOME] | Annotated[tuple[_Recycler, ...], _SOME]
 _NOT_NEGATIVE, _POSITIVE = _whole(0), _whole(1)
 _SHARE = _number("a number of at least 0 and below 1", ge=0, lt=1)
 _ABOVE_0 = _number("a number above 0", gt=0)
@@ -121,6 +125,20 @@ MACROS: Mapping[str, Kind] = {
         "a whole number of at least 2, 'auto', or None for all",
     ),
     "WORD_OFFSET": _NOT_NEGATIVE,
+    # What to choose among, and on which inputs (choosing.gin).
+    "CHOOSER": _OBJECT,
+    "CANDIDATES": Kind(
+        _Recyclers,
+        "a list of recyclers or their names, such as ['copy', 'procrustes']",
+    ),
+    "UNLABELED_TASK_NAME": _TEXT,
+    "UNLABELED_SPLIT": _TEXT,
+    "NUM_UNLABELED": _POSITIVE,
+    "UNLABELED_SEED": _NOT_NEGATIVE,
+    "USE_TEACHER": _TRUTH,
+    "TEACHER_SCORES": _or_none(_PATH),
+    "REFINE_STEPS": _NOT_NEGATIVE,
+    "REFINE_LEARNING_RATE": _ABOVE_0,
     # Other prompts to start from (prompts/*.gin).
     "PROMPT_FILE": _PATH,
     "CLASS_LABELS": Kind(_Texts, "a list of texts, such as ['negative', 'positive']"),
@@ -147,6 +165,7 @@ MACROS: Mapping[str, Kind] = {
     "MODEL_DIR": _PATH,
     "EVAL_OUTPUT_DIR": _PATH,
     "INFER_OUTPUT_DIR": _PATH,
+    "CHOOSE_OUTPUT_DIR": _PATH,
     "OUTPUT_DIR": _PATH,
     "PROMPT_MANIFEST": _PATH,
     # Its data.
@@ -224,6 +243,7 @@ _IN_STANDALONE = {
 # These say which prompt a run starts from. Without the file that uses them, the run
 # would start from a different prompt.
 _RECYCLING = (f"{_INITIAL_PROMPTS}Recycled", "recycle_init.gin")
+_CHOOSING = ("prompt_tuning_recycling.choosing.chooser.Chooser", "choose_init.gin")
 _USED_BY: Mapping[str, tuple[str, str]] = {
     "RECYCLE_FROM": _RECYCLING,
     "SOURCE_CHECKPOINT": _RECYCLING,
@@ -233,6 +253,15 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
     "WORD_LIST": _RECYCLING,
     "NUM_WORDS": _RECYCLING,
     "WORD_OFFSET": _RECYCLING,
+    "CANDIDATES": _CHOOSING,
+    "UNLABELED_TASK_NAME": _CHOOSING,
+    "UNLABELED_SPLIT": _CHOOSING,
+    "NUM_UNLABELED": _CHOOSING,
+    "UNLABELED_SEED": _CHOOSING,
+    "USE_TEACHER": _CHOOSING,
+    "TEACHER_SCORES": _CHOOSING,
+    "REFINE_STEPS": _CHOOSING,
+    "REFINE_LEARNING_RATE": _CHOOSING,
     "PROMPT_FILE": (f"{_INITIAL_PROMPTS}FromFile", "prompts/from_file.gin"),
     "CLASS_LABELS": (f"{_INITIAL_PROMPTS}FromText", "prompts/from_class_labels.gin"),
 }
@@ -250,8 +279,8 @@ _CHECKPOINTS = (
     "TARGET_CHECKPOINT",
     "PROMPT_FILE",
 )
-_FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST")
-_OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR")
+_FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST", "TEACHER_SCORES")
+_OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR", "CHOOSE_OUTPUT_DIR")
 
 
 def check(config: Config) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
-    Recycled,
     place,
 )
 from prompt_tuning_recycling.models import Model
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = "prompt_tuning_recycling/run/1"
 _START = "run_start.json"
-_KEPT = "recycled_prompt"
 # Stands for the declaration of a prompt that comes from the checkpoint.
 _STORED = {"kind": "the checkpoint's own prompt"}
 
@@ -54,8 +52,9 @@ def make_prompts(
 ) -> dict[str, Float[np.ndarray, "length width"]]:
     """Makes a model's initial prompts, one for each site of a model that has several.
 
-    A recycled prompt is written with its record to `output_dir/recycled_prompt/`. A run
-    that is started again takes it from there, because the source may be gone by then.
+    A recycled or chosen prompt is written with its record to a subfolder of
+    `output_dir` (see `InitialPrompt.kept_in`). A run that is started again takes it
+    from there, because the source may be gone by then.
 
     Args:
       kinds: name of a prompt -> how to make it.
@@ -76,11 +75,11 @@ def make_prompts(
         shape = expected[name]
         one_of_several = None if len(expected) == 1 else name
         kept = None
-        if isinstance(kind, Recycled) and output_dir is not None:
-            kept = _kept(output_dir, one_of_several)
+        if kind.kept_in is not None and output_dir is not None:
+            kept = _kept(output_dir, kind.kept_in, one_of_several)
         if kept is not None and kept.exists():
             check_kept(kind, output_dir, one_of_several)
-            logger.info("taking the prompt that was recycled before, %s", kept)
+            logger.info("taking the prompt that was made before, %s", kept)
             prompt, where = load_prompt(kept), f"the prompt that is kept, {kept},"
         else:
             site = None if one_of_several is None else site_of(name)
@@ -98,7 +97,7 @@ def check_kept(
     output_dir: epath.PathLike | None,
     site: str | None = None,
 ) -> None:
-    """Raises RecyclingError if the folder keeps a prompt that was recycled with other
+    """Raises RecyclingError if the folder keeps a prompt that was made with other
     settings than those declared now.
 
     Args:
@@ -106,16 +105,16 @@ def check_kept(
       output_dir: the run's folder.
       site: the prompt's name in a model that has several prompts.
     """
-    if not isinstance(kind, Recycled) or output_dir is None:
+    if kind is None or kind.kept_in is None or output_dir is None:
         return
-    kept = _kept(output_dir, site)
+    kept = _kept(output_dir, kind.kept_in, site)
     if kept.exists():
         then = load_record(kept).get("declared", {})
         _compare(
             then,
             kind.declared(),
-            f"{kept.parent} holds a prompt that this run has recycled before,",
-            "Choose another output folder, or delete that one to recycle again.",
+            f"{kept.parent} holds a prompt that this run has made before,",
+            "Choose another output folder, or delete that one to make it again.",
         )
 
 
@@ -241,9 +240,9 @@ def read_start(folder: epath.PathLike) -> Start | None:
         ) from error
 
 
-def _kept(output_dir: epath.PathLike, site: str | None) -> epath.Path:
+def _kept(output_dir: epath.PathLike, folder: str, site: str | None) -> epath.Path:
     name = "prompt" if site is None else site.replace("/", ".")
-    return as_path(output_dir) / _KEPT / f"{name}.npy"
+    return as_path(output_dir) / folder / f"{name}.npy"
 
 
 def _compare(

@@ -16,7 +16,6 @@ The prompt's record is written beside it, to <output_path>.json.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 
 from prompt_tuning_recycling import command_line, recyclers
@@ -28,6 +27,7 @@ from prompt_tuning_recycling.models import open_model, read_places
 from prompt_tuning_recycling.prompts import load_prompt
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
+from prompt_tuning_recycling.recyclers import flags as recycler_flags
 from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
@@ -140,30 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         "--recycler",
         default=recyclers.VocabToVocabMLP.name,
         metavar="{" + ",".join(recyclers.names()) + "}",
-        help="a small network (v2v-nn), or a linear map in a second (v2v-lin and "
-        "lin-comb find the same map)",
+        help="how the map is found; docs/recyclers.md says which to choose when",
     )
-    network = recyclers.VocabToVocabMLP()
-    for name, purpose in (
-        (
-            "hidden_scale",
-            "v2v-nn: hidden layer's width, as a multiple of the target's",
-        ),
-        ("batch_size", "v2v-nn: words per step"),
-        ("learning_rate", "v2v-nn: Adam's learning rate"),
-        ("epochs", "v2v-nn: passes over the words"),
-        ("seed", "v2v-nn: seed of the initial weights and the order of words"),
-    ):
-        default = getattr(network, name)
-        method.add_argument(
-            f"--{name}", type=type(default), default=default, help=purpose
-        )
-    method.add_argument(
-        "--rcond",
-        type=float,
-        help="v2v-lin, lin-comb: treat singular values below this share of the largest "
-        "one as zero (default: float64's rounding)",
-    )
+    recycler_flags.add_flags(method)
 
     output = parser.add_argument_group("what else to write")
     output.add_argument(
@@ -213,16 +192,8 @@ def _check_outputs(flags: argparse.Namespace) -> None:
 
 
 def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:
-    """Returns the recycler of that name, with the parameters that have a flag."""
-    cls = recyclers.get(flags.recycler)
-    given = vars(flags)
-    return cls(
-        **{
-            field.name: given[field.name]
-            for field in dataclasses.fields(cls)
-            if field.name in given
-        }
-    )
+    """Returns the recycler of that name, with the parameters that were given."""
+    return recycler_flags.from_flags(flags.recycler, flags)
 
 
 def _words(flags: argparse.Namespace) -> Words:

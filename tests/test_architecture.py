@@ -27,6 +27,7 @@ FLOORS = [
     ["initial_prompts"],
     ["contract", "macros"],
     ["run_folder"],
+    ["choosing"],
     ["evaluation"],
     ["standalone", "t5x_host", "sweep"],
     ["run_recycle", "recycle", "collect_recycling_results", "report", "gin_path"],

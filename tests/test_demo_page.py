@@ -15,11 +15,14 @@ sys.path.append(sys.argv[1])
 from examples.demo import report, results, story
 
 def outcome(trial):
-    last = 97.0 if trial.method == "v2v-nn" else 96.0
+    last = 97.0 if trial.method in ("v2v-nn", story.CHOSEN) else 96.0
     return results.Outcome(trial, ((1600, 50.0), (1610, last)))
 
 stages = story.stages(pathlib.Path("R&D"))
-print(report.page([outcome(trial) for stage in stages for trial in stage.trials]))
+jobs = [job for stage in stages for job in stage.jobs]
+examples = {job.command.program: job.command for job in reversed(jobs)}
+outcomes = [outcome(trial) for job in jobs for trial in job.trials]
+print(report.page(outcomes, examples))
 """
 
 
@@ -37,8 +40,9 @@ def test_the_demos_page():
     page = done.stdout
     assert page.count("<svg") == 3
     text = " ".join(page.split())
-    assert "18 of 54 recycled prompts (33 %) beat every baseline" in text
-    assert "95&nbsp;% after 10 steps (median; most 10) from a recycled prompt" in text
-    assert "R&D" not in page and "R&amp;D/recycled" in page
+    assert "18 of 18 chosen prompts beat every baseline" in text
+    assert "18 of 54 do" in text
+    assert "95&nbsp;% after 10 steps (median; most 10) from a chosen prompt" in text
+    assert "R&D" not in page and "R&amp;D/choices" in page
     # It looks like every other page.
     assert style(page) == style(render("base.html.jinja"))

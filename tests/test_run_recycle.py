@@ -1,5 +1,7 @@
 """The command line: upstream's flags and defaults, and what it writes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,8 +61,52 @@ def test_a_number_of_words_or_all(run, files, number, count):
 @pytest.mark.slow
 @pytest.mark.parametrize("recycler", [*recyclers.names(), "jax-nn", "tf-lstsq"])
 def test_every_recycler_by_name_and_alias(run, files, recycler):
+    width = 20
+    if recycler == "copy":
+        files["target_model"], width = files["source_model"], 12
     assert run(run_recycle.main, {**files, "recycler": recycler, "epochs": "2"}) == 0
-    assert load(files["output_path"]).shape == (5, 20)
+    assert load(files["output_path"]).shape == (5, width)
+
+
+@pytest.mark.parametrize(
+    ("recycler", "flags", "expected"),
+    [
+        ("v2v-lin", {"rcond": "1e-3"}, recyclers.VocabToVocabLinear(rcond=1e-3)),
+        (
+            "soft-nearest",
+            {"temperature": "0.5", "rescale": None},
+            recyclers.SoftNearest(temperature=0.5, rescale=True),
+        ),
+        ("soft-nearest", {"no-rescale": None}, recyclers.SoftNearest()),
+        ("sparse", {"k": "2"}, recyclers.Sparse(k=2)),
+        (
+            "local",
+            {"neighbors": "9", "ridge": "1"},
+            recyclers.Local(neighbors=9, ridge=1.0),
+        ),
+        ("relative", {}, recyclers.Relative()),
+        (
+            "mean",
+            {"recyclers": "v2v-lin,sparse"},
+            recyclers.Mean((recyclers.VocabToVocabLinear(), recyclers.Sparse())),
+        ),
+    ],
+)
+def test_flags_reach_each_recycler(run, files, recycler, flags, expected):
+    assert run(run_recycle.main, {**files, "recycler": recycler, **flags}) == 0
+    record = prompt_files.load_record(files["output_path"])
+    assert record["recycler"]["parameters"] == expected.parameters()
+
+
+def test_every_parameter_has_a_flag_that_the_help_explains(capsys):
+    with pytest.raises(SystemExit):
+        run_recycle.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name in recyclers.names():
+        for field in dataclasses.fields(recyclers.get(name)):
+            assert f"--{field.name}" in text
+    assert "sparse: the most words that a vector is written in (default: 4)" in text
+    assert "(default: procrustes,relative)" in text
 
 
 def test_flags_reach_the_network(run, files):

@@ -194,6 +194,34 @@ BAD_FLAGS = {
         lambda d, s: {"recycler": "v2v-nn", "seed": "-1"},
         "expected seed",
     ),
+    "flag of another recycler": (
+        lambda d, s: {"temperature": "0.1"},
+        "the recycler v2v-lin has no parameter for --temperature. Its flags: --rcond",
+    ),
+    "flags of another recycler than one without any": (
+        lambda d, s: {"recycler": "procrustes", "k": "3", "rcond": "0.1"},
+        "procrustes has no parameter for --rcond, --k. Its flags: none",
+    ),
+    "parameter that is no number": (
+        lambda d, s: {"recycler": "sparse", "k": "few"},
+        "expected --k to be a whole number, found 'few'",
+    ),
+    "no words to write a vector in": (
+        lambda d, s: {"recycler": "sparse", "k": "0"},
+        "expected k to be a whole number of at least 1, got 0",
+    ),
+    "temperature of zero": (
+        lambda d, s: {"recycler": "soft-nearest", "temperature": "0"},
+        "expected temperature to be above 0",
+    ),
+    "unknown recycler in a mean": (
+        lambda d, s: {"recycler": "mean", "recyclers": "procrustes,sparce"},
+        "no recycler 'sparce'. Did you mean sparse",
+    ),
+    "copy between widths": (
+        lambda d, s: {"recycler": "copy"},
+        "found 12 in the source and 20 in the target. Use one that maps between",
+    ),
     "rcond above one": (lambda d, s: {"rcond": "2"}, "expected rcond"),
     "embeddings that are not finite": (
         lambda d, s: {"source_model": save(d / "t", spoiled(s, np.inf))},

@@ -16,7 +16,7 @@ import shutil
 import time
 
 from examples.demo import report, results, story
-from examples.demo.commands import Runner
+from examples.demo.commands import Command, Runner, accuracies
 
 
 def main() -> None:
@@ -40,15 +40,24 @@ def run(output: pathlib.Path) -> list[results.Outcome]:
     started = time.monotonic()
     runner = Runner(output / "commands.sh")
     outcomes: list[results.Outcome] = []
-    for number, stage in enumerate(story.stages(output), start=1):
+    stages = story.stages(output)
+    for number, stage in enumerate(stages, start=1):
         print(f"\n{number}. {stage.title}. The first of these commands:\n")
-        print(f"{stage.trials[0].command}\n", flush=True)
-        commands = [trial.command for trial in stage.trials]
-        for trial, command in zip(stage.trials, runner.run(commands), strict=True):
-            outcome = results.Outcome(trial, tuple(command.accuracies()))
-            outcomes.append(outcome)
-            print(f"  {outcome.accuracy:5.1f} %  {trial.title}", flush=True)
-    _write(outcomes, output)
+        print(f"{stage.jobs[0].command}\n", flush=True)
+        for job in stage.jobs:
+            job.prepare()
+        done = runner.run([job.command for job in stage.jobs])
+        for job, command in zip(stage.jobs, done, strict=True):
+            if not job.trials:
+                print(f"  done   {command.output}", flush=True)
+            for trial in job.trials:
+                outcome = results.Outcome(trial, tuple(accuracies(trial.output)))
+                outcomes.append(outcome)
+                print(f"  {outcome.accuracy:5.1f} %  {trial.title}", flush=True)
+    examples = {
+        stage.jobs[0].command.program: stage.jobs[0].command for stage in stages
+    }
+    _write(outcomes, examples, output)
     print(f"\n{results.table(outcomes)}\n")
     print(f"The report with pictures: {output / 'report.html'}")
     print(f"All commands, to run them again: {output / 'commands.sh'}")
@@ -57,7 +66,11 @@ def run(output: pathlib.Path) -> list[results.Outcome]:
     return outcomes
 
 
-def _write(outcomes: list[results.Outcome], output: pathlib.Path) -> None:
+def _write(
+    outcomes: list[results.Outcome],
+    examples: dict[str, Command],
+    output: pathlib.Path,
+) -> None:
     lines = [
         {
             "method": outcome.trial.method,
@@ -66,12 +79,12 @@ def _write(outcomes: list[results.Outcome], output: pathlib.Path) -> None:
             "seed": outcome.trial.seed,
             "step": outcome.trial.step,
             "accuracy": outcome.curve,
-            "output": str(outcome.trial.command.output),
+            "output": str(outcome.trial.output),
         }
         for outcome in outcomes
     ]
     (output / "results.json").write_text(json.dumps(lines, indent=1) + "\n")
-    (output / "report.html").write_text(report.page(outcomes))
+    (output / "report.html").write_text(report.page(outcomes, examples))
     report.save_svg(report.accuracies(outcomes), output / "accuracies.svg")
 
 

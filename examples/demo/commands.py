@@ -46,9 +46,14 @@ class Command:
 
     def accuracies(self) -> list[tuple[int, float]]:
         """Returns the steps and accuracies (percent) that the run has written."""
-        (file,) = (self.output / "inference_eval").glob("*-metrics.jsonl")
-        lines = map(json.loads, file.read_text().splitlines())
-        return [(line["step"], line["accuracy"]) for line in lines]
+        return accuracies(self.output)
+
+
+def accuracies(folder: pathlib.Path) -> list[tuple[int, float]]:
+    """Returns the steps and accuracies (percent) that were written to a folder."""
+    (file,) = (folder / "inference_eval").glob("*-metrics.jsonl")
+    lines = map(json.loads, file.read_text().splitlines())
+    return [(line["step"], line["accuracy"]) for line in lines]
 
 
 def tune(
@@ -94,6 +99,40 @@ def evaluate(
             *settings.items(),
         ),
         output,
+    )
+
+
+def choose(model: str, task: str, output: pathlib.Path, **settings: object) -> Command:
+    """Returns a command that recycles a prompt in several ways and chooses one. For the
+    arguments see `tune`.
+    """
+    return Command(
+        "choose",
+        (f"{GIN}/{_size(model)}_prompt.gin", f"{GIN}/choose.gin"),
+        (
+            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
+            ("MIXTURE_OR_TASK_NAME", f"demo_{task}"),
+            ("CHOOSE_OUTPUT_DIR", str(output)),
+            *settings.items(),
+        ),
+        output,
+    )
+
+
+def evaluate_prompts(
+    model: str, task: str, manifest: pathlib.Path, **settings: object
+) -> Command:
+    """Returns a command that evaluates the prompts of a manifest on a model."""
+    return Command(
+        "evaluate_prompts",
+        (f"{GIN}/{_size(model)}_prompt.gin", f"{GIN}/evaluate_prompts.gin"),
+        (
+            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
+            ("MIXTURE_OR_TASK_NAME", f"demo_{task}"),
+            ("PROMPT_MANIFEST", str(manifest)),
+            *settings.items(),
+        ),
+        manifest.parent,
     )
 
 

@@ -21,23 +21,31 @@ _COLORS = palette.colors(story.TARGETS)
 _CHANCE = {"sentiment": 50, "topic": 25}
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
-    """Returns the page."""
-    won, count = results.success(outcomes)
+def page(outcomes: Sequence[Outcome], examples: Mapping[str, object]) -> str:
+    """Returns the page.
+
+    Args:
+      outcomes: the results of all trials.
+      examples: a command to show for each of `choose` and `eval`.
+    """
+    won, count = results.success(outcomes, [story.CHOSEN])
+    of_paper, paper_count = results.success(outcomes, story.PAPER)
     return render(
         "report.html.jinja",
         pathlib.Path(__file__).parent,
         won=won,
         count=count,
-        percent=f"{100 * won / count:.0f}",
+        of_paper=of_paper,
+        paper_count=paper_count,
         accuracies=figures.svg(accuracies(outcomes)),
         columns=results.COLUMNS,
         groups=[[row.cells() for row in rows] for rows in results.rows(outcomes)],
-        example=results.of(outcomes, story.RECYCLERS[0])[0].trial.command,
+        choose=examples["choose"],
+        recycle=examples["eval"],
         by_step=figures.svg(by_step(outcomes)),
         further=figures.svg(further(outcomes)),
         enough=f"{results.ENOUGH:.0f}",
-        steps_recycled=results.steps_needed(outcomes, story.FURTHER),
+        steps_chosen=results.steps_needed(outcomes, story.FURTHER),
         steps_from_words=results.steps_needed(outcomes, story.TUNED),
     )
 
@@ -48,9 +56,10 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
     methods = [
         *story.BASELINES,
         *(f"recycled by {name}" for name in story.RECYCLERS),
+        story.CHOSEN,
         *story.REFERENCES,
     ]
-    figure, axes = _plots(3.6)
+    figure, axes = _plots(0.34 * len(methods) + 0.9)
     # The dots are spread a little, the same way every time.
     rng = random.Random(0)
     for axis, task in zip(axes, story.TASKS, strict=True):
@@ -72,7 +81,7 @@ def accuracies(outcomes: Sequence[Outcome]) -> Figure:
         axis.axvline(_CHANCE[task], linestyle=":", color=palette.LINE, zorder=0)
         axis.axhspan(
             len(story.REFERENCES) - 0.5,
-            len(story.REFERENCES) + len(story.RECYCLERS) - 0.5,
+            len(story.REFERENCES) + 0.5,
             color=palette.SHADE,
             zorder=0,
         )
@@ -118,7 +127,7 @@ def further(outcomes: Sequence[Outcome]) -> Figure:
                 axis.plot(*outcome.by_relative_step(), style, color=color)
         _finish(axis, task, "steps of tuning on the target")
     axes[0].set_ylabel("accuracy, percent")
-    names = {"-": "from a recycled prompt", "--": "from random words"}
+    names = {"-": "from a chosen prompt", "--": "from random words"}
     handles = [Line2D([], [], color="k", linestyle=style) for style in names]
     axes[1].legend(handles, names.values(), frameon=False, loc="lower right")
     _legend(figure)

@@ -1,18 +1,23 @@
-"""What the demo does: its stages, and the trials in each stage."""
+"""What the demo does: its stages, with their commands and the trials to read."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from examples.demo.commands import GIN, MODELS, Command, evaluate, tune
+from examples.demo import commands
+from examples.demo.commands import GIN, MODELS, Command
+from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation.manifest import Evaluation
 
 TASKS = ("sentiment", "topic")
 SEEDS = (0, 1, 2)
 SOURCE = "source"
 TARGETS = ("target-1", "target-2", "wide")
-RECYCLERS = ("v2v-lin", "lin-comb", "v2v-nn")
+PAPER = ("v2v-lin", "lin-comb", "v2v-nn")
+RECYCLERS = (*PAPER, "soft-nearest", "procrustes", "relative", "sparse", "local")
 RANDOM_PROMPTS = 10
 # Steps of its tuning at which a prompt is recycled to see what longer tuning brings.
 # The last step is recycled anyway.
@@ -26,29 +31,30 @@ NO_PROMPT = "no prompt"
 UNTUNED = "the untuned prompt"
 COPIED = "the source's prompt, copied"
 RANDOM = "a random prompt"
+CHOSEN = "chosen without labels"
 INSTRUCTION = "instruction in words"
 TUNED = "prompt tuned on the target"
 ON_SOURCE = "prompt tuned on the source"
-FURTHER = "recycled prompt, tuned further"
+FURTHER = "chosen prompt, tuned further"
 BY_STEP = "recycled after so many steps"
 
 BASELINES = (NO_PROMPT, UNTUNED, COPIED, RANDOM)
 REFERENCES = (INSTRUCTION, TUNED)
 
 _WORDS = f"{GIN}/words.gin"
-_ANY_WORDS = f"{GIN}/any_words.gin"
 _RECYCLE = f"{GIN}/recycle.gin"
+_FROM_FILE = "prompts/from_file.gin"
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One command, and what its accuracy means.
+    """A run whose accuracy is read, and what it means.
 
     Attributes:
       method: what the model is given: a recycler's name, or one of the names above.
       task: the task.
       model: the model that is evaluated.
-      command: the command.
+      output: the folder that holds the accuracy.
       seed: the prompt's seed, if there are several prompts.
       step: the step of tuning at which the source's prompt was recycled.
     """
@@ -56,7 +62,7 @@ class Trial:
     method: str
     task: str
     model: str
-    command: Command
+    output: pathlib.Path
     seed: int | None = None
     step: int | None = None
 
@@ -72,11 +78,26 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
+class Job:
+    """A command, with the trials that it evaluates.
+
+    Attributes:
+      command: the command.
+      trials: what can be read when it is done.
+      prepare: what to do before it runs.
+    """
+
+    command: Command
+    trials: tuple[Trial, ...] = ()
+    prepare: Callable[[], None] = lambda: None
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
-    """Trials that depend only on trials of earlier stages."""
+    """Jobs that depend only on jobs of earlier stages."""
 
     title: str
-    trials: tuple[Trial, ...]
+    jobs: tuple[Job, ...]
 
 
 def stages(output: pathlib.Path) -> list[Stage]:
@@ -87,17 +108,21 @@ def stages(output: pathlib.Path) -> list[Stage]:
             tuple(_source_prompts(output)),
         ),
         Stage(
-            "Recycle them to three other models, and evaluate them without more tuning",
-            tuple(_recycled(output)),
+            "Recycle them to three other models in several ways, and choose one of the "
+            "results on 32 texts without labels",
+            tuple(_choices(output)),
         ),
-        Stage("Evaluate the baselines", tuple(_baselines(output))),
+        Stage(
+            "Evaluate them all, and the baselines, in one job for each task and model",
+            (*_evaluations(output), *_untuned(output)),
+        ),
         Stage(
             "Evaluate what is possible: an instruction in words, or a prompt tuned on "
             "the target",
             tuple(_references(output)),
         ),
         Stage(
-            "Tune further on the target, from a recycled prompt",
+            "Tune further on the target, from a chosen prompt",
             tuple(_further(output)),
         ),
         Stage(
@@ -111,10 +136,30 @@ def _source_run(output: pathlib.Path, task: str, seed: int) -> pathlib.Path:
     return output / "source" / f"{task}-{seed}"
 
 
-def _source_prompts(output: pathlib.Path) -> Iterator[Trial]:
+def _choice(output: pathlib.Path, task: str, target: str, seed: int) -> pathlib.Path:
+    return output / "choices" / f"{task}-{target}-{seed}"
+
+
+def _chosen(output: pathlib.Path, task: str, target: str, seed: int) -> pathlib.Path:
+    return _choice(output, task, target, seed) / "chosen" / "prompt.npy"
+
+
+def _job(
+    method: str,
+    task: str,
+    model: str,
+    command: Command,
+    seed: int | None = None,
+    step: int | None = None,
+) -> Job:
+    """A command that evaluates one thing."""
+    return Job(command, (Trial(method, task, model, command.output, seed, step),))
+
+
+def _source_prompts(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for seed in SEEDS:
-            command = tune(
+            command = commands.tune(
                 SOURCE,
                 task,
                 _source_run(output, task, seed),
@@ -122,87 +167,107 @@ def _source_prompts(output: pathlib.Path) -> Iterator[Trial]:
                 PROMPT_SEED=seed,
                 RANDOM_SEED=seed,
             )
-            yield Trial(ON_SOURCE, task, SOURCE, command, seed)
+            yield _job(ON_SOURCE, task, SOURCE, command, seed)
 
 
-def _recycled(output: pathlib.Path) -> Iterator[Trial]:
+def _choices(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
-            for recycler in RECYCLERS:
-                for seed in SEEDS:
-                    command = evaluate(
-                        target,
-                        task,
-                        output / "recycled" / f"{task}-{target}-{recycler}-{seed}",
-                        _RECYCLE,
-                        RECYCLE_FROM=str(_source_run(output, task, seed)),
-                        RECYCLER=recycler,
-                    )
-                    yield Trial(recycler, task, target, command, seed)
-
-
-def _baselines(output: pathlib.Path) -> Iterator[Trial]:
-    for task in TASKS:
-        for target in TARGETS:
-            folder = output / "baselines" / f"{task}-{target}"
-            command = evaluate(target, task, folder / "no-prompt")
-            yield Trial(NO_PROMPT, task, target, command)
             for seed in SEEDS:
-                command = evaluate(
-                    target, task, folder / f"untuned-{seed}", _WORDS, PROMPT_SEED=seed
-                )
-                yield Trial(UNTUNED, task, target, command, seed)
-                if target == "wide":
-                    continue
-                command = evaluate(
+                command = commands.choose(
                     target,
                     task,
-                    folder / f"copied-{seed}",
-                    "prompts/from_file.gin",
-                    PROMPT_FILE=str(_source_run(output, task, seed)),
+                    _choice(output, task, target, seed),
+                    RECYCLE_FROM=str(_source_run(output, task, seed)),
                 )
-                yield Trial(COPIED, task, target, command, seed)
-            for seed in range(RANDOM_PROMPTS):
-                command = evaluate(
-                    target,
-                    task,
-                    folder / f"random-{seed}",
-                    _ANY_WORDS,
-                    PROMPT_SEED=seed,
-                )
-                yield Trial(RANDOM, task, target, command, seed)
+                yield Job(command)
 
 
-def _references(output: pathlib.Path) -> Iterator[Trial]:
+def _evaluations(output: pathlib.Path) -> Iterator[Job]:
+    for task in TASKS:
+        for target in TARGETS:
+            folder = output / "evaluated" / f"{task}-{target}"
+            pairs = list(_evaluated(output, folder, task, target))
+            listed = folder / "manifest.json"
+            command = commands.evaluate_prompts(target, task, listed)
+            write = functools.partial(
+                manifest.write, listed, [evaluation for _, evaluation in pairs]
+            )
+            yield Job(command, tuple(trial for trial, _ in pairs), write)
+
+
+def _evaluated(
+    output: pathlib.Path, folder: pathlib.Path, task: str, target: str
+) -> Iterator[tuple[Trial, Evaluation]]:
+    """Yields what is evaluated on a target: recycled prompts and baselines."""
+    place = folder / "no-prompt"
+    yield Trial(NO_PROMPT, task, target, place), Evaluation(str(place), no_prompt=True)
+    for seed in range(RANDOM_PROMPTS):
+        place = folder / f"random-{seed}"
+        yield (
+            Trial(RANDOM, task, target, place, seed),
+            Evaluation(str(place), random_prompt=seed),
+        )
+    for seed in SEEDS:
+        chosen = _chosen(output, task, target, seed)
+        prompts = {
+            name: chosen.parent / "candidates" / f"{name}.npy" for name in RECYCLERS
+        }
+        # The wide model has no use for a prompt of another width.
+        if target != "wide":
+            prompts[COPIED] = chosen.parent / "candidates" / "copy.npy"
+        prompts[CHOSEN] = chosen
+        for method, prompt in prompts.items():
+            place = folder / f"{prompt.stem}-{seed}"
+            yield (
+                Trial(method, task, target, place, seed),
+                Evaluation(str(place), prompt=str(prompt)),
+            )
+
+
+def _untuned(output: pathlib.Path) -> Iterator[Job]:
+    for task in TASKS:
+        for target in TARGETS:
+            for seed in SEEDS:
+                place = output / "untuned" / f"{task}-{target}-{seed}"
+                command = commands.evaluate(
+                    target, task, place, _WORDS, PROMPT_SEED=seed
+                )
+                yield _job(UNTUNED, task, target, command, seed)
+
+
+def _references(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
             folder = output / "references" / f"{task}-{target}"
-            command = evaluate(target, f"{task}_instructed", folder / "instructed")
-            yield Trial(INSTRUCTION, task, target, command)
+            command = commands.evaluate(
+                target, f"{task}_instructed", folder / "instructed"
+            )
+            yield _job(INSTRUCTION, task, target, command)
             command = _tune_on_target(target, task, folder / "tuned", _WORDS)
-            yield Trial(TUNED, task, target, command)
+            yield _job(TUNED, task, target, command)
 
 
-def _further(output: pathlib.Path) -> Iterator[Trial]:
+def _further(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
             command = _tune_on_target(
                 target,
                 task,
                 output / "further" / f"{task}-{target}",
-                _RECYCLE,
-                RECYCLE_FROM=str(_source_run(output, task, SEEDS[0])),
+                _FROM_FILE,
+                PROMPT_FILE=str(_chosen(output, task, target, SEEDS[0])),
             )
-            yield Trial(FURTHER, task, target, command)
+            yield _job(FURTHER, task, target, command)
 
 
-def _by_step(output: pathlib.Path) -> Iterator[Trial]:
+def _by_step(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
             for step in SOURCE_STEPS:
                 exports = _source_run(output, task, SEEDS[0]) / "numpy_checkpoints"
                 export = exports / f"checkpoint_{PRETRAINING_STEPS + step}"
-                command = evaluate(
+                command = commands.evaluate(
                     target,
                     task,
                     output / "by-step" / f"{task}-{target}-{step}",
@@ -210,13 +275,13 @@ def _by_step(output: pathlib.Path) -> Iterator[Trial]:
                     SOURCE_CHECKPOINT=f"{MODELS}/{SOURCE}",
                     SOURCE_PROMPT=str(export / "encoder.prompt.prompt.prompt"),
                 )
-                yield Trial(BY_STEP, task, target, command, step=step)
+                yield _job(BY_STEP, task, target, command, step=step)
 
 
 def _tune_on_target(
     target: str, task: str, output: pathlib.Path, start: str, **settings: object
 ) -> Command:
-    return tune(
+    return commands.tune(
         target,
         task,
         output,

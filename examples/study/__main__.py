@@ -27,7 +27,6 @@ from prompt_tuning_recycling.sweep import configuration, layout
 from prompt_tuning_recycling.sweep.configuration import Configuration
 
 TEMPLATE = pathlib.Path("examples/study/sentiment.json")
-GIN = "examples/study/gin"
 # An initialization's name in the configuration, and its gin file.
 STARTS = {
     "sampled words": f"{commands.GIN}/words.gin",
@@ -120,7 +119,7 @@ def evaluate(sweep: Configuration, runner: Runner) -> None:
             "evaluate_prompts",
             (
                 f"{commands.GIN}/{'wide' if model == 'wide' else 'tiny'}_prompt.gin",
-                f"{GIN}/evaluate_prompts.gin",
+                f"{commands.GIN}/evaluate_prompts.gin",
             ),
             (
                 ("INITIAL_CHECKPOINT_PATH", checkpoint),

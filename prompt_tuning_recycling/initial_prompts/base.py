@@ -27,6 +27,8 @@ class InitialPrompt(abc.ABC):
     are their gin parameters.
     """
 
+    # The subfolder of a run's output in which the prompt is kept, if it is kept.
+    kept_in: ClassVar[str | None] = None
     # Names of the fields that are paths: of checkpoints or prompts, and of other files.
     _places: ClassVar[tuple[str, ...]] = ()
     _files: ClassVar[tuple[str, ...]] = ()

@@ -20,6 +20,12 @@ from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.recycling import recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
+_NOTHING = (
+    "there is nothing to recycle: RECYCLE_FROM is not set. Expected the checkpoint of "
+    "the source model with its tuned prompt, as in "
+    "--gin.RECYCLE_FROM=\"'/models/source/checkpoint_1000'\"."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Recycled(InitialPrompt):
@@ -38,6 +44,7 @@ class Recycled(InitialPrompt):
       word_offset: how many of its words to skip first.
     """
 
+    kept_in = "recycled_prompt"
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
     _files = ("word_list",)
 
@@ -48,6 +55,12 @@ class Recycled(InitialPrompt):
     word_list: epath.PathLike | None = None
     num_words: int | Literal["auto"] | None = NUM_WORDS
     word_offset: int = WORD_OFFSET
+
+    def sources(self) -> list[tuple[epath.PathLike, epath.PathLike]]:
+        """Returns each source model with what holds its prompt."""
+        if self.source_checkpoint is None:
+            raise RecyclingError(_NOTHING)
+        return [(self.source_checkpoint, self.source_prompt or self.source_checkpoint)]
 
     def declared(self) -> dict[str, Any]:
         recycler = recyclers.make(self.recycler)
@@ -63,11 +76,7 @@ class Recycled(InitialPrompt):
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
         if self.source_checkpoint is None:
-            raise RecyclingError(
-                "there is nothing to recycle: RECYCLE_FROM is not set. Expected the "
-                "checkpoint of the source model with its tuned prompt, as in "
-                "--gin.RECYCLE_FROM=\"'/models/source/checkpoint_1000'\"."
-            )
+            raise RecyclingError(_NOTHING)
         source = open_model(self.source_checkpoint)
         if self.source_prompt in (None, self.source_checkpoint):
             prompt = source

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 class Map(abc.ABC):
     """A map from the source's embedding space to the target's.
 
-    A subclass is a frozen dataclass. Its fields are the map's arrays, and files hold
-    them under the same names.
+    A subclass is a frozen dataclass. Its fields are the map's arrays and numbers, or
+    tuples of other maps, and files hold them under the same names. A number that was
+    read from a file is an array without dimensions. A field may be None if that is its
+    default.
 
     Attributes:
       kind: the name of this kind of map in files.
+      costly: whether mapping a vector takes much longer than a product with a matrix.
     """
 
     kind: ClassVar[str]
+    costly: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -38,6 +42,15 @@ class Map(abc.ABC):
         self, vectors: Float[np.ndarray, "*prompts length source_dim"]
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
         """Maps float64 vectors, each prompt independently of the others."""
+
+    def combination(
+        self, prompt: Float[np.ndarray, "length source_dim"]
+    ) -> list[list[tuple[int, float]]] | None:
+        """Returns the words that each vector is a combination of, as places among the
+        words that the map was learned from, with their coefficients; or None if the map
+        does not write vectors in a few words.
+        """
+        return None
 
     def apply(
         self, prompts: Float[np.ndarray, "*prompts length source_dim"]
@@ -91,11 +104,22 @@ def residual(
     map_: Map,
     source: Float[np.ndarray, "words source_dim"],
     target: Float[np.ndarray, "words target_dim"],
+    enough: int = 256,
 ) -> float | None:
     """Returns ‖f(S) − T‖ / ‖T‖ (Frobenius): 0 means a perfect map of these words, and 1
     is as good as mapping every word to zero. Returns None if there are no words, or if
     T is zero.
+
+    Args:
+      map_: f.
+      source: S.
+      target: T.
+      enough: of how many words, evenly spaced, the residual is taken if the map is
+        costly and there are more; it is then known to a few percent.
     """
+    if map_.costly and len(source) > enough:
+        some = np.linspace(0, len(source) - 1, enough).astype(np.int64)
+        source, target = source[some], target[some]
     wide = target.astype(np.float64)
     if not wide.any():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -34,12 +35,11 @@ def save_map(
     Raises:
       RecyclingError: the file cannot be written.
     """
-    arrays = {
-        field.name: np.ascontiguousarray(getattr(map_, field.name))
-        for field in dataclasses.fields(map_)
-    }
+    arrays, kinds = _flat(map_)
     texts = {name: json.dumps(value) for name, value in (metadata or {}).items()}
     texts |= {"format": _FORMAT, "kind": map_.kind}
+    if len(kinds) > 1:
+        texts["kinds"] = json.dumps(kinds)
     write_atomically(path, _in_order(safetensors.numpy.save(arrays, texts)))
 
 
@@ -67,13 +67,55 @@ def load_map(path: epath.PathLike) -> Map:
         )
     kinds = {cls.kind: cls for cls in Map.__subclasses__()}
     try:
-        return kinds[metadata["kind"]](**arrays)
-    except (KeyError, TypeError) as error:
+        stored = json.loads(metadata.get("kinds", "{}")) or {"": metadata["kind"]}
+        return _nested(arrays, stored, kinds, "")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecyclingError(
             f"{path} is not a map of a known kind ({', '.join(kinds)}): found "
             f"{metadata.get('kind')!r} with the arrays {', '.join(arrays)}. If "
             "another module defines this kind, import that module first."
         ) from error
+
+
+def _flat(map_: Map, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays of a map and of the maps inside it by their names in a file,
+    and the kinds of these maps by the beginnings of those names.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    kinds = {prefix: map_.kind}
+    for field in dataclasses.fields(map_):
+        value = getattr(map_, field.name)
+        if isinstance(value, tuple):
+            for number, inner in enumerate(value):
+                more = _flat(inner, f"{prefix}{field.name}.{number}.")
+                arrays |= more[0]
+                kinds |= more[1]
+        elif value is not None:
+            # Numbers become arrays without dimensions.
+            arrays[prefix + field.name] = np.asarray(value, order="C")
+    return arrays, kinds
+
+
+def _nested(
+    arrays: Mapping[str, np.ndarray],
+    stored: Mapping[str, str],
+    kinds: Mapping[str, type[Map]],
+    prefix: str,
+) -> Map:
+    """Returns the map whose arrays' names begin with `prefix`; undoes `_flat`."""
+    here = {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    values: dict[str, Any] = {n: array for n, array in here.items() if "." not in n}
+    for field in dict.fromkeys(name.split(".")[0] for name in here if "." in name):
+        inside = (f"{prefix}{field}.{number}." for number in itertools.count())
+        found = list(itertools.takewhile(stored.__contains__, inside))
+        if not found:
+            raise KeyError(field)
+        values[field] = tuple(_nested(arrays, stored, kinds, one) for one in found)
+    return kinds[stored[prefix]](**values)
 
 
 def _in_order(data: bytes) -> bytes:

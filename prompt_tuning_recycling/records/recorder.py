@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prompt_tuning_recycling.maps import residual
+from prompt_tuning_recycling.maps import Map, residual
 from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.records import provenance
 from prompt_tuning_recycling.recyclers import Fit, Recycler
@@ -75,6 +75,7 @@ class Recorder:
         tuned: Float[np.ndarray, "length source_dim"],
         origin: Mapping[str, Any],
         recycled: Float[np.ndarray, "length target_dim"],
+        map_: Map | None = None,
     ) -> dict[str, Any]:
         """Returns the record of a prompt that a map carried over.
 
@@ -83,6 +84,8 @@ class Recorder:
           tuned: the prompt that was carried over.
           origin: where that prompt was read from; see `StoredArray.origin`.
           recycled: the result.
+          map_: the map; the record says which words it wrote the prompt in, where it
+            writes prompts in a few words.
         """
         return {
             "format": fit_record["format"],
@@ -98,12 +101,36 @@ class Recorder:
             },
             "warnings": fit_record["warnings"],
             "nearest_pieces": self._nearest.to(recycled),
+            **self._combination(tuned, map_),
             "recycled": {
                 "shape": list(recycled.shape),
                 "dtype": str(recycled.dtype),
                 "sha256": digest(recycled),
             },
             "versions": fit_record["versions"],
+        }
+
+    def _combination(
+        self, tuned: Float[np.ndarray, "length source_dim"], map_: Map | None
+    ) -> dict[str, Any]:
+        found = None if map_ is None else map_.combination(tuned)
+        if found is None:
+            return {}
+        words = self._embedded.words.fitted
+        # The pieces of another vocabulary are not what these rows stand for.
+        known = not self._embedded.mismatch
+        return {
+            "combination": [
+                [
+                    {
+                        "piece": words.pieces[i] if known else None,
+                        "row": words.rows[..., i].tolist(),
+                        "coefficient": coefficient,
+                    }
+                    for i, coefficient in of_vector
+                ]
+                for of_vector in found
+            ]
         }
 
     @functools.cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,7 @@ def record_text(record: Mapping[str, Any]) -> str:
     ):
         lines.append(f"  {label:14}{_norms(record['row_norms'][key])}")
     lines.extend(_nearest_lines(record["nearest_pieces"]))
+    lines.extend(_combination_lines(record.get("combination")))
     lines.extend(f"Warning         {warning}" for warning in record["warnings"])
     return "\n".join(lines)
 
@@ -68,7 +69,7 @@ def record_text(record: Mapping[str, Any]) -> str:
 def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
     lines = []
     if "rank" in fit:
-        kind = ", minimum-norm solution" if fit["minimum_norm"] else ""
+        kind = ", minimum-norm solution" if fit.get("minimum_norm") else ""
         lines.append(f"  rank          {fit['rank']}{kind}")
     if "ridge" in fit:
         left_out = fit.get("leave_one_out_residual")
@@ -76,6 +77,8 @@ def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
         lines.append(f"  ridge         {fit['ridge']:.3g}{chosen}")
     if "condition_number" in fit:
         lines.append(f"  condition     {fit['condition_number']:.3g}")
+    if "scale" in fit:
+        lines.append(f"  scale         {fit['scale']:.4g}")
     if "training_loss" in fit:
         first, last = fit["training_loss_by_epoch"][0], fit["training_loss"]
         lines.append(
@@ -87,13 +90,37 @@ def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
 def _nearest_lines(nearest: list[list[dict[str, Any]]] | None) -> list[str]:
     if nearest is None:
         return []
-    lines = ["Nearest words in the target, by cosine"]
-    for number, pieces in enumerate(nearest[:_MOST_VECTORS]):
-        found = "  ".join(f"{p['piece']} {p['cosine']:.2f}" for p in pieces)
-        lines.append(f"  vector {number:<7}{found}")
-    if len(nearest) > _MOST_VECTORS:
-        more = len(nearest) - _MOST_VECTORS
-        lines.append(f"  and {more} more, in the record")
+    return [
+        "Nearest words in the target, by cosine",
+        *_vector_lines(
+            "  ".join(f"{p['piece']} {p['cosine']:.2f}" for p in pieces)
+            for pieces in nearest
+        ),
+    ]
+
+
+def _combination_lines(combination: list[list[dict[str, Any]]] | None) -> list[str]:
+    if combination is None:
+        return []
+    return [
+        "Written in words of the source, with coefficients",
+        *_vector_lines(
+            "  ".join(
+                f"{w['coefficient']:+.3g} {w['piece'] or w['row']}" for w in words
+            )
+            for words in combination
+        ),
+    ]
+
+
+def _vector_lines(found: Iterable[str]) -> list[str]:
+    texts = list(found)
+    lines = [
+        f"  vector {number:<7}{text}"
+        for number, text in enumerate(texts[:_MOST_VECTORS])
+    ]
+    if len(texts) > _MOST_VECTORS:
+        lines.append(f"  and {len(texts) - _MOST_VECTORS} more, in the record")
     return lines
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A costly map's residual is measured on so few words that it takes less time than to
+# map a prompt.
+_ENOUGH = 64
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
@@ -31,7 +35,7 @@ class Fit:
       diagnostics: numbers that describe the fit, JSON-compatible.
       warnings: sentences that a user should read before trusting the map.
       residual: how well the map fits the words that it was learned from; see
-        `maps.residual`. `Recycler.fit` measures it unless `learn` already knows it.
+        `maps.residual`. `Recycler.fit` measures it unless `learn` has.
     """
 
     map: Map
@@ -95,8 +99,8 @@ class Recycler(abc.ABC):
             logger.warning("warning: %s", warning)
         if fit.residual is not None:
             return fit
-        found = residual(fit.map, source.array, target.array)
-        return dataclasses.replace(fit, residual=found)
+        measured = residual(fit.map, source.array, target.array, _ENOUGH)
+        return dataclasses.replace(fit, residual=measured)
 
     def parameters(self) -> dict[str, Any]:
         """Returns the recycler's configuration: the value of each field by name."""

@@ -15,7 +15,7 @@ import numpy as np
 from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.maps import Network
-from prompt_tuning_recycling.recyclers import registry
+from prompt_tuning_recycling.recyclers import checks, registry
 from prompt_tuning_recycling.recyclers.base import Fit, Recycler
 from prompt_tuning_recycling.words import WordEmbeddings
 
@@ -67,15 +67,8 @@ class VocabToVocabMLP(Recycler):
 
     def __post_init__(self) -> None:
         for field in ("hidden_scale", "batch_size", "epochs"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RecyclingError(
-                    f"expected {field} to be a whole number of at least 1, got {value}."
-                )
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise RecyclingError(
-                f"expected learning_rate to be above 0, got {self.learning_rate}."
-            )
+            checks.check_whole(field, getattr(self, field))
+        checks.check_positive("learning_rate", self.learning_rate)
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise RecyclingError(
                 "expected seed to be a whole number from 0 to 2**32 - 1, got "

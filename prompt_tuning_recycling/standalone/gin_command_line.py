@@ -24,6 +24,8 @@ _RUNS = {
     "eval": "runs/standalone/eval.gin",
     "infer": "runs/standalone/infer.gin",
     "evaluate_prompts": "runs/standalone/evaluate_prompts.gin",
+    "choose": "runs/standalone/choose.gin",
+    "teach": "runs/standalone/teach.gin",
 }
 
 
@@ -32,6 +34,8 @@ _EXAMPLES = {
     "MODEL_DIR": "'/runs/sst2'",
     "EVAL_OUTPUT_DIR": "'/runs/sst2-eval'",
     "INFER_OUTPUT_DIR": "'/runs/sst2-infer'",
+    "CHOOSE_OUTPUT_DIR": "'/runs/sst2-chosen'",
+    "TEACHER_SCORES": "'/runs/sst2-teacher.json'",
     "MIXTURE_OR_TASK_NAME": "'my_task'",
     "MIXTURE_OR_TASK_MODULE": "'my_package.my_tasks'",
     "TASK_NAME": "'reviews'",

@@ -85,6 +85,23 @@ class EncoderDecoder:
         """Returns the targets' log-likelihoods, in nats, summed over their tokens."""
         return _score(self.module, params, batch)
 
+    def score_gradients(
+        self,
+        prompts: Mapping[str, jax.Array],
+        rest: Mapping[str, jax.Array],
+        batch: Batch,
+        weights: Any,
+    ) -> dict[str, jax.Array]:
+        """Returns the gradients, by the prompts, of the scores' weighted sum.
+
+        Args:
+          prompts: name, with slashes -> prompt.
+          rest: the other parameters.
+          batch: the examples.
+          weights: float32 [batch], the weight of each example's score.
+        """
+        return _score_gradients(self.module, prompts, rest, batch, weights)
+
     def predict(
         self, params: Any, batch: Batch
     ) -> tuple[Int[Array, "batch targets"], Float[Array, " batch"]]:
@@ -147,6 +164,21 @@ def _score(module: nn.Module, params: Any, batch: Batch) -> Float[Array, " batch
     targets, weights = _targets(batch)
     log_likelihood = _log_likelihood(_logits(module, params, batch, None), targets)
     return jnp.sum(log_likelihood * weights, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score_gradients(
+    module: nn.Module,
+    prompts: Mapping[str, jax.Array],
+    rest: Mapping[str, jax.Array],
+    batch: Batch,
+    weights: Float[Array, " batch"],
+) -> dict[str, jax.Array]:
+    def total(prompts: Mapping[str, jax.Array]) -> jax.Array:
+        params = traverse_util.unflatten_dict({**rest, **prompts}, sep="/")
+        return jnp.sum(weights * _score(module, params, batch))
+
+    return jax.grad(total)(dict(prompts))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -73,6 +73,20 @@ def load(
     return {name: loaded[name] for name in expected}
 
 
+def load_rest(model: Model, module: nn.Module) -> Parameters:
+    """Returns a network's parameters, float32, from a checkpoint that may also hold
+    prompts, which the network does not have.
+
+    Raises:
+      RecyclingError: the checkpoint belongs to another network.
+    """
+    expected = shapes(module)
+    stored = _stored_shapes(model)
+    rest = {name: shape for name, shape in stored.items() if not matches(name)}
+    check_shapes(expected, rest, str(model.path))
+    return _read(model, list(expected))
+
+
 def prompts_to_make(
     model: Model,
     module: nn.Module,

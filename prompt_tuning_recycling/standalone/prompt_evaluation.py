@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import gin
-import jax.numpy as jnp
 import numpy as np
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
@@ -19,12 +16,10 @@ from prompt_tuning_recycling.initial_prompts import (
     SampledVocabulary,
 )
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.network import without_prompt
-from prompt_tuning_recycling.prompts.export import matches
-from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import DatasetConfig
 from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
+from prompt_tuning_recycling.standalone.prompted import PromptedModel
 
 
 @gin.configurable(module="prompt_tuning_recycling.standalone.prompt_evaluation")
@@ -83,21 +78,12 @@ class _Target:
         dataset: DatasetConfig,
         evaluator_cls: Callable[..., seqio.Evaluator],
     ) -> None:
-        self._without_prompt = dataclasses.replace(
-            model, module=without_prompt(model.module)
-        )
+        self._prompted = PromptedModel(model, checkpoint, dataset.batch_size)
         self.model = checkpoint
-        self.shapes: contract.Shapes = {
-            name: shape
-            for name, shape in parameters.shapes(model.module).items()
-            if matches(name)
-        }
-        self._rest = parameters.load(checkpoint, self._without_prompt.module, "")
-        self._step = checkpoint.step
+        self.shapes = self._prompted.shapes
         self._evaluation = Evaluation(model, dataset, "", evaluator_cls, repeated=True)
 
     def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
-        if not prompts:
-            return self._evaluation.run(self._rest, self._step, self._without_prompt)
-        loaded = {name: jnp.asarray(prompt) for name, prompt in prompts.items()}
-        return self._evaluation.run({**self._rest, **loaded}, self._step)
+        loaded = self._prompted.parameters(prompts)
+        network = None if prompts else self._prompted.without_prompt
+        return self._evaluation.run(loaded, self.model.step, network)

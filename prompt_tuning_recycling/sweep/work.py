@@ -171,7 +171,7 @@ def _apply(
                     written = {}
                     for (item, tuned), array in zip(batch, recycled, strict=True):
                         of_prompt = recorder.of_prompt(
-                            record, tuned.array, tuned.record, array
+                            record, tuned.array, tuned.record, array, map_
                         )
                         prompt = Prompt(array, tuned.site, of_prompt)
                         written[item] = writers.submit(prompt.save, item.output)

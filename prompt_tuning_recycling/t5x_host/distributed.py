@@ -1,4 +1,4 @@
-"""Runs a T5X program as one of several processes:
+"""Runs a program of T5X or of this package as one of several processes:
 
 python -m prompt_tuning_recycling.t5x_host.distributed t5x.eval \\
   --coordinator_address=host0:1234 --process_count=2 --process_index=0 ...
@@ -18,7 +18,15 @@ import jax
 
 from prompt_tuning_recycling import command_line
 
-_PROGRAMS = ("t5x.train", "t5x.eval", "t5x.infer", "t5x.main")
+_OURS = "prompt_tuning_recycling.t5x_host."
+_PROGRAMS = (
+    "t5x.train",
+    "t5x.eval",
+    "t5x.infer",
+    "t5x.main",
+    f"{_OURS}choose",
+    f"{_OURS}teach",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line.parser(
         "t5x_host.distributed",
         "PROGRAM [flags of the program]",
-        "Run t5x.train, t5x.eval or t5x.infer as one of several processes.",
+        "Run a program of T5X or of this package as one of several processes.",
     )
     parser.add_argument("program", choices=_PROGRAMS)
     parser.add_argument("--coordinator_address", help="of process 0, as host:port")

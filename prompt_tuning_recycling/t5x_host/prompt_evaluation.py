@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax
 import gin
 import jax
 import numpy as np
 import seqio
 from etils import epath
-from flax import traverse_util
 from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
-from prompt_tuning_recycling import contract
+from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
@@ -24,9 +21,8 @@ from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     SampledVocabulary,
 )
-from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.network import without_prompt
-from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX
+from prompt_tuning_recycling.t5x_host.prompted import PromptedModel
 
 
 @gin.configurable(module="prompt_tuning_recycling.t5x_host.prompt_evaluation")
@@ -101,86 +97,30 @@ class _Target:
         evaluator_cls: Callable[..., seqio.Evaluator],
         patterns: Sequence[str],
     ) -> None:
-        self.model = open_model(restore_cfg.path)
-        self._partitioner = partitioner
-        self._with = _Network(model, dataset_cfg, partitioner, evaluator_cls)
-        self._without = _Network(
-            _without_prompt(model), dataset_cfg, partitioner, evaluator_cls
+        self._prompted = PromptedModel(
+            model, restore_cfg, partitioner, dataset_cfg.batch_size, patterns
         )
-        shapes = traverse_util.flatten_dict(
-            flax.core.unfreeze(self._with.initializer.global_train_state_shape.params),
-            sep="/",
-        )
-        self.shapes: contract.Shapes = {
-            name: leaf.shape for name, leaf in shapes.items() if matches(name, patterns)
-        }
-        # The optimizer's state is left out.
-        restore_cfg.strict = False
-        restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
-            [restore_cfg]
-        )
-        self._state, _ = utils.create_checkpoint_manager_and_restore(
-            self._without.initializer,
-            partitioner,
-            restore_cfg,
-            paths[0],
-            None,
-            use_orbax=True,
+        self.model = self._prompted.checkpoint
+        self.shapes = self._prompted.shapes
+
+        def evaluator(network: models.BaseTransformerModel) -> Any:
+            # The loggers have folders of their own; T5X needs some name here.
+            return t5x_eval.InferenceEvaluator(
+                dataset_cfg, evaluator_cls, network, partitioner, log_dir="unused"
+            )
+
+        self._with = evaluator(model), self._prompted.axes
+        self._without = (
+            evaluator(self._prompted.without_prompt),
+            self._prompted.axes_without_prompt,
         )
 
     def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
-        if not prompts:
-            return self._without.evaluate(self._state)
-        params = traverse_util.flatten_dict(
-            flax.core.unfreeze(self._state.params), sep="/"
-        )
-        axes = traverse_util.flatten_dict(
-            flax.core.unfreeze(self._with.initializer.train_state_axes.params), sep="/"
-        )
-        for name, prompt in prompts.items():
-            sharding = jax.sharding.NamedSharding(self._partitioner.mesh, axes[name])
-            params[name] = jax.device_put(prompt, sharding)
-        nested = traverse_util.unflatten_dict(params, sep="/")
-        if isinstance(self._state.params, flax.core.FrozenDict):
-            nested = flax.core.freeze(nested)
-        return self._with.evaluate(self._state.replace(params=nested))
-
-
-class _Network:
-    """A network, and T5X's evaluator for it, which compiles it once."""
-
-    def __init__(
-        self,
-        model: models.BaseTransformerModel,
-        dataset_cfg: utils.DatasetConfig,
-        partitioner: partitioning.BasePartitioner,
-        evaluator_cls: Callable[..., seqio.Evaluator],
-    ) -> None:
-        self._evaluator = t5x_eval.InferenceEvaluator(
-            # The loggers have folders of their own; T5X needs some name here.
-            dataset_cfg,
-            evaluator_cls,
-            model,
-            partitioner,
-            log_dir="unused",
-        )
-        shapes = {
-            name: (dataset_cfg.batch_size, *shape)
-            for name, shape in self._evaluator.model_feature_shapes.items()
-        }
-        self.initializer = utils.TrainStateInitializer(
-            optimizer_def=None,
-            init_fn=model.get_initial_variables,
-            input_shapes=shapes,
-            partitioner=partitioner,
-        )
-
-    def evaluate(self, state: Any) -> Metrics:
-        future = self._evaluator.evaluate(state, self.initializer.train_state_axes)
+        evaluator, axes = self._with if prompts else self._without
+        future = evaluator.evaluate(self._prompted.state(prompts), axes)
         return {task: dict(metrics) for task, metrics in future.result().items()}
 
-
-def _without_prompt(model: models.BaseTransformerModel) -> models.BaseTransformerModel:
-    promptless = copy.copy(model)
-    promptless.module = without_prompt(model.module)
-    return promptless
+    def score(
+        self, prompts: Mapping[str, np.ndarray], unlabeled: Unlabeled
+    ) -> list[float]:
+        return self._prompted.score(prompts, unlabeled)

@@ -51,6 +51,32 @@ def test_a_map_of_ones_own_is_read_again(tmp_path, rng):
     assert loaded.apply(np.zeros((2, 4))).shape == (2, 4)
 
 
+def test_numbers_and_maps_inside_a_map(tmp_path, rng):
+    source, target = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
+    soft = maps.SoftNearest(source, target, 1 / 3, scale=0.1)
+    plain = maps.SoftNearest(source, target, 1 / 3)
+    directional = maps.Directional(rng.normal(size=(4, 3)), 1 / 7)
+    mean = maps.Mean((soft, maps.Mean((directional,)), plain))
+    save_map(mean, tmp_path / "map", {"recycler": {"name": "mean"}})
+    loaded = load_map(tmp_path / "map")
+    assert [type(one) for one in loaded.maps] == [type(one) for one in mean.maps]
+    prompts = rng.normal(size=(2, 5, 4))
+    np.testing.assert_array_equal(loaded.apply(prompts), mean.apply(prompts))
+    assert loaded.maps[0].temperature == soft.temperature
+    assert loaded.maps[1].maps[0].scale == directional.scale
+    assert loaded.maps[2].scale is None
+    stored = safetensors.numpy.load_file(tmp_path / "map")
+    assert stored["maps.0.temperature"].shape == ()
+    assert stored["maps.1.maps.0.matrix"].shape == (4, 3)
+
+
+def test_many_maps_inside_a_map_keep_their_order(tmp_path):
+    mean = maps.Mean(tuple(maps.Linear(np.full((1, 1), i)) for i in range(12)))
+    save_map(mean, tmp_path / "map")
+    loaded = load_map(tmp_path / "map")
+    assert [one.matrix.item() for one in loaded.maps] == list(range(12))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "No such file"), (b"short", "expected a safetensors file")],
@@ -71,7 +97,13 @@ def test_other_safetensors(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "arrays"),
-    [("unheard-of", {"matrix": np.eye(2)}), ("linear", {"other": np.eye(2)})],
+    [
+        ("unheard-of", {"matrix": np.eye(2)}),
+        ("linear", {"other": np.eye(2)}),
+        ("linear", {"matrix": np.eye(2), "other": np.eye(2)}),
+        ("mean", {"maps.0.matrix": np.eye(2)}),
+        ("linear", {"matrix.0.": np.eye(2)}),
+    ],
 )
 def test_a_kind_that_is_not_known(tmp_path, kind, arrays):
     metadata = {"format": "prompt_tuning_recycling/map/1", "kind": kind}

@@ -9,8 +9,9 @@ from prompt_tuning_recycling.recyclers import VocabToVocabLinear
 @pytest.mark.parametrize("recycler", recyclers.names())
 def test_says_what_a_user_asks(source_table, target_table, prompt, word_list, recycler):
     words = Words.from_list(word_list, num_words=200, word_offset=10)
+    target = source_table + 0.1 if recycler == "copy" else target_table
     recycled = recycle_prompt(
-        source_table, target_table, prompt, words=words, recycler=recycler
+        source_table, target, prompt, words=words, recycler=recycler
     )
     text = record_texts.record_text(recycled.record)
     for expected in (
@@ -34,7 +35,10 @@ def test_shows_warnings(source_table, target_table, prompt):
 
 def test_shows_the_ridge_and_how_it_was_chosen(source_table, target_table, prompt):
     words = Words.from_rows(range(8))
-    for ridge, shown in ((0.25, "ridge         0.25\n"), ("auto", "leave-one-out resid")):
+    for ridge, shown in (
+        (0.25, "ridge         0.25\n"),
+        ("auto", "leave-one-out resid"),
+    ):
         recycler = VocabToVocabLinear(ridge=ridge)
         recycled = recycle_prompt(
             source_table, target_table, prompt, words=words, recycler=recycler

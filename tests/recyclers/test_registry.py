@@ -1,12 +1,15 @@
 """One registry serves names, aliases and gin."""
 
 import dataclasses
+import pathlib
 
 import gin
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, recyclers
 from prompt_tuning_recycling.gin_path import gin_path
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,13 @@ def test_a_name_can_be_taken_only_once():
         ("recyclers/v2v_lin.gin", recyclers.VocabToVocabLinear()),
         ("recyclers/lin_comb.gin", recyclers.LinearCombination()),
         ("recyclers/v2v_nn.gin", recyclers.VocabToVocabMLP()),
+        ("recyclers/procrustes.gin", recyclers.Procrustes()),
+        ("recyclers/relative.gin", recyclers.Relative()),
+        ("recyclers/soft_nearest.gin", recyclers.SoftNearest()),
+        ("recyclers/sparse.gin", recyclers.Sparse()),
+        ("recyclers/local.gin", recyclers.Local()),
+        ("recyclers/copy.gin", recyclers.Copy()),
+        ("recyclers/mean.gin", recyclers.Mean()),
     ],
 )
 def test_each_gin_file_of_a_recycler_means_it(file, expected):
@@ -86,6 +96,16 @@ def test_each_gin_file_of_a_recycler_means_it(file, expected):
     gin.parse_config_file(file)
     gin.parse_config("takes_a_recycler.recycler = %RECYCLER")
     assert takes_a_recycler() == expected
+
+
+def test_each_recycler_has_a_gin_file():
+    files = {path.stem for path in (CHECKOUT / "gin" / "recyclers").glob("*.gin")}
+    assert files == {name.replace("-", "_") for name in recyclers.names()}
+
+
+def test_the_portfolio_is_of_recyclers_that_exist():
+    assert set(recyclers.PORTFOLIO) <= set(recyclers.names())
+    assert recyclers.PORTFOLIO[0] == "copy"
 
 
 def test_gin_sets_a_recyclers_parameters():

@@ -233,7 +233,7 @@ def test_a_run_stopped_before_its_first_checkpoint_needs_no_source_either(
     shutil.rmtree(folder / f"checkpoint_{FIRST + 2}")
     shutil.rmtree(tuned)
     result = tune(folder, "recycle_init.gin", **macros)
-    assert "taking the prompt that was recycled before" in result.error
+    assert "taking the prompt that was made before" in result.error
     np.testing.assert_array_equal(exported(folder, FIRST), before)
 
 

@@ -33,21 +33,27 @@ TASK = {
 FIRST = 40  # The target checkpoint's step.
 
 PACKAGES = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
+OF_THIS_PACKAGE = ("choose", "teach")
 OUTPUTS = {
     "train": "MODEL_DIR",
     "eval": "EVAL_OUTPUT_DIR",
     "infer": "INFER_OUTPUT_DIR",
+    "choose": "CHOOSE_OUTPUT_DIR",
+    "teach": "TEACHER_SCORES",
 }
 RUN_FILES = {
     "t5x": {
         "train": "runs/t5x/prompt_finetune.gin",
         "eval": "runs/t5x/prompt_eval.gin",
         "infer": "runs/t5x/prompt_infer.gin",
+        "choose": "runs/t5x/choose.gin",
+        "teach": "runs/t5x/teach.gin",
     },
     "standalone": {
         "train": "runs/standalone/prompt_finetune.gin",
         "eval": "runs/standalone/eval.gin",
         "infer": "runs/standalone/infer.gin",
+        "choose": "runs/standalone/choose.gin",
     },
 }
 TRAINING = {
@@ -142,6 +148,9 @@ def command(shared_data, t5x_written, tmp_path_factory):
     ) -> tuple[list[str], pathlib.Path]:
         folder = folder or tmp_path_factory.mktemp(program) / "run"
         run_file = RUN_FILES[host][program] if run_file is None else run_file
+        package = PACKAGES[host]
+        if host == "t5x" and program in OF_THIS_PACKAGE:
+            package = "prompt_tuning_recycling.t5x_host"
         given = {
             **TASK,
             OUTPUTS[program]: str(folder),
@@ -154,7 +163,7 @@ def command(shared_data, t5x_written, tmp_path_factory):
             given["RECYCLE_FROM"] = str(t5x_written / "prompt_orbax/checkpoint_50")
         given |= macros
         return [
-            *(through or [f"{PACKAGES[host]}.{program}"]),
+            *(through or [f"{package}.{program}"]),
             search,
             *(f"--gin_file={file}" for file in (*files, run_file, last) if file),
             *flags,

@@ -22,7 +22,9 @@ def start_both(start, program, *flags, **macros):
             run = start("train", "--multiprocess_gpu", *where, *flags, **macros)
         else:
             module = "prompt_tuning_recycling.t5x_host.distributed"
-            through = [module, f"t5x.{program}", *where]
+            ours = program == "choose"
+            package = "prompt_tuning_recycling.t5x_host" if ours else "t5x"
+            through = [module, f"{package}.{program}", *where]
             run = start(program, *flags, through=through, **macros)
         runs.append(run)
     return runs

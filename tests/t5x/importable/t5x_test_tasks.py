@@ -11,6 +11,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from prompt_tuning_recycling.tasks import rank_classification
+
 _VOCABULARY = seqio.SentencePieceVocabulary(
     str(pathlib.Path(os.environ["PROMPT_RECYCLING_DATA"]) / "t5_vocab.model")
 )
@@ -32,6 +34,17 @@ def _log_likelihood(targets, scores):
     return {"log_likelihood": float(np.mean(scores))}
 
 
+def _with_choices(examples):
+    choices = tf.constant(["yes", "no"])
+    return examples.map(
+        lambda example: {
+            "inputs": example["inputs"],
+            "choices": choices,
+            "correct": choices == example["targets"],
+        }
+    )
+
+
 _FEATURE = seqio.Feature(_VOCABULARY, add_eos=True)
 
 seqio.TaskRegistry.add(
@@ -44,4 +57,17 @@ seqio.TaskRegistry.add(
     ],
     output_features={"inputs": _FEATURE, "targets": _FEATURE},
     metric_fns=[_accuracy, _log_likelihood],
+)
+seqio.TaskRegistry.add(
+    "even_or_odd_ranked",
+    source=seqio.FunctionDataSource(_examples, ["train", "validation", "test"]),
+    preprocessors=[
+        _with_choices,
+        rank_classification.one_per_choice,
+        seqio.preprocessors.tokenize,
+        seqio.preprocessors.append_eos,
+    ],
+    postprocess_fn=rank_classification.keep_ranking,
+    output_features={"inputs": _FEATURE, "targets": _FEATURE},
+    metric_fns=[rank_classification.accuracy],
 )

@@ -1,0 +1,261 @@
+"""Inputs of a task without their labels: what prompts are scored on to choose one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import seqio
+
+from prompt_tuning_recycling.errors import RecyclingError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from jaxtyping import Int
+
+    Tokens = Int[np.ndarray, " tokens"]
+
+logger = logging.getLogger(__name__)
+
+# How many inputs are read for each one that is drawn, so that the choice does not hang
+# on the first lines of a file that may be sorted.
+_READ_PER_DRAWN = 64
+# A label set counts as the task's own if this many examples have it.
+_SAME_CHOICES = 16
+_RANKING = "ranking"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unlabeled:
+    """Inputs, each with the texts that a model is to rank.
+
+    Attributes:
+      inputs: token ids of each input, with EOS.
+      choices: token ids of each input's choices, with EOS; in a task without choices,
+        they are empty until `with_answers` fills in the teacher's answers.
+      features: the task's features, for batches.
+      origin: where the inputs come from, JSON-compatible.
+    """
+
+    inputs: Sequence[Tokens]
+    choices: Sequence[Sequence[Tokens]]
+    features: Mapping[str, seqio.Feature]
+    origin: Mapping[str, Any]
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether there is something to rank."""
+        return all(self.choices)
+
+    @property
+    def has_same_choices(self) -> bool:
+        """Whether all inputs rank the same texts, in the same order."""
+        return all(_equal(choices, self.choices[0]) for choices in self.choices)
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many choices each input has."""
+        return [len(choices) for choices in self.choices]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all tokens, as hexadecimal digits. It tells whether scores belong
+        to these inputs.
+        """
+        found = hashlib.sha256()
+        for tokens, choices in zip(self.inputs, self.choices, strict=True):
+            for part in (tokens, *choices):
+                found.update(np.asarray(part, "<i8").tobytes() + b"|")
+            found.update(b"\n")
+        return found.hexdigest()
+
+    def with_answers(self, answers: Sequence[Tokens]) -> Unlabeled:
+        """Returns the same inputs with one text for each: what the teacher answers."""
+        return dataclasses.replace(self, choices=[(answer,) for answer in answers])
+
+    def tokens(self) -> list[int]:
+        """Returns how many tokens each text has that is ranked, input by input."""
+        return [len(choice) for choices in self.choices for choice in choices]
+
+    def dataset(self, answer_length: int | None = None) -> tf.data.Dataset:
+        """Returns numbered examples for an encoder-decoder: (number, features), one for
+        each choice of each input. All have the same lengths.
+
+        Args:
+          answer_length: if given, one example for each input, with room for an answer
+            of so many tokens instead of a choice.
+        """
+        import tensorflow as tf
+
+        if answer_length is None:
+            pairs = [
+                (tokens, choice)
+                for tokens, choices in zip(self.inputs, self.choices, strict=True)
+                for choice in choices
+            ]
+        else:
+            empty = np.ones(answer_length, np.int32)
+            pairs = [(tokens, empty) for tokens in self.inputs]
+        lengths = {
+            "inputs": max(len(tokens) for tokens, _ in pairs),
+            "targets": max(len(tokens) for _, tokens in pairs),
+        }
+        one = tf.RaggedTensor.from_row_splits
+        columns = {
+            name: one(
+                np.concatenate(rows).astype(np.int32),
+                np.cumsum([0, *map(len, rows)]).astype(np.int64),
+            )
+            for name, rows in zip(lengths, zip(*pairs, strict=True), strict=True)
+        }
+        plain = tf.data.Dataset.from_tensor_slices(columns).map(
+            lambda row: {name: tf.ensure_shape(row[name], [None]) for name in lengths}
+        )
+        converter = seqio.EncDecFeatureConverter(pack=False)
+        converted = converter(plain, task_feature_lengths=lengths)
+        return converted.apply(
+            tf.data.experimental.assert_cardinality(len(pairs))
+        ).enumerate()
+
+
+def read(
+    task_name: str,
+    number: int = 32,
+    split: str = "train",
+    *,
+    lengths: Mapping[str, int] | None = None,
+    use_cached: bool = False,
+    seed: int = 0,
+) -> Unlabeled:
+    """Draws inputs of a task, without looking at their labels.
+
+    The texts to rank are those of the task's rank classification. If that has no such
+    split, but ranks the same texts for all inputs, the inputs are those of another task
+    of the mixture.
+
+    Args:
+      task_name: a seqio task or mixture.
+      number: how many inputs; all if the split has fewer.
+      split: the split to draw them from.
+      lengths: feature -> how many tokens to cut it at; None for no limit.
+      use_cached: whether to read what seqio cached earlier.
+      seed: the seed of the drawing.
+
+    Raises:
+      RecyclingError: no task has such a split, or it is empty.
+    """
+    tasks = seqio.get_subtasks(seqio.get_mixture_or_task(task_name))
+    with_split = [task for task in tasks if split in task.splits]
+    if not with_split:
+        known = dict.fromkeys(name for task in tasks for name in task.splits)
+        raise RecyclingError(
+            f"UNLABELED_SPLIT: {task_name} has no split {split!r}. Expected one of "
+            f"{', '.join(known)}."
+        )
+
+    def examples(task: seqio.Task, of_split: str) -> Iterator[dict[str, np.ndarray]]:
+        dataset = task.get_dataset(
+            sequence_length=lengths,
+            split=of_split,
+            shuffle=False,
+            use_cached=use_cached,
+        )
+        return dataset.as_numpy_iterator()
+
+    def limited(found: Iterable[Any]) -> list[Any]:
+        return list(itertools.islice(found, _READ_PER_DRAWN * number))
+
+    ranking = [task for task in with_split if _ranks(task, split, lengths, use_cached)]
+    if ranking:
+        task = ranking[0]
+        read_ = limited(_grouped(examples(task, split)))
+    else:
+        task = with_split[0]
+        choices = _choices_of_all(tasks, examples)
+        read_ = [
+            (example["inputs"], choices) for example in limited(examples(task, split))
+        ]
+    # Tasks that make an example of each answer repeat the input.
+    read_ = list({tokens.tobytes(): (tokens, c) for tokens, c in read_}.values())
+    if not read_:
+        raise RecyclingError(f"the split {split!r} of {task.name} has no inputs.")
+    if len(read_) < number:
+        logger.warning(
+            "warning: %s has only %d inputs in the split %s; expected %d.",
+            task.name,
+            len(read_),
+            split,
+            number,
+        )
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(read_), min(number, len(read_)), replace=False)
+    chosen = [read_[row] for row in sorted(drawn.tolist())]
+    return Unlabeled(
+        [tokens for tokens, _ in chosen],
+        [choices for _, choices in chosen],
+        task.output_features,
+        {
+            "task": task.name,
+            "split": split,
+            "inputs": len(chosen),
+            "seed": seed,
+            "choices": max(len(choices) for _, choices in chosen),
+        },
+    )
+
+
+def until_eos(tokens: Int[np.ndarray, " tokens"], eos_id: int) -> np.ndarray:
+    """Returns tokens up to the first EOS, with it; one EOS if there are none."""
+    tokens = np.asarray(tokens, np.int32)
+    ends = np.flatnonzero(tokens == eos_id)
+    kept = tokens[: ends[0] + 1] if len(ends) else tokens[tokens != 0]
+    return kept if len(kept) else np.array([eos_id], np.int32)
+
+
+def _ranks(
+    task: seqio.Task, split: str, lengths: Mapping[str, int] | None, use_cached: bool
+) -> bool:
+    dataset = task.get_dataset(
+        sequence_length=lengths, split=split, shuffle=False, use_cached=use_cached
+    )
+    return _RANKING in dataset.element_spec
+
+
+def _grouped(
+    examples: Iterable[Mapping[str, np.ndarray]],
+) -> Iterator[tuple[Tokens, list[Tokens]]]:
+    """Yields each input with its choices. Of `ranking` (see tasks/rank_classification),
+    only the choice's number and the count are used, not whether it is right.
+    """
+    choices: list[Tokens] = []
+    for example in examples:
+        _, choice, _, count = (int(part) for part in example[_RANKING])
+        choices = [*choices, example["targets"]] if choice else [example["targets"]]
+        if len(choices) == count:
+            yield example["inputs"], choices
+
+
+def _choices_of_all(tasks: Sequence[seqio.Task], examples: Any) -> list[Tokens]:
+    """Returns the texts that one of the tasks ranks for every input; none if they
+    differ, or if no task ranks.
+    """
+    for task in tasks:
+        for split in task.splits:
+            found = examples(task, split)
+            first = next(found, None)
+            if first is None or _RANKING not in first:
+                continue
+            groups = _grouped(itertools.chain([first], found))
+            sets = [choices for _, choices in itertools.islice(groups, _SAME_CHOICES)]
+            if all(_equal(choices, sets[0]) for choices in sets):
+                return sets[0]
+    return []
+
+
+def _equal(one: Sequence[Tokens], other: Sequence[Tokens]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))

@@ -1,0 +1,15 @@
+"""Recycles a prompt in several ways and keeps the one that works best, in T5X.
+
+  python -m prompt_tuning_recycling.t5x_host.choose \\
+    --gin_search_paths="$(python -m prompt_tuning_recycling.gin_path)" \\
+    --gin_file=models/t5_1_1_base_prompt.gin \\
+    --gin_file=runs/t5x/choose.gin --gin.NAME=VALUE ...
+
+The flags are those of T5X's own programs.
+"""
+
+from prompt_tuning_recycling.t5x_host import gin_program
+from prompt_tuning_recycling.t5x_host.choosing import choose
+
+if __name__ == "__main__":
+    gin_program.run(choose)

@@ -1,0 +1,246 @@
+"""A model that T5X keeps in memory and that gets one prompt after another."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import flax
+import jax
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from t5x import models, partitioning, utils
+
+from prompt_tuning_recycling import contract
+from prompt_tuning_recycling.choosing.unlabeled import Unlabeled, until_eos
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.network import resized, without_prompt
+from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    Prompts = Mapping[str, Float[np.ndarray, "length width"]]
+
+# The parameters' shapes do not depend on the lengths of the inputs.
+_INPUT_LENGTH = 8
+
+
+class PromptedModel:
+    """A model whose parameters are restored once, without a prompt.
+
+    Attributes:
+      checkpoint: the model on disk.
+      model, without_prompt: the network as T5X uses it, with and without a prompt.
+      shapes: name -> shape [length, width] of each of the model's prompts.
+    """
+
+    def __init__(
+        self,
+        model: models.BaseTransformerModel,
+        restore_cfg: utils.RestoreCheckpointConfig,
+        partitioner: partitioning.BasePartitioner,
+        batch_size: int,
+        patterns: Sequence[str] = PROMPT_REGEX,
+        *,
+        ignore_prompts: bool = False,
+    ) -> None:
+        """Restores the model.
+
+        Args:
+          model: the network, with a prompt, and how it decodes.
+          restore_cfg: the model's checkpoint, and how to restore it.
+          partitioner: T5X's partitioner.
+          batch_size: how many examples are scored at once.
+          patterns: regular expressions for the names of the parameters that are
+            prompts.
+          ignore_prompts: whether the checkpoint may hold prompts, which are not used.
+
+        Raises:
+          RecyclingError: the checkpoint holds a prompt.
+        """
+        self.checkpoint = open_model(restore_cfg.path)
+        self.model = model
+        self.without_prompt = _with_module(model, without_prompt(model.module))
+        self._partitioner = partitioner
+        self._batch_size = batch_size
+        with_prompt = _initializer(model, partitioner, batch_size)
+        without = _initializer(self.without_prompt, partitioner, batch_size)
+        self.axes = with_prompt.train_state_axes
+        self.axes_without_prompt = without.train_state_axes
+        self.shapes: contract.Shapes = {
+            name: leaf.shape
+            for name, leaf in _flat(with_prompt.global_train_state_shape.params).items()
+            if matches(name, patterns)
+        }
+        stored = {
+            name: array.shape
+            for name, array in self.checkpoint.parameters.items()
+            if matches(name, patterns)
+        }
+        if not ignore_prompts:
+            contract.prompts_to_make({}, stored, None, None, str(self.checkpoint.path))
+        # The optimizer's state is left out, and so are prompts.
+        restore_cfg = dataclasses.replace(restore_cfg, strict=False)
+        restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
+            [restore_cfg]
+        )
+        self._state, _ = utils.create_checkpoint_manager_and_restore(
+            without, partitioner, restore_cfg, paths[0], None, use_orbax=True
+        )
+
+    def state(self, prompts: Prompts) -> Any:
+        """Returns T5X's train state with these prompts, by name."""
+        if not prompts:
+            return self._state
+        params, axes = _flat(self._state.params), _flat(self.axes.params)
+        for name, prompt in prompts.items():
+            sharding = jax.sharding.NamedSharding(self._partitioner.mesh, axes[name])
+            params[name] = jax.make_array_from_callback(
+                prompt.shape, sharding, prompt.__getitem__
+            )
+        nested = traverse_util.unflatten_dict(params, sep="/")
+        if isinstance(self._state.params, flax.core.FrozenDict):
+            nested = flax.core.freeze(nested)
+        return self._state.replace(params=nested)
+
+    def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
+        """Returns the log-likelihood of each choice; see `ScoredModel.score`."""
+        found = self._infer(self.model.score_batch, prompts, unlabeled)
+        return [float(score) for score in found]
+
+    def answer(
+        self, prompts: Prompts, unlabeled: Unlabeled, length: int
+    ) -> Sequence[Int[np.ndarray, " tokens"]]:
+        """Returns what the model answers; see `ScoredModel.answer`."""
+        found = self._infer(self.model.predict_batch, prompts, unlabeled, length)
+        eos_id = self.model.output_vocabulary.eos_id
+        return [until_eos(tokens, eos_id) for tokens in found]
+
+    def gradient(
+        self,
+        prompts: Prompts,
+        unlabeled: Unlabeled,
+        weights: Float[np.ndarray, " rows"],
+    ) -> Prompts:
+        """Returns the gradient of the weighted scores; see `ScoredModel.gradient`.
+
+        Raises:
+          RecyclingError: there are several processes.
+        """
+        if jax.process_count() > 1:
+            raise RecyclingError(
+                "REFINE_STEPS: a prompt is refined in one process, found "
+                f"{jax.process_count()}. Choose without refinement, or use the devices "
+                "of one host."
+            )
+        rest = _flat(self._state.params)
+        total = {name: np.zeros(array.shape) for name, array in prompts.items()}
+        batches = unlabeled.dataset().batch(self._batch_size).as_numpy_iterator()
+        for numbers, batch in batches:
+            found = self._gradient(dict(prompts), rest, batch, weights[numbers])
+            for name, gradient in found.items():
+                total[name] += np.asarray(gradient, np.float64)
+        return {name: array.astype(np.float32) for name, array in total.items()}
+
+    def _infer(
+        self,
+        step: Callable[..., Any],
+        prompts: Prompts,
+        unlabeled: Unlabeled,
+        length: int | None = None,
+    ) -> list[Any]:
+        """Runs T5X's inference, which gathers the results of all processes."""
+        dataset = self._dataset(unlabeled, length)
+        numbered = self._infer_fn(step)(
+            dataset, self.state(prompts), jax.random.PRNGKey(0)
+        )
+        return [result for _, result in sorted(numbered, key=lambda pair: pair[0])]
+
+    @functools.cache  # noqa: B019 (a job has one or two models)
+    def _dataset(self, unlabeled: Unlabeled, length: int | None) -> Any:
+        """The inputs, which are prepared only once."""
+        return unlabeled.dataset(length).cache()
+
+    @functools.cache  # noqa: B019 (each step compiles once)
+    def _infer_fn(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return utils.get_infer_fn(step, self._batch_size, self.axes, self._partitioner)
+
+    @functools.cached_property
+    def _gradient(self) -> Callable[..., Mapping[str, jax.Array]]:
+        def total(prompts: Any, rest: Any, batch: Any, weights: Any) -> jax.Array:
+            params = traverse_util.unflatten_dict({**rest, **prompts}, sep="/")
+            return jax.numpy.sum(weights * self.model.score_batch(params, batch))
+
+        return jax.jit(jax.grad(total))
+
+
+def source_model(
+    like: models.BaseTransformerModel,
+    restore_cfg: utils.RestoreCheckpointConfig,
+    partitioner: partitioning.BasePartitioner,
+    batch_size: int,
+    checkpoint: Model,
+    prompt_length: int,
+) -> PromptedModel:
+    """Restores a source model, which may have other sizes than the target.
+
+    Args:
+      like: the target's network, whose other options the source shares.
+      restore_cfg: how the target is restored.
+      partitioner: T5X's partitioner.
+      batch_size: as for `PromptedModel`.
+      checkpoint: the source model, with or without its prompt.
+      prompt_length: how many vectors its prompt has.
+
+    Raises:
+      RecyclingError: the sizes cannot be told from the checkpoint.
+    """
+    shapes = {name: array.shape for name, array in checkpoint.parameters.items()}
+    module = resized(like.module, shapes, prompt_length, str(checkpoint.path))
+    return PromptedModel(
+        _with_module(like, module),
+        restored_from(restore_cfg, checkpoint),
+        partitioner,
+        batch_size,
+        ignore_prompts=True,
+    )
+
+
+def restored_from(
+    restore_cfg: utils.RestoreCheckpointConfig, checkpoint: Model
+) -> utils.RestoreCheckpointConfig:
+    """Returns how to restore another checkpoint."""
+    return dataclasses.replace(restore_cfg, path=os.fspath(checkpoint.path))
+
+
+def _with_module(
+    model: models.BaseTransformerModel, module: nn.Module
+) -> models.BaseTransformerModel:
+    other = copy.copy(model)
+    other.module = module
+    return other
+
+
+def _initializer(
+    model: models.BaseTransformerModel,
+    partitioner: partitioning.BasePartitioner,
+    batch_size: int,
+) -> utils.TrainStateInitializer:
+    features = ("encoder_input_tokens", "decoder_input_tokens", "decoder_target_tokens")
+    return utils.TrainStateInitializer(
+        optimizer_def=None,
+        init_fn=model.get_initial_variables,
+        input_shapes=dict.fromkeys(features, (batch_size, _INPUT_LENGTH)),
+        partitioner=partitioner,
+    )
+
+
+def _flat(params: Any) -> dict[str, Any]:
+    return traverse_util.flatten_dict(flax.core.unfreeze(params), sep="/")
