@@ -82,6 +82,10 @@ def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
     if "rank" in fit:
         kind = ", minimum-norm solution" if fit.get("minimum_norm") else ""
         lines.append(f"  rank          {fit['rank']}{kind}")
+    if "ridge" in fit:
+        left_out = fit.get("leave_one_out_residual")
+        chosen = "" if left_out is None else f", leave-one-out residual {left_out:.3f}"
+        lines.append(f"  ridge         {fit['ridge']:.3g}{chosen}")
     if "condition_number" in fit:
         lines.append(f"  condition     {fit['condition_number']:.3g}")
     if "scale" in fit:
