@@ -14,7 +14,7 @@ def test_what_is_written_is_read(tmp_path):
         Evaluation("c", prompt="p/ä"),
     ]
     manifest.write(tmp_path / "m.json", listed)
-    assert manifest.read(tmp_path / "m.json") == listed
+    assert list(manifest.read(tmp_path / "m.json").evaluations) == listed
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_folders_beside_and_in_each_other_are_apart(tmp_path):
     folders = ["a", "a/b", "a/b.c", "A", "a b", "a/inference_evals", "a~"]
     listed = [Evaluation(str(tmp_path / f), random_prompt=0) for f in folders]
     manifest.write(tmp_path / "m.json", listed)
-    assert manifest.read(tmp_path / "m.json") == listed
+    assert list(manifest.read(tmp_path / "m.json").evaluations) == listed
 
 
 def test_no_such_file(tmp_path):
