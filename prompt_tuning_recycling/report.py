@@ -4,8 +4,8 @@
 
 Writes report-<dataset>.html to the sweep's folder; its links to prompts and their
 records are relative to that folder. You can make it at any time; it says which results
-are missing. Where the sweep chooses among recycled prompts, it writes the chosen prompts,
-too.
+are missing. Where the sweep chooses among recycled prompts, it makes the choice and
+writes the chosen prompts, too.
 """
 
 from __future__ import annotations
