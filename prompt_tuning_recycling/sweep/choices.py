@@ -131,10 +131,10 @@ def _disagreements(choice: Choice, scores: Mapping[str, Scores]) -> list[str]:
                 "a sweep need the same task, vocabulary and TASK_FEATURE_LENGTHS. "
                 "Delete the file that is wrong and run evaluate_prompts again"
             ]
-    if not choice.teacher and len(set(expected.sizes)) > 1:
+    if not choice.teacher and not expected.has_same_choices:
         return [
-            f"{first}: the inputs have different numbers of choices, so the choice "
-            f"{choice.name!r} needs a teacher"
+            f"{first}: the inputs do not all have the same choices, so {choice.name!r} "
+            "needs a teacher"
         ]
     return []
 
@@ -150,7 +150,8 @@ def _chosen(
 ) -> Chosen:
     q = None if teacher is None else criteria.probabilities(scores[teacher].rows)
     values = {
-        name: choosing.worth(scores[path].rows, q) for name, path in paths.items()
+        name: choosing.worth(scores[path].rows, q, scores[path].has_same_choices)
+        for name, path in paths.items()
     }
     criterion = choosing.INFORMATION if q is None else choosing.AGREEMENT
     best = max(values, key=lambda name: values[name][criterion])
@@ -161,7 +162,7 @@ def _chosen(
         output=chosen_output(sweep, choice.name, cell),
     )
     drawn = scores[paths[best]]
-    record = choosing.record_of(
+    record = choosing.outcome_record(
         outcome,
         {**drawn.origin, "sha256": drawn.digest},
         None if teacher is None else _teacher(sweep, candidates[best]),

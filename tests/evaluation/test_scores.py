@@ -35,11 +35,12 @@ FEW = Drawing(4, "train", 7)
 def test_what_is_written_is_read(tmp_path):
     path = scores_file.place(str(tmp_path), WHOLE)
     rows = [np.array([-0.5, np.nan]), np.array([-np.inf])]
-    scores_file.write(path, Scores(rows, {"task": "ä"}, "abc"))
+    scores_file.write(path, Scores(rows, {"task": "ä"}, "abc", False))
     read = scores_file.read(path)
     assert [row.tolist() for row in read.rows[1:]] == [[-np.inf]]
     assert read.rows[0][0] == -0.5 and np.isnan(read.rows[0][1])
     assert (read.sizes, read.origin, read.digest) == ([2, 1], {"task": "ä"}, "abc")
+    assert read.has_same_choices is False
 
 
 def test_each_drawing_has_a_file_of_its_own():
@@ -59,11 +60,12 @@ def test_each_drawing_has_a_file_of_its_own():
         lambda text: text.replace("[[-0.5]]", "[-0.5]"),
         lambda text: text.replace("-0.5", '"x"'),
         lambda text: text.replace('"abc"', "3"),
+        lambda text: text.replace("true", "1"),
     ],
 )
 def test_a_file_that_is_not_whole(tmp_path, damage):
     path = tmp_path / "s.json"
-    scores_file.write(path, Scores([np.array([-0.5])], {}, "abc"))
+    scores_file.write(path, Scores([np.array([-0.5])], {}, "abc", True))
     path.write_text(damage(path.read_text()))
     with pytest.raises(RecyclingError, match=f"^{path}: cannot be read"):
         scores_file.read(path)
@@ -165,6 +167,7 @@ def test_scores_are_those_by_which_the_task_ranks(tmp_path, listed, arguments, c
         found = [scores(entry, drawing) for entry in listed[1:]]
         assert len({one.digest for one in found}) == 1
         assert all(one.sizes == [2] * size for one in found)
+        assert all(one.has_same_choices for one in found)
         assert found[0].origin["split"] == drawing.split
         assert len({np.concatenate(one.rows).tobytes() for one in found}) == 3
     assert not pathlib.Path(listed[0].output_dir, "unlabeled-scores").exists()

@@ -89,7 +89,7 @@ def write_all(content, rng):
             rows -= rng.uniform(0, 1, (drawing.inputs, 1))
             path = scores_file.place(entry.output_dir, drawing)
             origin = {"split": drawing.split, "inputs": drawing.inputs}
-            scores_file.write(path, Scores(rows, origin, f"digest of {drawing}"))
+            scores_file.write(path, Scores(rows, origin, f"digest of {drawing}", True))
     for inits in content["prompts"].values():
         for runs in inits.values():
             for folder in runs.values():
@@ -307,7 +307,7 @@ def test_scores_on_other_inputs_are_not_compared(choosing, evaluated, run, capsy
     cell = ("rand-init", "run 1", "Seed 0", "Large", "5")
     path = scores_file.place(str(folder(choosing, "lin", cell, "eval")), DRAWING)
     scores = scores_file.read(path)
-    scores_file.write(path, Scores(scores.rows, scores.origin, "another"))
+    scores_file.write(path, Scores(scores.rows, scores.origin, "another", True))
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     captured = capsys.readouterr()
     assert "1 results are missing" in captured.out
@@ -315,16 +315,16 @@ def test_scores_on_other_inputs_are_not_compared(choosing, evaluated, run, capsy
     assert len([r for r in table(choosing) if r["Recycler"] == "choose"]) == CELLS - 1
 
 
-def test_choices_of_different_numbers_need_a_teacher(choosing, evaluated, run, capsys):
+def test_choices_that_differ_need_a_teacher(choosing, evaluated, run, capsys):
     for entry, drawings in evaluations(choosing):
         for drawing in drawings:
             path = scores_file.place(entry.output_dir, drawing)
             old = scores_file.read(path)
             rows = [*old.rows[:-1], np.array([-1.0, -2.0, -3.0])]
-            scores_file.write(path, Scores(rows, old.origin, old.digest))
+            scores_file.write(path, Scores(rows, old.origin, old.digest, False))
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     captured = capsys.readouterr()
-    assert "the choice 'alone' needs a teacher" in captured.err
+    assert "the same choices, so 'alone' needs a teacher" in captured.err
     rows = collections.Counter(row["Recycler"] for row in table(choosing))
     assert rows["choose"] == CELLS and not rows["alone"]
 
