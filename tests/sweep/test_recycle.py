@@ -157,13 +157,15 @@ def test_recycle_false_only_writes_the_lists(config, content, run):
         assert run(recycle.main, {"config": config, **off}) == 0
         assert not prompts(content)
         root = pathlib.Path(content["root_dir"])
-        assert len(manifest.read(root / "manifest-toy/Large.json")) == 7 + 48
+        assert (
+            len(manifest.read(root / "manifest-toy/Large.json").evaluations) == 7 + 48
+        )
 
 
 def test_manifests_list_baselines_and_prompts(config, content, run):
     assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
     root = pathlib.Path(content["root_dir"])
-    listed = manifest.read(root / "manifest-toy/Seed_0.json")
+    listed = manifest.read(root / "manifest-toy/Seed_0.json").evaluations
     assert listed[0].no_prompt
     assert [entry.random_prompt for entry in listed[1:3]] == [0, 1]
     assert listed[3].prompt == str(
