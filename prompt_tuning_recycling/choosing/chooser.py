@@ -148,8 +148,8 @@ class Chooser:
 
     def declared(self) -> dict[str, Any]:
         """Returns what is declared, JSON-compatible; see `InitialPrompt.declared`. It
-        is the same for a job of its own and for a run that chooses as it starts, so that
-        such a run can take the prompt of the job.
+        is the same for a job of its own and for a run that chooses as it starts, so
+        that such a run can take the prompt of the job.
         """
         recycled = self.recycled.declared()
         recycled.pop("recycler")
