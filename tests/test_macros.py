@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, initial_prompts, macros
+from prompt_tuning_recycling.choosing import chooser
 from prompt_tuning_recycling.gin_path import gin_path
 
 GIN = pathlib.Path(gin_path())
@@ -45,12 +46,14 @@ def configure(*lines, used=True, where="user"):
     # Those of another package are not checked.
     for kind in ("Recycled", "FromFile", "FromText"):
         uses.append(f"any/initial_prompts.{kind}.{FIELDS[kind]} = None")
+    uses.append("any/chooser.Chooser.task_name = None")
     gin.parse_config([*lines, *uses])
     gin.finalize()
 
 
 # Its classes are known to gin by now.
 assert initial_prompts
+assert chooser
 FIELDS = {"Recycled": "recycler", "FromFile": "path", "FromText": "texts"}
 
 
@@ -147,6 +150,14 @@ def test_the_files_own_values_are_allowed(name, value):
         ("JSON_WRITE_N_RESULTS", "-1"),
         ("NUM_DECODES", "0"),
         ("WARMUP_STEPS", "-1"),
+        ("CANDIDATES", "'copy'"),
+        ("CANDIDATES", "()"),
+        ("CANDIDATES", "('copy', 3)"),
+        ("NUM_UNLABELED", "0"),
+        ("UNLABELED_SPLIT", "None"),
+        ("USE_TEACHER", "1"),
+        ("REFINE_STEPS", "-1"),
+        ("REFINE_LEARNING_RATE", "0"),
         ("RECYCLER", "3"),
         ("RECYCLER", "None"),
     ],
@@ -242,6 +253,8 @@ def test_names_of_ones_own_are_let_pass():
     [
         ("RECYCLE_FROM = '/source'", "recycle_init.gin"),
         ("NUM_WORDS = 100", "recycle_init.gin"),
+        ("NUM_UNLABELED = 8", "choose_init.gin"),
+        ("TEACHER_SCORES = '/t.json'", "choose_init.gin"),
         ("PROMPT_FILE = '/p.npy'", "prompts/from_file.gin"),
         ("CLASS_LABELS = ['a', 'b']", "prompts/from_class_labels.gin"),
     ],

@@ -116,7 +116,7 @@ def refine(
 
 def _loss(
     scores: Scores, teacher: Scores | None, tokens: Sequence[int]
-) -> tuple[float, Float[np.ndarray, " rows"]]:
+) -> tuple[float, Float[np.ndarray, " scores"]]:
     """Returns the loss and its derivatives by the scores."""
     count = len(scores)
     if teacher is None:

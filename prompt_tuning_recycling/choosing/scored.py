@@ -26,24 +26,36 @@ class ScoredModel(Protocol):
     shapes: contract.Shapes
 
     def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
-        """Returns the log-likelihood of each choice of each input, in nats.
+        """Returns the log-likelihoods of all choices, input by input, in nats: the sum
+        over a choice's tokens, EOS included.
 
         Args:
-          prompts: name -> prompt, float32.
+          prompts: name -> prompt, float32 [length, width].
           unlabeled: the inputs and their choices.
         """
 
     def answer(
         self, prompts: Prompts, unlabeled: Unlabeled, length: int
     ) -> Sequence[Int[np.ndarray, " tokens"]]:
-        """Returns what the model answers to each input: at most `length` tokens, up to
-        and with EOS.
+        """Returns what the model answers to each input: token ids up to and with EOS.
+
+        Args:
+          prompts: name -> prompt, float32 [length, width].
+          unlabeled: the inputs; their choices are not used.
+          length: how many tokens an answer has at most.
         """
 
     def gradient(
         self,
         prompts: Prompts,
         unlabeled: Unlabeled,
-        weights: Float[np.ndarray, " rows"],
+        weights: Float[np.ndarray, " scores"],
     ) -> Prompts:
-        """Returns the gradient, by prompt, of the sum of all scores times `weights`."""
+        """Returns the gradient of Σ weights · scores: name of a prompt -> float32
+        [length, width].
+
+        Args:
+          prompts: name -> prompt, float32 [length, width].
+          unlabeled: the inputs and their choices.
+          weights: one for each score that `score` returns, in its order.
+        """

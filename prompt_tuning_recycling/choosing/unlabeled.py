@@ -158,53 +158,53 @@ def read(
             f"{', '.join(known)}."
         )
 
-    def examples(task: seqio.Task, of_split: str) -> Iterator[dict[str, np.ndarray]]:
-        dataset = task.get_dataset(
+    def dataset(task: seqio.Task, of_split: str) -> tf.data.Dataset:
+        return task.get_dataset(
             sequence_length=lengths,
             split=of_split,
             shuffle=False,
             use_cached=use_cached,
         )
-        return dataset.as_numpy_iterator()
 
-    def limited(found: Iterable[Any]) -> list[Any]:
-        return list(itertools.islice(found, _READ_PER_DRAWN * number))
-
-    ranking = [task for task in with_split if _ranks(task, split, lengths, use_cached)]
+    ranking = [task for task in with_split if _ranks(dataset(task, split))]
+    task = (ranking or with_split)[0]
+    examples = dataset(task, split).as_numpy_iterator()
     if ranking:
-        task = ranking[0]
-        read_ = limited(_grouped(examples(task, split)))
+        pairs = _grouped(examples)
     else:
-        task = with_split[0]
-        choices = _choices_of_all(tasks, examples)
-        read_ = [
-            (example["inputs"], choices) for example in limited(examples(task, split))
-        ]
-    # Tasks that make an example of each answer repeat the input.
-    read_ = list({tokens.tobytes(): (tokens, c) for tokens, c in read_}.values())
-    if not read_:
+        choices = _choices_of_all(
+            dataset(one, each) for one in tasks for each in one.splits
+        )
+        pairs = ((example["inputs"], choices) for example in examples)
+    # An input counts once, although some tasks make an example of each right answer.
+    different = {
+        pair[0].tobytes(): pair
+        for pair in itertools.islice(pairs, _READ_PER_DRAWN * number)
+    }
+    found = list(different.values())
+    if not found:
         raise RecyclingError(f"the split {split!r} of {task.name} has no inputs.")
-    if len(read_) < number:
+    if len(found) < number:
         logger.warning(
             "warning: %s has only %d inputs in the split %s; expected %d.",
             task.name,
-            len(read_),
+            len(found),
             split,
             number,
         )
     rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(read_), min(number, len(read_)), replace=False)
-    chosen = [read_[row] for row in sorted(drawn.tolist())]
+    rows = rng.choice(len(found), min(number, len(found)), replace=False)
+    drawn = [found[row] for row in sorted(rows.tolist())]
     return Unlabeled(
-        [tokens for tokens, _ in chosen],
-        [choices for _, choices in chosen],
+        [tokens for tokens, _ in drawn],
+        [choices for _, choices in drawn],
         task.output_features,
         {
             "task": task.name,
             "split": split,
-            "inputs": len(chosen),
+            "inputs": len(drawn),
             "seed": seed,
-            "choices": max(len(choices) for _, choices in chosen),
+            "choices": max(len(choices) for _, choices in drawn),
         },
     )
 
@@ -217,12 +217,7 @@ def until_eos(tokens: Int[np.ndarray, " tokens"], eos_id: int) -> np.ndarray:
     return kept if len(kept) else np.array([eos_id], np.int32)
 
 
-def _ranks(
-    task: seqio.Task, split: str, lengths: Mapping[str, int] | None, use_cached: bool
-) -> bool:
-    dataset = task.get_dataset(
-        sequence_length=lengths, split=split, shuffle=False, use_cached=use_cached
-    )
+def _ranks(dataset: tf.data.Dataset) -> bool:
     return _RANKING in dataset.element_spec
 
 
@@ -240,20 +235,15 @@ def _grouped(
             yield example["inputs"], choices
 
 
-def _choices_of_all(tasks: Sequence[seqio.Task], examples: Any) -> list[Tokens]:
-    """Returns the texts that one of the tasks ranks for every input; none if they
-    differ, or if no task ranks.
+def _choices_of_all(datasets: Iterable[tf.data.Dataset]) -> list[Tokens]:
+    """Returns the texts that one of the datasets ranks for every input; none if they
+    differ, or if no dataset ranks.
     """
-    for task in tasks:
-        for split in task.splits:
-            found = examples(task, split)
-            first = next(found, None)
-            if first is None or _RANKING not in first:
-                continue
-            groups = _grouped(itertools.chain([first], found))
-            sets = [choices for _, choices in itertools.islice(groups, _SAME_CHOICES)]
-            if all(_equal(choices, sets[0]) for choices in sets):
-                return sets[0]
+    for dataset in filter(_ranks, datasets):
+        groups = _grouped(dataset.as_numpy_iterator())
+        sets = [choices for _, choices in itertools.islice(groups, _SAME_CHOICES)]
+        if sets and all(_equal(choices, sets[0]) for choices in sets):
+            return sets[0]
     return []
 
 

@@ -127,7 +127,7 @@ class PromptedModel:
         self,
         prompts: Prompts,
         unlabeled: Unlabeled,
-        weights: Float[np.ndarray, " rows"],
+        weights: Float[np.ndarray, " scores"],
     ) -> Prompts:
         """Returns the gradient of the weighted scores; see `ScoredModel.gradient`.
 

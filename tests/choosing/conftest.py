@@ -62,7 +62,9 @@ class SmallModel:
         return np.concatenate([log_softmax(f @ mean) for f in self.features]).tolist()
 
     def answer(self, prompts, inputs, length):
-        scores = criteria.split(self.score(prompts, inputs), map(len, self.features))
+        scores = criteria.split(
+            self.score(prompts, inputs), [len(f) for f in self.features]
+        )
         return [np.array([5 + int(row.argmax()), 1])[:length] for row in scores]
 
     def gradient(self, prompts, inputs, weights):

@@ -43,6 +43,7 @@ def without_seconds(choice):
 def test_it_writes_a_prompt_its_record_and_a_picture(choose, folder):
     result = choose()
     assert sorted(file.name for file in (folder / "chosen").iterdir()) == [
+        "candidates",
         "choice.svg",
         "prompt.npy",
         "prompt.npy.json",

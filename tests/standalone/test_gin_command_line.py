@@ -20,6 +20,7 @@ RUNS = {
     "eval": "runs/standalone/eval.gin",
     "infer": "runs/standalone/infer.gin",
     "evaluate_prompts": "runs/standalone/evaluate_prompts.gin",
+    "choose": "runs/standalone/choose.gin",
 }
 NEEDED = {
     "INITIAL_CHECKPOINT_PATH": "/models/target",
@@ -31,6 +32,7 @@ OUTPUT = {
     "eval": {"EVAL_OUTPUT_DIR": "/run"},
     "infer": {"INFER_OUTPUT_DIR": "/run"},
     "evaluate_prompts": {"PROMPT_MANIFEST": "/manifest.json"},
+    "choose": {"CHOOSE_OUTPUT_DIR": "/run"},
 }
 RECYCLING = {
     "RECYCLE_FROM": "/models/source",
