@@ -7,8 +7,7 @@ embeddings. A table of T5 Base's width, 768, is one gzipped chunk; wider ones ar
 gzipped chunks of at most 64 MiB, as T5X writes them. The two commands run in turn. The
 output is the medians of wall time and peak memory, and the median of each pair's ratio.
 COMMAND may name {source}, {target}, {prompt}, {words} and {output}; by default it is
-the script
-plain_least_squares.py beside this one; --alone runs none.
+the script plain_least_squares.py beside this one. With --alone, nothing is compared.
 """
 
 from __future__ import annotations

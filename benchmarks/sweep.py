@@ -2,6 +2,7 @@
 
     python benchmarks/sweep.py recycle [--runs 3] [--methods jax-nn tf-lstsq ...]
     python benchmarks/sweep.py evaluate [--prompts 40] [--jobs 3]
+    python benchmarks/sweep.py prompts --against CHECKOUT [--prompts 200] [--runs 5]
 
 `recycle`: `python -m prompt_tuning_recycling.recycle` and the script plain_sweep.py, in
 turn, recycle 504 prompts between two models of T5 Base's size by three methods.
@@ -10,9 +11,14 @@ turn, recycle 504 prompts between two models of T5 Base's size by three methods.
 demo's models, and jobs of `standalone.eval` evaluate one prompt each. Run it from the
 top of the checkout.
 
-Whole processes are timed. The output is seconds per prompt, of wall time and of all
-cores' processor time, and their ratios. On a machine that is busy with other things,
-look at the processor time, with OPENBLAS_NUM_THREADS=1, since waiting threads spin.
+`prompts`: what `recycle` does for each prompt, without what it does once: fitting maps
+and reading models. It runs recycle_pair.py with this checkout and with another one, in
+turn; `git worktree add` makes one of an earlier commit.
+
+The first two time whole processes. The output is seconds per prompt, of wall time and
+of all cores' processor time, and their ratios. On a machine that is busy with other
+things, look at the processor time, with OPENBLAS_NUM_THREADS=1, since waiting threads
+spin.
 """
 
 from __future__ import annotations
@@ -53,7 +59,14 @@ def main() -> None:
     stage = stages.add_parser("evaluate")
     stage.add_argument("--prompts", type=int, default=40)
     stage.add_argument("--jobs", type=int, default=3)
+    stage = stages.add_parser("prompts")
+    stage.add_argument("--against", required=True, metavar="CHECKOUT")
+    stage.add_argument("--prompts", type=int, default=200)
+    stage.add_argument("--runs", type=int, default=5)
     flags = parser.parse_args()
+    if flags.stage == "prompts":
+        compare(flags.against, flags.prompts, flags.runs)
+        return
     with tempfile.TemporaryDirectory() as folder:
         if flags.stage == "recycle":
             recycle(pathlib.Path(folder), flags.methods, flags.runs)
@@ -162,6 +175,28 @@ def evaluate(folder: pathlib.Path, prompts: int, jobs: int) -> None:
     summary(times, {"cpus": os.cpu_count(), "prompts": prompts, "jobs": jobs})
 
 
+def compare(other: str, prompts: int, runs: int) -> None:
+    here = pathlib.Path(__file__).parent
+    command = [sys.executable, str(here / "recycle_pair.py"), f"--prompts={prompts}"]
+    checkouts = {"this checkout": str(here.parent), other: other}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
+    for _ in range(runs):
+        for name, path in checkouts.items():
+            places = os.pathsep.join(filter(None, [path, os.environ.get("PYTHONPATH")]))
+            done = subprocess.run(
+                command,
+                env={**os.environ, "PYTHONPATH": places},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=True,
+            )
+            found = json.loads(done.stdout)
+            times[name].append((found["wall"], found["processor"]))
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "not set")
+    print(f"{prompts} prompts, OPENBLAS_NUM_THREADS {threads}")
+    summary(times, {"cpus": os.cpu_count(), "runs": runs, "load": os.getloadavg()})
+
+
 def program(name: str, files: list[str], settings: dict[str, object]) -> list[str]:
     return [
         "-m",
@@ -195,7 +230,7 @@ def summary(
         )
         first, second = times
         print(
-            f"{what}: {first} {ours:.3f} seconds per prompt, {second} {other:.3f}: "
+            f"{what}: {first} {ours:.4f} seconds per prompt, {second} {other:.4f}: "
             f"ratio {ours / other:.3f}"
         )
     print(json.dumps(facts))

@@ -4,7 +4,8 @@
 
 Writes training-<dataset>.tsv (the tuning runs), recycling-<dataset>.tsv (the recycled
 prompts) and baselines-<dataset>.tsv to the sweep's folder, in the order of the
-sweep's configuration, and says which results are missing.
+sweep's configuration, and says which results are missing. Where the sweep chooses among
+recycled prompts, it makes the choice and writes the chosen prompts, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from collections.abc import Sequence
 
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.files import write_atomically
-from prompt_tuning_recycling.sweep import configuration, layout, results, tables
+from prompt_tuning_recycling.sweep import (
+    choices,
+    configuration,
+    layout,
+    results,
+    tables,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = results.read(
         sweep, metrics, training=flags.training, evaluation=flags.evaluation
     )
-    for gap in found.missing[:_MOST_SHOWN]:
+    missing = [*found.missing, *choices.keep(found.chosen)]
+    for gap in missing[:_MOST_SHOWN]:
         logger.warning("missing: %s", gap)
-    if len(found.missing) > _MOST_SHOWN:
-        logger.warning("missing: %d more", len(found.missing) - _MOST_SHOWN)
+    if len(missing) > _MOST_SHOWN:
+        logger.warning("missing: %d more", len(missing) - _MOST_SHOWN)
     written = {}
     if flags.training:
         written["training"] = tables.training(found, metrics)
@@ -48,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = layout.table(sweep.root_dir, kind, sweep.dataset)
         write_atomically(path, text.encode())
         print(f"wrote {path} ({text.count(chr(10)) - 1} rows)")
-    print(f"{len(found.missing)} results are missing")
+    for name in dict.fromkeys(one.choice.name for one in found.chosen):
+        count = sum(one.choice.name == name for one in found.chosen)
+        print(f"{name}: {count} prompts chosen")
+    print(f"{len(missing)} results are missing")
 
 
 def _parser() -> argparse.ArgumentParser:

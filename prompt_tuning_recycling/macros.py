@@ -21,7 +21,7 @@ from etils import epath
 from pydantic import Field
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.files import as_list, as_path, is_remote
 from prompt_tuning_recycling.files.guard import Paths, check_apart
 from prompt_tuning_recycling.models import read_places
 
@@ -98,7 +98,13 @@ _SHARE = _number("a number of at least 0 and below 1", ge=0, lt=1)
 _ABOVE_0 = _number("a number above 0", gt=0)
 _TRUTH = Kind(Annotated[bool, Field(strict=True)], "True or False")
 _TEXT = Kind(_Text, "a text in quotes")
-_PATH = Kind(_Text | pydantic.InstanceOf[os.PathLike], "a path in quotes", is_path=True)
+_Path = _Text | pydantic.InstanceOf[os.PathLike]
+_PATH = Kind(_Path, "a path in quotes", is_path=True)
+_PATHS = Kind(
+    _Path | Annotated[list[_Path], _SOME] | Annotated[tuple[_Path, ...], _SOME],
+    "a path in quotes, or a list of them, such as ['/one', '/other']",
+    is_path=True,
+)
 _DTYPE = _one_of("float32", "bfloat16", "float16")
 _NORMALIZING_FACTORS = (
     "NUM_REAL_TARGET_TOKENS",
@@ -113,9 +119,9 @@ _OBJECT = Kind(
 
 MACROS: Mapping[str, Kind] = {
     # What to recycle, and how (recycle_init.gin).
-    "RECYCLE_FROM": _or_none(_PATH),
-    "SOURCE_CHECKPOINT": _or_none(_PATH),
-    "SOURCE_PROMPT": _or_none(_PATH),
+    "RECYCLE_FROM": _or_none(_PATHS),
+    "SOURCE_CHECKPOINT": _or_none(_PATHS),
+    "SOURCE_PROMPT": _or_none(_PATHS),
     "TARGET_CHECKPOINT": _or_none(_PATH),
     "RECYCLER": Kind(
         _Text | _OBJECT.type, "the name of a recycler in quotes, or a reference"
@@ -310,7 +316,8 @@ def check(config: Config) -> dict[str, Any]:
     _check_used(macros, used, configurables)
     standalone = any(name.startswith(_STANDALONE) for name in configurables)
     kinds = {**MACROS, **_IN_STANDALONE} if standalone else MACROS
-    expanded, paths = {}, {}
+    expanded: dict[str, Any] = {}
+    paths: dict[str, list[epath.Path]] = {}
     for name, stated in macros.items():
         if name not in kinds or name not in used:
             continue
@@ -328,30 +335,38 @@ def check(config: Config) -> dict[str, Any]:
                 + _misspelt_feature(name, value)
             )
         if kind.is_path and value is not None:
-            paths[name] = as_path(value)
-            if isinstance(stated, str) and stated.startswith("~"):
-                expanded[f"{name}/{_MACRO}.value"] = os.fspath(paths[name])
+            paths[name] = [as_path(path) for path in as_list(value)]
+            if stated != (at_home := _expanded(stated)):
+                expanded[f"{name}/{_MACRO}.value"] = at_home
     _check_apart(paths, teaches=bool(_TEACH & configurables))
     return expanded
 
 
-def _check_apart(paths: Mapping[str, epath.Path], teaches: bool) -> None:
+def _expanded(stated: Any) -> Any:
+    """Returns a path, or a list of them, with a leading `~` expanded."""
+    if isinstance(stated, (list, tuple)):
+        return type(stated)(_expanded(path) for path in stated)
+    is_at_home = isinstance(stated, str) and stated.startswith("~")
+    return os.fspath(as_path(stated)) if is_at_home else stated
+
+
+def _check_apart(paths: Mapping[str, Sequence[epath.Path]], teaches: bool) -> None:
     """Checks that a run does not write where it reads."""
-    outputs = {name: paths[name] for name in _OUTPUTS if name in paths}
+    outputs = {name: paths[name][0] for name in _OUTPUTS if name in paths}
     replaced = {}
     if teaches and "TEACHER_SCORES" in paths:
-        replaced["TEACHER_SCORES"] = paths["TEACHER_SCORES"]
+        replaced["TEACHER_SCORES"] = paths["TEACHER_SCORES"][0]
     # A bucket and a disk never overlap, so no bucket has to be listed for a local run.
     places = {is_remote(path) for path in (*outputs.values(), *replaced.values())}
     read = {
-        name: path
-        for name, path in paths.items()
-        if is_remote(path) in places and name not in replaced
+        name: [path for path in given if is_remote(path) in places]
+        for name, given in paths.items()
+        if name not in replaced
     }
     inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
     for name in _CHECKPOINTS:
         if name in read:
-            inputs[name] = read_places(read[name])
+            inputs[name] = [place for path in read[name] for place in read_places(path)]
     if "MODEL_DIR" in outputs:
         # A run's exported prompts replace those of an earlier run.
         replaced["MODEL_DIR/numpy_checkpoints"] = (

@@ -119,7 +119,7 @@ def _write_lists(sweep: Configuration, pairs: Sequence[PairWork]) -> None:
     for target in sweep.pretrained:
         path = layout.manifest(sweep.root_dir, sweep.dataset, target)
         listed = evaluations.of_target(sweep, target, items)
-        manifest.write(path, listed)
+        manifest.write(path, listed, sweep.drawings)
         print(f"wrote {path} ({len(listed)} evaluations)")
 
 

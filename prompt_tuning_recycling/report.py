@@ -4,18 +4,25 @@
 
 Writes report-<dataset>.html to the sweep's folder; its links to prompts and their
 records are relative to that folder. You can make it at any time; it says which results
-are missing.
+are missing. Where the sweep chooses among recycled prompts, it makes the choice and
+writes the chosen prompts, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 
 from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import write_atomically
-from prompt_tuning_recycling.sweep import configuration, layout, results
+from prompt_tuning_recycling.sweep import (
+    choices,
+    configuration,
+    layout,
+    results,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ) from error
     sweep = configuration.load(flags.config)
     found = results.read(sweep, [flags.metric])
+    # The page has links to them.
+    gaps = choices.keep(found.chosen)
+    found = dataclasses.replace(found, missing=(*found.missing, *gaps))
     path = layout.report(sweep.root_dir, sweep.dataset)
     write_atomically(path, report(sweep, found, flags.metric).encode())
     print(f"{len(found.missing)} results are missing")

@@ -260,10 +260,14 @@ def _compare(
 def _same(then: Any, now: Any) -> bool:
     if isinstance(then, Mapping) and isinstance(now, Mapping) and "path" in now:
         return bool(set(then.values()) & set(now.values()))
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return all(map(_same, then, now))
     return bool(then == now)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping) and "path" in value:
         value = value["path"]
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
     return repr(value)

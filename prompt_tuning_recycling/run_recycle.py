@@ -10,6 +10,9 @@ This needs no task data, no training of either model, and no T5X.
     --prompt_path=/prompts/sst2.npy --output_path=/prompts/sst2-for-target.npy \\
     --recycler=v2v-lin --report
 
+Several source models, each with its prompt, give the mean of what is recycled from
+each: --source_model=A --source_model=B --prompt_path=OF_A --prompt_path=OF_B
+
 The prompt's record is written beside it, to <output_path>.json.
 """
 
@@ -17,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+
+from etils import epath
 
 from prompt_tuning_recycling import command_line, recyclers
 from prompt_tuning_recycling.errors import RecyclingError
@@ -28,7 +33,7 @@ from prompt_tuning_recycling.prompts import load_prompt
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recyclers import flags as recycler_flags
-from prompt_tuning_recycling.recycling import recycle_prompt
+from prompt_tuning_recycling.recycling import paired, recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 
@@ -40,24 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     flags = _parser().parse_args(arguments)
     recycler = _recycler(flags)
+    paired(flags.source_model, flags.prompt_path)
     _check_outputs(flags)
-    source, target = (
+    *sources, target = (
         open_model(path, embedding_name=flags.embedding_name)
-        for path in (flags.source_model, flags.target_model)
+        for path in (*flags.source_model, flags.target_model)
     )
-    prompt = open_model(flags.prompt_path)
-    if flags.report:
+    prompts = [open_model(path) for path in flags.prompt_path]
+    for prompt in prompts if flags.report else ():
         tuned = load_prompt(prompt, flags.prompt_name)
         print(prompt_text(tuned.array, str(prompt.path)), flush=True)
     recycled = recycle_prompt(
-        source,
+        sources,
         target,
-        prompt,
+        prompts,
         words=_words(flags),
         recycler=recycler,
         prompt_name=flags.prompt_name,
     )
-    if flags.save_recycler:
+    if flags.save_recycler and recycled.fit is not None:
         metadata = {"recycler": recycled.record["recycler"]}
         save_map(recycled.fit.map, flags.save_recycler, metadata)
     recycled.save(flags.output_path)
@@ -81,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--source_model",
         required=True,
-        help=f"the model the prompt was tuned on: {checkpoint} of its embedding table",
+        nargs="+",
+        action="extend",
+        help=f"the model the prompt was tuned on: {checkpoint} of its embedding table. "
+        "Several models give the mean of what is recycled from each",
     )
     models.add_argument(
         "--target_model", required=True, help="the model to recycle the prompt for"
@@ -89,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--prompt_path",
         required=True,
-        help=f"the prompt: a numpy file [length, width], or {checkpoint}",
+        nargs="+",
+        action="extend",
+        help=f"the prompt: a numpy file [length, width], or {checkpoint}. One for each "
+        "source model, in the same order",
     )
     models.add_argument(
         "--output_path",
@@ -175,20 +187,30 @@ def _check_outputs(flags: argparse.Namespace) -> None:
         "the record beside --output_path": record_path(flags.output_path),
     }
     if flags.save_recycler is not None:
+        if len(flags.source_model) > 1:
+            raise RecyclingError(
+                "--save_recycler: expected one source model, found "
+                f"{len(flags.source_model)}, each of which has a map of its own. Leave "
+                "it out, or recycle from each model by itself."
+            )
         outputs["--save_recycler"] = flags.save_recycler
     for output in outputs.values():
         check_writable(output)
     check_apart(
         {
-            "--source_model": read_places(flags.source_model),
+            "--source_model": _all_places(flags.source_model),
             "--target_model": read_places(flags.target_model),
-            "--prompt_path": read_places(flags.prompt_path),
-            "the record beside --prompt_path": record_path(flags.prompt_path),
+            "--prompt_path": _all_places(flags.prompt_path),
+            "the record beside --prompt_path": map(record_path, flags.prompt_path),
             "--filtered_word": flags.filtered_word,
             "--vocabulary": flags.vocabulary,
         },
         outputs,
     )
+
+
+def _all_places(paths: Sequence[str]) -> list[epath.Path]:
+    return [place for path in paths for place in read_places(path)]
 
 
 def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:

@@ -18,6 +18,7 @@ from prompt_tuning_recycling import (
 )
 from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts.prompt import load_record
 
 EMBEDDING = "target/token_embedder/embedding"
 SITE = "encoder/prompt/prompt/prompt"
@@ -146,6 +147,78 @@ def test_a_kept_prompt_of_another_length_is_reported(recycled, target, tmp_path)
     make_or_keep(recycled, target, LENGTH, tmp_path / "run")
     with pytest.raises(RecyclingError, match="--gin.PROMPT_LENGTH=5"):
         make_or_keep(recycled, target, 8, tmp_path / "run")
+
+
+@pytest.fixture
+def several(files, recycled, tmp_path, rng):
+    """As `recycled`, and from another source too."""
+    np.save(tmp_path / "table.npy", rng.normal(size=(384, 7)).astype(np.float32))
+    np.save(tmp_path / "of-table.npy", rng.normal(size=(LENGTH, 7)).astype(np.float32))
+    return dataclasses.replace(
+        recycled,
+        source_checkpoint=[files["source_model"], tmp_path / "table.npy"],
+        source_prompt=[files["prompt_path"], tmp_path / "of-table.npy"],
+    )
+
+
+def test_from_several_sources_it_is_to_the_bit_what_run_recycle_writes(
+    files, several, target, run, tmp_path
+):
+    flags = {name: value for name, value in files.items() if name != "source_model"}
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    arguments += [f"--source_model={path}" for path in several.source_checkpoint]
+    arguments += [f"--prompt_path={several.source_prompt[1]}"]
+    run_recycle.main(arguments)
+    made = make_or_keep(several, target, LENGTH, tmp_path / "run")
+    np.testing.assert_array_equal(made, np.load(files["output_path"]))
+    record = load_record(tmp_path / "run/recycled_prompt/prompt.npy")
+    assert len(record["mean_of"]) == 2
+    declared = record["declared"]["source_checkpoint"]
+    assert declared[0]["path"] == files["source_model"]
+    assert [place["path"] for place in record["declared"]["source_prompt"]] == [
+        str(path) for path in several.source_prompt
+    ]
+
+
+def test_several_sources_that_hold_their_prompts(
+    several, target, tmp_path, write_orbax, source_table, prompt
+):
+    table, of_table = (np.load(tmp_path / f"{n}.npy") for n in ("table", "of-table"))
+    both = [
+        write_orbax(tmp_path / name, {EMBEDDING: table, PROMPT: tuned})
+        for name, table, tuned in (
+            ("a", source_table, prompt),
+            ("b", table, of_table),
+        )
+    ]
+    expected = several.make(target, LENGTH).array
+    for prompts in (both, None):
+        kind = dataclasses.replace(
+            several, source_checkpoint=both, source_prompt=prompts
+        )
+        np.testing.assert_array_equal(kind.make(target, LENGTH).array, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda kind: {"source_prompt": kind.source_prompt[:1]}, "2 source models and"),
+        (
+            lambda kind: {"source_checkpoint": [kind.source_checkpoint[0], "/gone"]},
+            "/gone does not exist",
+        ),
+        (lambda kind: {"source_checkpoint": []}, "found an empty list"),
+    ],
+)
+def test_mistakes_in_lists_are_reported(several, target, change, message):
+    with pytest.raises(RecyclingError, match=message):
+        dataclasses.replace(several, **change(several)).make(target, LENGTH)
+
+
+def test_the_length_of_each_prompt_is_checked(several, target, tmp_path):
+    np.save(tmp_path / "of-table.npy", np.ones((3, 7), np.float32))
+    with pytest.raises(RecyclingError, match="of-table.npy has 3 vectors, but the mod"):
+        several.make(target, LENGTH)
 
 
 def test_nothing_to_recycle_is_reported(target):

@@ -15,6 +15,7 @@ from prompt_tuning_recycling.gin_path import gin_path
 
 GIN = pathlib.Path(gin_path())
 PATHS = [name for name, kind in macros.MACROS.items() if kind.is_path]
+SOURCES = ["RECYCLE_FROM", "SOURCE_CHECKPOINT", "SOURCE_PROMPT"]
 WHOLE = ["BATCH_SIZE", "PROMPT_LENGTH", "LOG_PERIOD", "CHECKPOINT_PERIOD"]
 OBJECTS = ["MODEL", "NETWORK", "VOCABULARY", "OPTIMIZER", "DEFAULT_PROMPT"]
 
@@ -91,7 +92,8 @@ def test_the_files_own_values_are_allowed(name, value):
     [
         *((name, value) for name in WHOLE for value in ("0", "-1", "1e0", "'16'")),
         *((name, value) for name in WHOLE for value in ("None", "True")),
-        *((name, value) for name in PATHS for value in ("''", "3", "['/a']")),
+        *((name, value) for name in PATHS for value in ("''", "3")),
+        *((name, "['/a']") for name in PATHS if name not in SOURCES),
         *((name, "'adam'") for name in OBJECTS),
         ("MODEL_DIR", "None"),
         ("INITIAL_CHECKPOINT_PATH", "None"),
@@ -283,6 +285,37 @@ def test_the_home_folder_is_expanded(name, monkeypatch):
     assert gin.query_parameter(f"{name}/gin.macro.value") == "/home/me/here"
 
 
+@pytest.mark.parametrize("kind", ["[{}]", "({},)"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_home_folder_is_expanded_in_a_list(name, kind, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    configure(f"{name} = {kind.format(repr('~/here') + ', ' + repr('/there'))}")
+    value = gin.query_parameter(f"{name}/gin.macro.value")
+    assert list(value) == ["/home/me/here", "/there"]
+
+
+def test_a_list_may_hold_macros(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    configure(
+        "RECYCLE_FROM = ['~/here', %INITIAL_CHECKPOINT_PATH]",
+        "INITIAL_CHECKPOINT_PATH = '~/there'",
+    )
+    first, second = gin.query_parameter("RECYCLE_FROM/gin.macro.value")
+    assert first == "/home/me/here"
+    assert second.scopes == ["INITIAL_CHECKPOINT_PATH"]
+
+
+@pytest.mark.parametrize("value", [[], ["/a", None], ["/a", ["/b"]], ["/a", ""]])
+def test_a_list_of_anything_but_paths(value):
+    with pytest.raises(RecyclingError, match="SOURCE_PROMPT: expected a path in quot"):
+        configure(f"SOURCE_PROMPT = {value!r}")
+
+
+def test_only_sources_may_be_several():
+    with pytest.raises(RecyclingError, match="TARGET_CHECKPOINT: expected a path"):
+        configure("TARGET_CHECKPOINT = ['/a', '/b']")
+
+
 def test_a_home_folder_of_nobody_is_reported():
     with pytest.raises(RecyclingError, match="~nobody-by-this-name"):
         configure("MODEL_DIR = '~nobody-by-this-name/run'")
@@ -327,6 +360,15 @@ def test_a_run_does_not_write_where_it_reads(tuned, output, name, read, written)
         )
     assert name in str(error.value)
     assert output in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["SOURCE_CHECKPOINT", "SOURCE_PROMPT"])
+def test_a_run_does_not_write_into_the_second_of_several_sources(tuned, name):
+    with pytest.raises(RecyclingError, match=f"lies inside {name} "):
+        configure(
+            f"{name} = ['{tuned.parent}/another', '{tuned}']",
+            f"MODEL_DIR = '{tuned}/checkpoint_7/run'",
+        )
 
 
 EXPORT = "numpy_checkpoints/checkpoint_7/encoder.prompt"

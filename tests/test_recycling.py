@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import (
+    Prompt,
     RecyclingError,
     Words,
     open_model,
     recycle_prompt,
     recyclers,
 )
+from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.records import text as record_texts
+from prompt_tuning_recycling.recycling import mean_prompt
 
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
@@ -190,3 +193,112 @@ def test_a_prompt_of_another_model(source_table, target_table, words, rng):
 def test_an_embedding_that_is_no_table(source_table, target_table, prompt, words):
     with pytest.raises(RecyclingError, match="expected .* to be a table"):
         recycle_prompt(source_table[0], target_table, prompt, words=words)
+
+
+# Several source models
+
+
+@pytest.fixture
+def other(rng):
+    """Another source: its table, of another width, and its prompt."""
+    table = rng.normal(size=(384, 7)).astype(np.float32)
+    return table, rng.normal(size=(5, 7)).astype(np.float32)
+
+
+def test_of_several_sources_it_is_the_mean(
+    source_table, target_table, prompt, words, other
+):
+    sources, prompts = [source_table, other[0]], [prompt, other[1]]
+    recycled = recycle_prompt(sources, target_table, prompts, words=words)
+    alone = [
+        recycle_prompt(one, target_table, its_prompt, words=words)
+        for one, its_prompt in zip(sources, prompts, strict=True)
+    ]
+    expected = np.mean([one.array.astype(np.float64) for one in alone], axis=0)
+    np.testing.assert_array_equal(recycled.array, expected.astype(np.float32))
+    assert recycled.fit is None
+    assert recycled.site == "encoder"
+
+
+def test_the_record_of_a_mean_holds_those_of_its_parts(
+    source_table, target_table, prompt, words, other
+):
+    sources, prompts = (source_table, other[0]), (prompt, other[1])
+    recycled = recycle_prompt(sources, target_table, prompts, words=words)
+    record = json.loads(json.dumps(recycled.record))
+    assert list(record) == ["format", "mean_of", "row_norms", "recycled", "versions"]
+    for part, one, its_prompt in zip(record["mean_of"], sources, prompts, strict=True):
+        alone = recycle_prompt(one, target_table, its_prompt, words=words).record
+        for untimed in (part, alone):
+            assert untimed.pop("seconds")
+        assert part == json.loads(json.dumps(alone))
+    assert record["recycled"]["sha256"] == digest(recycled.array)
+    text = record_texts.record_text(record)
+    assert text.startswith("Mean of 2 recycled prompts")
+    assert text.count("Nearest words") == 2
+
+
+def test_a_list_of_one_source_is_that_source(
+    source_table, target_table, prompt, words, expected
+):
+    for listed in ([source_table], (source_table,)):
+        recycled = recycle_prompt(listed, target_table, prompt, words=words)
+        np.testing.assert_array_equal(recycled.array, expected)
+        assert "mean_of" not in recycled.record
+        assert recycled.fit is not None
+
+
+def test_each_of_several_sources_may_hold_its_prompt(
+    tmp_path, write_orbax, source_table, target_table, prompt, words, other
+):
+    sources = [
+        write_orbax(tmp_path / name / "checkpoint_1", {EMBEDDING: table, PROMPT: tuned})
+        for name, (table, tuned) in {"a": (source_table, prompt), "b": other}.items()
+    ]
+    inside = recycle_prompt(sources, target_table, words=words)
+    given = recycle_prompt(
+        [source_table, other[0]], target_table, [prompt, other[1]], words=words
+    )
+    np.testing.assert_array_equal(inside.array, given.array)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_prompts_as_sources(source_table, target_table, prompt, words, count):
+    message = f"found 2 source models and {count} prompts"
+    with pytest.raises(RecyclingError, match=message):
+        recycle_prompt([source_table] * 2, target_table, [prompt] * count, words=words)
+
+
+def test_no_source_at_all(target_table):
+    with pytest.raises(RecyclingError, match="found an empty list"):
+        recycle_prompt([], target_table)
+
+
+def test_prompts_of_several_lengths_are_reported_before_anything_is_fitted(
+    tmp_path, source_table, target_table, prompt, words, caplog
+):
+    caplog.set_level("INFO")
+    paths = []
+    for name, array in (("five.npy", prompt), ("three.npy", prompt[:3])):
+        np.save(tmp_path / name, array)
+        paths.append(tmp_path / name)
+    with pytest.raises(RecyclingError) as error:
+        recycle_prompt([source_table] * 2, target_table, paths, words=words)
+    assert f"{paths[0]} has shape [5, 12]" in str(error.value)
+    assert f"{paths[1]} has shape [3, 12]" in str(error.value)
+    assert "fitting" not in caplog.text
+
+
+def test_one_of_several_sources_is_not_there(
+    tmp_path, source_table, target_table, prompt, words
+):
+    gone = tmp_path / "gone"
+    with pytest.raises(RecyclingError, match=f"{gone} does not exist"):
+        recycle_prompt([source_table, gone], target_table, [prompt] * 2, words=words)
+
+
+@pytest.mark.parametrize("site", ["encoder", "decoder"])
+def test_prompts_of_another_shape_or_site_have_no_mean(prompt, site):
+    with pytest.raises(RecyclingError, match=f"\\[5, 12\\] at encoder, .* at {site}"):
+        other = prompt if site == "decoder" else prompt[:3]
+        mean_prompt([Prompt(prompt), Prompt(other, site)])

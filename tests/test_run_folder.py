@@ -182,6 +182,49 @@ def test_no_source_prompt_is_the_sources_own(recycled, files):
     assert named.declared() == unnamed.declared()
 
 
+def test_one_source_in_a_list_is_that_source(recycled):
+    listed = Recycled(
+        **{
+            **vars(recycled),
+            "source_checkpoint": [recycled.source_checkpoint],
+            "source_prompt": (recycled.source_prompt,),
+        }
+    )
+    assert listed.declared() == recycled.declared()
+
+
+@pytest.fixture
+def several(recycled, files):
+    sources = [files["source_model"]] * 2
+    prompts = [files["prompt_path"]] * 2
+    return Recycled(
+        **{**vars(recycled), "source_checkpoint": sources, "source_prompt": prompts}
+    )
+
+
+@pytest.mark.parametrize("field", ["source_checkpoint", "source_prompt"])
+def test_the_same_paths_in_a_list_are_the_same(
+    several, target, tmp_path, monkeypatch, field
+):
+    made = run_folder.make_prompts({ENCODER: several}, ONE, target, tmp_path / "run")
+    path = getattr(several, field)[1]
+    for other in spellings(path, tmp_path, monkeypatch).values():
+        again = Recycled(**{**vars(several), field: (path, other)})
+        kept = run_folder.make_prompts({ENCODER: again}, ONE, target, tmp_path / "run")
+        np.testing.assert_array_equal(kept[ENCODER], made[ENCODER])
+
+
+def test_another_list_is_another_prompt(several, recycled, target, tmp_path):
+    run_folder.make_prompts({ENCODER: several}, ONE, target, tmp_path / "run")
+    source = several.source_checkpoint[0]
+    other = Recycled(**{**vars(several), "source_checkpoint": [source, "/other"]})
+    message = f"source_checkpoint \\['{source}', '{source}'\\], but now .*'/other'\\]"
+    with pytest.raises(RecyclingError, match=message):
+        run_folder.check_kept(other, tmp_path / "run")
+    with pytest.raises(RecyclingError, match="now source_checkpoint is '"):
+        run_folder.check_kept(recycled, tmp_path / "run")
+
+
 # The start of a training run
 
 

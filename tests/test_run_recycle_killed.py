@@ -114,8 +114,9 @@ def test_ended_in_the_middle_of_each_file(start, tmp_path, whole):
     assert len(opened) >= 3
     for point in opened:
         assert start(point, "cut")[0] == -signal.SIGXFSZ
-        (half,) = (tmp_path / "out").glob(".*.tmp")
-        assert half.stat().st_size == 100
+        # The record may be beside a prompt that is cut short, whole and not renamed.
+        sizes = [path.stat().st_size for path in (tmp_path / "out").glob(".*.tmp")]
+        assert sizes.count(100) == 1 and len(sizes) <= 2
         assert_each_is_whole(tmp_path / "out", whole)
         # What is left behind is in nobody's way.
         assert start()[0] == 0

@@ -48,13 +48,13 @@ def recycle(
     """
     made: dict[str, Prompt] = {}
     left_out: dict[str, str] = {}
-    for name, recycler in named(names).items():
-        try:
-            made[name] = dataclasses.replace(kind, recycler=recycler).make(
-                target, length
-            )
-        except RecyclingError as error:
-            left_out[name] = str(error)
+    ways = named(names)
+    recycled = kind.make_in_ways(list(ways.values()), target, length)
+    for name, prompt in zip(ways, recycled, strict=True):
+        if isinstance(prompt, RecyclingError):
+            left_out[name] = str(prompt)
+        else:
+            made[name] = prompt
     if not made:
         raise RecyclingError(_why_none(left_out))
     for name, why in left_out.items():

@@ -6,17 +6,21 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prompt_tuning_recycling.choosing import criteria
-from prompt_tuning_recycling.choosing.refinement import Refined
-from prompt_tuning_recycling.choosing.scored import ScoredModel
-from prompt_tuning_recycling.choosing.teacher import Teacher
-from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.prompts import Prompt
+
+# For types only, since sweeps choose from files, without seqio.
+if TYPE_CHECKING:
+    from prompt_tuning_recycling.choosing.criteria import Scores
+    from prompt_tuning_recycling.choosing.refinement import Refined
+    from prompt_tuning_recycling.choosing.scored import ScoredModel
+    from prompt_tuning_recycling.choosing.teacher import Teacher
+    from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +41,8 @@ class Choice:
       criterion: what decided: `agreement`, `information` or `likelihood`.
       values: candidate -> criterion -> value; higher is better. The criterion that
         decided is always among them.
-      seconds: candidate -> how long its scoring took. The first one's includes the
-        compilation.
+      seconds: candidate -> how long its scoring took, if it was scored now. The first
+        one's includes the compilation.
     """
 
     chosen: str
@@ -120,11 +124,25 @@ def judged(
     by_input = criteria.split(scores, unlabeled.sizes)
     if teacher is not None and teacher.probabilities is None:
         return {LIKELIHOOD: criteria.likelihood(by_input, unlabeled.tokens())}
+    probabilities = None if teacher is None else teacher.probabilities
+    return worth(by_input, probabilities, unlabeled.has_same_choices)
+
+
+def worth(
+    scores: Scores, teacher: Scores | None, has_same_choices: bool
+) -> dict[str, float]:
+    """Returns every criterion for inputs with choices.
+
+    Args:
+      scores: a candidate's log-likelihoods of each input's choices.
+      teacher: the teacher's probabilities of them; None if there is no teacher.
+      has_same_choices: whether the choices are the same texts for all inputs.
+    """
     found = {}
-    if teacher is not None and teacher.probabilities is not None:
-        found[AGREEMENT] = criteria.agreement(by_input, teacher.probabilities)
-    if unlabeled.has_same_choices:
-        found[INFORMATION] = criteria.information(by_input)
+    if teacher is not None:
+        found[AGREEMENT] = criteria.agreement(scores, teacher)
+    if has_same_choices:
+        found[INFORMATION] = criteria.information(scores)
     return found
 
 
@@ -146,17 +164,12 @@ def record_of(
       refined: how the chosen prompt was refined, if it was.
       refined_from_untuned: the same for an untuned prompt.
     """
-    record: dict[str, Any] = {
-        "criterion": choice.criterion,
-        "chosen": choice.chosen,
-        "candidates": {
-            name: {**values, "seconds": choice.seconds[name]}
-            for name, values in choice.values.items()
-        },
-        "left_out": dict(left_out),
-        "unlabeled": {**unlabeled.origin, "sha256": unlabeled.digest},
-        "teacher": None if teacher is None else dict(teacher.origin),
-    }
+    record = outcome_record(
+        choice,
+        {**unlabeled.origin, "sha256": unlabeled.digest},
+        None if teacher is None else teacher.origin,
+        left_out,
+    )
     if refined is not None and refined_from_untuned is not None:
         record["refined"] = {
             "steps": refined.steps,
@@ -164,3 +177,30 @@ def record_of(
             "losses_from_an_untuned_prompt": list(refined_from_untuned.losses),
         }
     return record
+
+
+def outcome_record(
+    choice: Choice,
+    unlabeled: Mapping[str, Any],
+    teacher: Mapping[str, Any] | None,
+    left_out: Mapping[str, str],
+) -> dict[str, Any]:
+    """Returns what `record_of` does, for a choice that was not refined.
+
+    Args:
+      choice: the outcome.
+      unlabeled: where the inputs come from, and their digest as `sha256`.
+      teacher: where the teacher's answers come from, if there was a teacher.
+      left_out: candidate -> why it could not be made.
+    """
+    candidates = {name: dict(values) for name, values in choice.values.items()}
+    for name, seconds in choice.seconds.items():
+        candidates[name]["seconds"] = seconds
+    return {
+        "criterion": choice.criterion,
+        "chosen": choice.chosen,
+        "candidates": candidates,
+        "left_out": dict(left_out),
+        "unlabeled": dict(unlabeled),
+        "teacher": None if teacher is None else dict(teacher),
+    }

@@ -18,10 +18,13 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling.choosing import criteria, unlabeled
+from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.evaluation import metrics_file, scores_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
+from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, is_remote, sync
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.models import Model
@@ -51,6 +54,12 @@ class Target(Protocol):
 
         Args:
           prompts: name -> prompt, float32; empty for the model without a prompt.
+        """
+
+    def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
+        """Returns the log-likelihood of each choice of each input; see
+        `choosing.scored.ScoredModel.score`. Only a manifest with unlabeled inputs needs
+        it.
         """
 
 
@@ -109,7 +118,7 @@ class ManifestJob:
 
     Attributes:
       listed: all evaluations of the manifest.
-      missing: the evaluations that have not been done.
+      missing: the evaluations of which something has not been done.
     """
 
     def __init__(
@@ -117,13 +126,20 @@ class ManifestJob:
         manifest: epath.PathLike,
         task: seqio.Task | seqio.Mixture,
         split: str,
+        *,
+        lengths: Mapping[str, int] | None = None,
+        use_cached: bool = False,
     ) -> None:
         """Reads a manifest and finds out what is missing.
 
         Args:
           manifest: the manifest's file.
-          task: the task or mixture to evaluate on.
+          task: the task or mixture to evaluate on. The manifest's unlabeled inputs are
+            drawn from it, too.
           split: the task's split.
+          lengths: feature -> how many tokens of unlabeled inputs to keep; None for no
+            limit.
+          use_cached: whether unlabeled inputs are read from what seqio cached earlier.
 
         Raises:
           RecyclingError: the task has no metrics, or the manifest cannot be used.
@@ -141,10 +157,18 @@ class ManifestJob:
             )
         self._manifest = os.fspath(manifest)
         self._tasks = [part.name for part in evaluated]
-        self.listed = read(manifest)
+        self._content = read(manifest)
+        self.listed = self._content.evaluations
         self.missing = [entry for entry in self.listed if not self._is_done(entry)]
         done = len(self.listed) - len(self.missing)
         print(f"{done} of {len(self.listed)} were evaluated before", flush=True)
+        unscored = {d for entry in self.missing for d in self._unscored(entry)}
+        # Before the model is loaded, since the task may have no such split.
+        self._inputs = {
+            drawing: _read_inputs(task, drawing, lengths, use_cached)
+            for drawing in self._content.unlabeled
+            if drawing in unscored
+        }
 
     def run(
         self,
@@ -169,16 +193,13 @@ class ManifestJob:
         done, failed = 0, 0
         for entry in self._shared_out():
             try:
-                # The prompt comes first, so that an unreadable one leaves no files.
-                prompts = _prompts(entry, target, random_prompt)
-                with loggers.writing_to(entry.output_dir):
-                    metrics = target.evaluate(prompts)
+                lines = self._do(entry, target, loggers, random_prompt)
             except RecyclingError as error:
                 logger.error("failed: %s: %s", entry.output_dir, error)
                 failed += 1
                 continue
             done += 1
-            for line in metrics_file.metric_lines(metrics):
+            for line in lines:
                 print(
                     f"{done} of {len(self.missing)}: {entry.output_dir}: {line}",
                     flush=True,
@@ -191,8 +212,50 @@ class ManifestJob:
             )
         return done
 
+    def _do(
+        self,
+        entry: Evaluation,
+        target: Target,
+        loggers: Loggers,
+        random_prompt: Callable[..., InitialPrompt],
+    ) -> list[str]:
+        """Does what is missing of an evaluation; returns what came of it as text."""
+        # The prompt comes first, so that an unreadable one leaves no files.
+        prompts = _prompts(entry, target, random_prompt)
+        lines = []
+        if not self._is_evaluated(entry):
+            with loggers.writing_to(entry.output_dir):
+                metrics = target.evaluate(prompts)
+            lines += metrics_file.metric_lines(metrics)
+        for drawing in self._unscored(entry):
+            inputs = self._inputs[drawing]
+            rows = criteria.split(target.score(prompts, inputs), inputs.sizes)
+            scores_file.write(
+                scores_file.place(entry.output_dir, drawing),
+                Scores(rows, inputs.origin, inputs.digest, inputs.has_same_choices),
+            )
+            lines.append(f"scored on {len(rows)} unlabeled inputs")
+        return lines
+
     def _is_done(self, entry: Evaluation) -> bool:
-        """Whether the metrics files of all tasks exist and are complete."""
+        return self._is_evaluated(entry) and not self._unscored(entry)
+
+    def _unscored(self, entry: Evaluation) -> list[Drawing]:
+        """The inputs of which there is no complete file of the prompt's scores."""
+        found = []
+        for drawing in self._content.scored(entry):
+            try:
+                scores_file.read(scores_file.place(entry.output_dir, drawing))
+            except RecyclingError:
+                found.append(drawing)
+        return found
+
+    def _is_evaluated(self, entry: Evaluation) -> bool:
+        """Whether the metrics files of all tasks exist and are complete, or none are
+        asked for.
+        """
+        if entry.scores_only:
+            return True
         for task in self._tasks:
             try:
                 metrics_file.read(metrics_file.place(entry.output_dir, task))
@@ -238,3 +301,27 @@ def _prompts(
         kind = random_prompt(seed=entry.random_prompt)
     kinds = dict.fromkeys(target.shapes, kind)
     return run_folder.make_prompts(kinds, target.shapes, target.model)
+
+
+def _read_inputs(
+    task: seqio.Task | seqio.Mixture,
+    drawing: Drawing,
+    lengths: Mapping[str, int] | None,
+    use_cached: bool,
+) -> Unlabeled:
+    found = unlabeled.read(
+        task.name,
+        drawing.inputs,
+        drawing.split,
+        lengths=lengths,
+        use_cached=use_cached,
+        seed=drawing.seed,
+    )
+    if not found.has_choices:
+        raise RecyclingError(
+            f"{task.name} has no choices to rank, so prompts cannot be scored on "
+            "unlabeled inputs. Expected a task by rank classification, or a mixture "
+            "with one that ranks the same texts for all inputs. Or remove the choice "
+            "from the sweep's recycling_methods and write its lists again."
+        )
+    return found

@@ -8,14 +8,16 @@ a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
-from prompt_tuning_recycling.files.paths import as_path, canonical, is_remote
+from prompt_tuning_recycling.files.paths import as_list, as_path, canonical, is_remote
 from prompt_tuning_recycling.files.writing import (
     check_writable,
     sync,
     write_atomically,
+    write_together,
 )
 
 __all__ = [
+    "as_list",
     "as_path",
     "canonical",
     "check_writable",
@@ -25,4 +27,5 @@ __all__ = [
     "store_errors",
     "sync",
     "write_atomically",
+    "write_together",
 ]

@@ -1,9 +1,11 @@
-"""Reads JSON files, with limits on their content."""
+"""Reads JSON files, with limits on their content, and makes their text."""
 
 from __future__ import annotations
 
 import collections
 import json
+import json.encoder
+import math
 import os
 import re
 from typing import Any
@@ -19,7 +21,22 @@ from prompt_tuning_recycling.files.paths import as_path
 _MOST_LEVELS = 100
 # A number with this many digits still fits into a float; identifiers have 19 or 20.
 _MOST_DIGITS = 300
+_quoted = json.encoder.encode_basestring
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def json_text(value: Any) -> str:
+    """Returns what `json.dumps(value, indent=2, ensure_ascii=False)` does, and a line
+    break. For records with many short lists it takes a quarter of the time, because
+    json's fast encoder cannot indent.
+
+    Args:
+      value: anything that `json.dumps` takes.
+
+    Raises:
+      TypeError: as `json.dumps`.
+    """
+    return _indented(value, "\n") + "\n"
 
 
 def read_text(path: epath.PathLike, what: str) -> str:
@@ -128,3 +145,29 @@ def _deeper_than(value: Any, levels: int) -> bool:
             if isinstance(inner, dict | list)
         ]
     return bool(level)
+
+
+def _indented(value: Any, line: str) -> str:
+    """Returns a value's text, in which every line but the first begins with `line`."""
+    # The commonest first, since records hold hundreds of them.
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)
+    if kind is float and math.isfinite(value):
+        return repr(value)
+    inner = line + "  "
+    if kind is dict and value:
+        entries = [f"{_key(k)}: {_indented(v, inner)}" for k, v in value.items()]
+        return f"{{{inner}{f',{inner}'.join(entries)}{line}}}"
+    if kind in (list, tuple) and value:
+        entries = [_indented(part, inner) for part in value]
+        return f"[{inner}{f',{inner}'.join(entries)}{line}]"
+    # Empty ones, other numbers, subclasses, and what cannot be written.
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", line)
+
+
+def _key(key: Any) -> str:
+    if type(key) is str:
+        return _quoted(key)
+    # Other keys become texts; json knows how.
+    return json.dumps({key: 0}).removeprefix("{").removesuffix(": 0}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+
+One = TypeVar("One")
 
 # The libraries through which etils.epath reaches object stores.
 _LIBRARIES = {"gs": ("gcsfs", "tensorflow"), "s3": ("s3fs", "tensorflow")}
@@ -47,6 +51,11 @@ def as_path(path: epath.PathLike) -> epath.Path:
     local = epath.Path(text)
     # pathlib turns ./~name into ~name, which would be a home folder the next time.
     return epath.Path(absolute) if os.fspath(local).startswith("~") else local
+
+
+def as_list(given: One | Sequence[One]) -> list[One]:
+    """Returns what a user gave, one path or a list or tuple of them, as a list."""
+    return list(given) if isinstance(given, (list, tuple)) else [cast("One", given)]
 
 
 def is_remote(path: epath.PathLike) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 import threading
+from collections.abc import Mapping
+from typing import BinaryIO
 
 from etils import epath
 
@@ -32,14 +35,49 @@ def write_atomically(path: epath.PathLike, data: bytes) -> None:
     Raises:
       RecyclingError: the path cannot be written to. Nothing is left behind.
     """
-    check_writable(path)
-    path = as_path(path)
+    write_together({path: data})
+
+
+def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
+    """Writes several files, each as `write_atomically` does, and waits for the disk
+    only once.
+
+    The disk gets all of them before the first is synced, and the first is renamed after
+    all have been synced. They are renamed in the order given, so that no file exists
+    without those before it, whenever the process ends.
+
+    Args:
+      files: path -> content.
+
+    Raises:
+      RecyclingError: a path cannot be written to. No temporary file is left behind. On
+        a local disk, no file was written unless it was the renaming that failed.
+    """
+    for name in files:
+        check_writable(name)
+    path, unfinished = as_path("."), list[_Unfinished]()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if is_remote(path):
-            path.write_bytes(data)
-        else:
-            _replace(os.fspath(path), data)
+        try:
+            for name, data in files.items():
+                path = as_path(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if is_remote(path):
+                    path.write_bytes(data)
+                    continue
+                unfinished.append(_Unfinished.beside(path))
+                unfinished[-1].file.write(data)
+                unfinished[-1].file.flush()
+            for one in unfinished:
+                path = one.path
+                os.fsync(one.file.fileno())
+                one.file.close()
+            while unfinished:
+                path = unfinished[0].path
+                os.replace(unfinished[0].temporary, path)
+                del unfinished[0]
+        finally:
+            for one in unfinished:
+                one.remove()
     except storage_errors() as error:
         raise RecyclingError(
             f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
@@ -95,23 +133,31 @@ def sync(path: epath.PathLike) -> None:
         os.close(descriptor)
 
 
-def _replace(path: str, data: bytes) -> None:
-    folder, name = os.path.split(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(
-        dir=folder, prefix=f".{name[:_NAME_KEPT]}.", suffix=".tmp"
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+@dataclasses.dataclass(frozen=True)
+class _Unfinished:
+    """A temporary file that is going to be renamed to `path`."""
+
+    path: epath.Path
+    temporary: str
+    file: BinaryIO
+
+    @classmethod
+    def beside(cls, path: epath.Path) -> _Unfinished:
+        folder, name = os.path.split(os.path.abspath(path))
+        descriptor, temporary = tempfile.mkstemp(
+            dir=folder, prefix=f".{name[:_NAME_KEPT]}.", suffix=".tmp"
+        )
+        unfinished = cls(path, temporary, os.fdopen(descriptor, "wb"))
         # mkstemp makes files that only their owner can read.
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
+        return unfinished
+
+    def remove(self) -> None:
+        # What could not be written before cannot be written while closing either.
+        with contextlib.suppress(OSError):
+            self.file.close()
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+            os.unlink(self.temporary)
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import canonical
+from prompt_tuning_recycling.files import as_list, canonical
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt
 from prompt_tuning_recycling.prompts.prompt import USUAL_SITE
@@ -51,7 +51,7 @@ class InitialPrompt(abc.ABC):
 
     def declared(self) -> dict[str, Any]:
         """Returns what is declared, JSON-compatible. It is equal for runs that declare
-        the same, even if they spell paths differently.
+        the same, even if they spell paths differently, or give one path as a list.
         """
         fields = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
@@ -59,7 +59,8 @@ class InitialPrompt(abc.ABC):
         for names, plain in ((self._places, place), (self._files, canonical)):
             for name in names:
                 if fields[name] is not None:
-                    fields[name] = plain(fields[name])
+                    found = [plain(path) for path in as_list(fields[name])]
+                    fields[name] = found[0] if len(found) == 1 else found
         for name, value in fields.items():
             if isinstance(value, (list, tuple)):
                 fields[name] = list(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from prompt_tuning_recycling.initial_prompts.base import (
 from prompt_tuning_recycling.models import Model, StoredArray, open_model
 from prompt_tuning_recycling.models.layouts import SingleArray
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
-from prompt_tuning_recycling.recycling import recycle_prompt
+from prompt_tuning_recycling.recycling import paired, recycle_in_ways
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
 
 _NOTHING = (
@@ -32,9 +33,10 @@ class Recycled(InitialPrompt):
     """A prompt that was tuned on another model and is recycled; see `recycle_prompt`.
 
     Attributes:
-      source_checkpoint: the model that the prompt was tuned on.
-      source_prompt: a checkpoint or a numpy file that holds the prompt; None for
-        `source_checkpoint`.
+      source_checkpoint: the model that the prompt was tuned on; a list of several for
+        the mean of what is recycled from each.
+      source_prompt: a checkpoint or a numpy file that holds the prompt, or a list of
+        them, one for each model in the same order; None for `source_checkpoint`.
       target_checkpoint: the checkpoint to read the target's embeddings from; None for
         the one that the run starts from.
       recycler: a recycler, or its name.
@@ -48,8 +50,8 @@ class Recycled(InitialPrompt):
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
     _files = ("word_list",)
 
-    source_checkpoint: epath.PathLike | None = None
-    source_prompt: epath.PathLike | None = None
+    source_checkpoint: epath.PathLike | Sequence[epath.PathLike] | None = None
+    source_prompt: epath.PathLike | Sequence[epath.PathLike] | None = None
     target_checkpoint: epath.PathLike | None = None
     recycler: str | recyclers.Recycler = recyclers.VocabToVocabLinear.name
     word_list: epath.PathLike | None = None
@@ -60,7 +62,7 @@ class Recycled(InitialPrompt):
         """Returns each source model with what holds its prompt."""
         if self.source_checkpoint is None:
             raise RecyclingError(_NOTHING)
-        return [(self.source_checkpoint, self.source_prompt or self.source_checkpoint)]
+        return paired(self.source_checkpoint, self.source_prompt)
 
     def declared(self) -> dict[str, Any]:
         recycler = recyclers.make(self.recycler)
@@ -75,29 +77,60 @@ class Recycled(InitialPrompt):
         return declared
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
-        if self.source_checkpoint is None:
-            raise RecyclingError(_NOTHING)
-        source = open_model(self.source_checkpoint)
-        if self.source_prompt in (None, self.source_checkpoint):
-            prompt = source
-        else:
-            prompt = open_model(self.source_prompt)
+        (made,) = self.make_in_ways([self.recycler], target, length, site)
+        if isinstance(made, RecyclingError):
+            raise made
+        return made
+
+    def make_in_ways(
+        self,
+        ways: Sequence[str | recyclers.Recycler],
+        target: Model,
+        length: int,
+        site: str | None = None,
+    ) -> list[Prompt | RecyclingError]:
+        """Makes the prompt by each of several recyclers instead of its own. `ways` are
+        the recyclers or their names; for the other arguments see `make`.
+
+        Returns:
+          The prompt of each recycler, or the error if it cannot be used.
+
+        Raises:
+          RecyclingError: no recycler can make the prompt.
+        """
+        sources, prompts = [], []
+        for path, holds_prompt in self.sources():
+            sources.append(open_model(path))
+            same = holds_prompt == path
+            prompts.append(sources[-1] if same else open_model(holds_prompt))
         if self.target_checkpoint is not None:
             target = open_model(self.target_checkpoint)
         # Checked before anything large is read.
-        stored = _find(prompt, site)
-        if len(stored.shape) == 2:
-            _check_length(stored.shape[0], length, f"the prompt of {prompt.path}")
-        recycled = recycle_prompt(
-            source,
+        for prompt in prompts:
+            shape = _find(prompt, site).shape
+            if len(shape) == 2:
+                _check_length(shape[0], length, f"the prompt of {prompt.path}")
+        asked = [recyclers.make(one) for one in ways]
+        recycled = recycle_in_ways(
+            sources,
             target,
-            prompt,
+            prompts,
             words=Words.from_list(self.word_list, self.num_words, self.word_offset),
-            recycler=self.recycler,
-            prompt_name=stored.name,
+            ways=asked,
+            prompt_name=site,
         )
-        record = {**recycled.record, "declared": self.declared()}
-        return dataclasses.replace(recycled, record=record)
+        return [
+            one
+            if isinstance(one, RecyclingError)
+            else dataclasses.replace(
+                one,
+                record={
+                    **one.record,
+                    "declared": dataclasses.replace(self, recycler=way).declared(),
+                },
+            )
+            for way, one in zip(asked, recycled, strict=True)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,9 @@ def check_floating(dtype: np.dtype, what: str) -> None:
 
 def digest(array: Shaped[np.ndarray, ...]) -> str:
     """Returns the SHA-256 of an array's bytes, in row-major order."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    # As bytes, because hashlib does not take bfloat16.
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return hashlib.sha256(data.data).hexdigest()
 
 
 def coarsest(*dtypes: np.dtype) -> np.dtype:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,11 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
-    check_writable,
     reason,
     storage_errors,
-    write_atomically,
+    write_together,
 )
-from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.json_files import json_text, read_json
 from prompt_tuning_recycling.models.floats import check_floating
 
 if TYPE_CHECKING:
@@ -65,16 +63,19 @@ class Prompt:
         Raises:
           RecyclingError: a file cannot be written.
         """
+        write_together(self.files(path))
+
+    def files(self, path: epath.PathLike) -> dict[epath.PathLike, bytes]:
+        """Returns the files that `save` writes: path -> content. The record comes
+        first, so that no prompt is ever without one. A digest in it tells whether it
+        belongs to the prompt beside it.
+        """
         file = io.BytesIO()
-        np.save(file, np.asarray(self.array, np.float32), allow_pickle=False)
+        array = self.array.astype(np.float32, copy=False)
+        np.save(file, array, allow_pickle=False)
         data = file.getvalue()
         record = {**self.record, "file_sha256": hashlib.sha256(data).hexdigest()}
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        check_writable(path)
-        # The record comes first, so that no prompt is ever without one. The digest
-        # tells whether it belongs to the prompt beside it.
-        write_atomically(record_path(path), text.encode())
-        write_atomically(path, data)
+        return {record_path(path): json_text(record).encode(), path: data}
 
 
 def load_record(path: epath.PathLike) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:
         )
     check_floating(array.dtype, where)
     # bfloat16 has no isfinite of its own.
-    finite = np.isfinite(array.astype(np.float32)).all(axis=1)
+    finite = np.isfinite(array.astype(np.float32, copy=False)).all(axis=1)
     if not finite.all():
         raise RecyclingError(
             f"{where} has numbers that are not finite, first in row "

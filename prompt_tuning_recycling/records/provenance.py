@@ -19,7 +19,10 @@ NEAREST = 3
 
 def norms(vectors: Shaped[np.ndarray, "rows dim"]) -> dict[str, float]:
     """Returns the smallest, median and largest Euclidean norm of the rows."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    squares = vectors.astype(np.float64)
+    # In place, because fetching new memory takes longer than the arithmetic.
+    np.multiply(squares, squares, out=squares)
+    lengths = np.sqrt(squares.sum(axis=1))
     return {
         "min": float(lengths.min()),
         "median": float(np.median(lengths)),
@@ -38,7 +41,8 @@ class NearestPieces:
         """Takes the embeddings of words, and their pieces; None if one is unknown."""
         named = np.array([piece is not None for piece in pieces], bool)
         self._pieces = [piece for piece in pieces if piece is not None]
-        self._directions = _unit(embeddings[named]).T
+        # BLAS is a tenth faster where the words are contiguous.
+        self._directions = np.ascontiguousarray(_unit(embeddings[named]).T)
 
     def to(
         self, prompt: Float[np.ndarray, "length dim"]
@@ -78,6 +82,6 @@ def versions() -> dict[str, str]:
 
 
 def _unit(vectors: Shaped[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-    wide = vectors.astype(np.float32)
+    wide = vectors.astype(np.float32, copy=False)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,11 +102,7 @@ class Recorder:
             "warnings": fit_record["warnings"],
             "nearest_pieces": self._nearest.to(recycled),
             **self._combination(tuned, map_),
-            "recycled": {
-                "shape": list(recycled.shape),
-                "dtype": str(recycled.dtype),
-                "sha256": digest(recycled),
-            },
+            "recycled": _described(recycled),
             "versions": fit_record["versions"],
         }
 
@@ -156,6 +152,32 @@ class Recorder:
             # These embeddings do not stand for the pieces of another vocabulary.
             pieces = [None] * len(pieces)
         return provenance.NearestPieces(self._embedded.target_rows, pieces)
+
+
+def record_of_mean(
+    records: Sequence[Mapping[str, Any]], mean: Float[np.ndarray, "length target_dim"]
+) -> dict[str, Any]:
+    """Returns the record of the mean of recycled prompts.
+
+    Args:
+      records: the records of those prompts.
+      mean: the result.
+    """
+    return {
+        "format": _FORMAT,
+        "mean_of": list(records),
+        "row_norms": {"recycled_prompt": provenance.norms(mean)},
+        "recycled": _described(mean),
+        "versions": provenance.versions(),
+    }
+
+
+def _described(recycled: Float[np.ndarray, "length target_dim"]) -> dict[str, Any]:
+    return {
+        "shape": list(recycled.shape),
+        "dtype": str(recycled.dtype),
+        "sha256": digest(recycled),
+    }
 
 
 def _unhelpful(held_out_residual: float | None) -> list[str]:

@@ -28,6 +28,8 @@ def prompt_text(prompt: Float[np.ndarray, "length width"], path: str) -> str:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """Describes how a prompt was recycled and how far to trust it."""
+    if "mean_of" in record:
+        return _mean_text(record)
     lines = []
     for role in ("source", "target"):
         used = record[role]
@@ -66,11 +68,24 @@ def record_text(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _mean_text(record: Mapping[str, Any]) -> str:
+    parts = record["mean_of"]
+    lines = [f"Mean of {len(parts)} recycled prompts"]
+    lines.append(f"  row norms     {_norms(record['row_norms']['recycled_prompt'])}")
+    for number, part in enumerate(parts, start=1):
+        lines += ["", f"Prompt {number} of {len(parts)}", record_text(part)]
+    return "\n".join(lines)
+
+
 def _fit_lines(fit: Mapping[str, Any]) -> list[str]:
     lines = []
     if "rank" in fit:
         kind = ", minimum-norm solution" if fit.get("minimum_norm") else ""
         lines.append(f"  rank          {fit['rank']}{kind}")
+    if "ridge" in fit:
+        left_out = fit.get("leave_one_out_residual")
+        chosen = "" if left_out is None else f", leave-one-out residual {left_out:.3f}"
+        lines.append(f"  ridge         {fit['ridge']:.3g}{chosen}")
     if "condition_number" in fit:
         lines.append(f"  condition     {fit['condition_number']:.3g}")
     if "scale" in fit:

@@ -18,8 +18,12 @@ def check_whole(name: str, value: Any) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises RecyclingError unless `value` is a finite number above 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RecyclingError(
+            f"expected {name} to be above 0, got {value!r}, which has the wrong type: "
+            "it is no number."
+        )
+    if not (math.isfinite(value) and value > 0):
         raise RecyclingError(f"expected {name} to be above 0, got {value}.")
 
 

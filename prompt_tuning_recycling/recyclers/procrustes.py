@@ -45,7 +45,8 @@ class Procrustes(Recycler):
         u, sigma, vt = np.linalg.svd(s.T @ t, full_matrices=False)
         # The rounding of SᵀT grows with the embeddings, whether or not they agree.
         size = np.linalg.norm(s) * np.linalg.norm(t)
-        rank = int(np.sum(sigma > np.finfo(np.float64).eps * max(u.shape) * size))
+        sides = max(*s.shape, *t.shape)
+        rank = int(np.sum(sigma > np.finfo(np.float64).eps * sides * size))
         if rank == 0:
             raise RecyclingError(
                 "the two models' embeddings of these words have no direction in "

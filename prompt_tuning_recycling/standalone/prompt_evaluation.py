@@ -9,6 +9,7 @@ import numpy as np
 import seqio
 from etils import epath
 
+from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
@@ -38,7 +39,7 @@ def evaluate_prompts(
     """Evaluates each entry of a manifest that has not been evaluated yet, and writes
     what a separate `standalone.eval` would have written for it. Several such jobs on
     one manifest share the work. An evaluation that fails is reported, and the others
-    are done.
+    are done. Prompts in files are also scored on the manifest's unlabeled inputs.
 
     Args:
       model: the network, with a prompt, and how it decodes.
@@ -55,7 +56,13 @@ def evaluate_prompts(
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
     """
-    job = ManifestJob(manifest, dataset.task_or_mixture(), dataset.split)
+    job = ManifestJob(
+        manifest,
+        dataset.task_or_mixture(),
+        dataset.split,
+        lengths=dataset.task_feature_lengths,
+        use_cached=dataset.use_cached,
+    )
     if not job.missing:
         return 0
     loggers = Loggers(logger_cls, write_config)
@@ -87,3 +94,8 @@ class _Target:
         loaded = self._prompted.parameters(prompts)
         network = None if prompts else self._prompted.without_prompt
         return self._evaluation.run(loaded, self.model.step, network)
+
+    def score(
+        self, prompts: Mapping[str, np.ndarray], unlabeled: Unlabeled
+    ) -> list[float]:
+        return self._prompted.score(prompts, unlabeled)

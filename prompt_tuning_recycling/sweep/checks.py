@@ -17,6 +17,8 @@ from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING
 from prompt_tuning_recycling.sweep.json_places import Place
 from prompt_tuning_recycling.sweep.mistakes import REQUIRED, Mistake, unknown
 
+_SKIPS = ("combination_skips",)
+
 
 def check(content: Mapping[str, Any]) -> Iterator[Mistake]:
     """Yields the mistakes in a configuration.
@@ -63,7 +65,10 @@ def _methods(methods: Any) -> Iterator[Mistake]:
     place = ("recycling_methods",)
     if methods == {}:
         yield place, f"name one or more, such as {recyclers.names()[0]}."
+    yield from _choices(methods)
     for name, entry in _objects(methods):
+        if "choose" in entry:
+            continue
         called = entry.get("recycler", name)
         if not isinstance(called, str):
             continue
@@ -71,7 +76,13 @@ def _methods(methods: Any) -> Iterator[Mistake]:
             recyclers.get(called)
         except RecyclingError as error:
             where = (name, "recycler") if "recycler" in entry else (name,)
-            yield (*place, *where), str(error)
+            message = str(error)
+            if where == ("choose",):
+                message = (
+                    'to choose among the other methods, write {"choose": {}}; see '
+                    "docs/sweeps.md."
+                )
+            yield (*place, *where), message
             continue
         for part in ("__init__", "fit"):
             # One by one, so that each mistake is reported at its own place.
@@ -82,6 +93,35 @@ def _methods(methods: Any) -> Iterator[Mistake]:
                     yield (*place, name, part, parameter), str(error)
                 except TypeError as error:
                     yield (*place, name, part, parameter), f"wrong type: {error}."
+
+
+def _choices(methods: Any) -> Iterator[Mistake]:
+    """Checks the methods that choose among others."""
+    entries = _objects(methods)
+    recycling = [name for name, entry in entries if "choose" not in entry]
+    for name, entry in entries:
+        if "choose" not in entry:
+            continue
+        place: Place = ("recycling_methods", name)
+        for key in entry:
+            if key in ("recycler", "__init__", "fit", "load_embeddings", *_SKIPS):
+                yield (*place, key), "a choice recycles nothing itself; remove this."
+        if not recycling:
+            yield place, "there is no other method, so there is nothing to choose from."
+            continue
+        candidates = _object(entry["choose"]).get("candidates")
+        place = (*place, "choose", "candidates")
+        if candidates == []:
+            yield place, "this is empty; leave it out to choose among all methods."
+        listed = _list(candidates)
+        for number, candidate in enumerate(listed):
+            if candidate in listed[:number]:
+                yield (*place, number), f"{candidate} is listed twice."
+            elif isinstance(candidate, str) and candidate not in recycling:
+                meant = did_you_mean(candidate, recycling)
+                is_choice = candidate in _object(methods)
+                why = "is a choice itself" if is_choice else "is no method of this file"
+                yield (*place, number), f"{candidate!r} {why}.{meant}"
 
 
 def _prompts(content: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -122,15 +162,19 @@ def _most(objects: Collection[dict]) -> list[str]:
 
 def _skips(content: Mapping[str, Any]) -> Iterator[Mistake]:
     models = list(_object(content.get("pretrained")))
-    for number, pair in enumerate(_list(content.get("combination_skips"))):
-        place = ("combination_skips", number)
-        if len(_list(pair)) != 2:
-            yield place, "expected [source, target]."
-            continue
-        for end, model in enumerate(pair):
-            if models and model not in models:
-                meant = did_you_mean(str(model), models)
-                yield (*place, end), f"there is no model {model!r}.{meant}"
+    lists: dict[Place, Any] = {_SKIPS: content.get(_SKIPS[0])}
+    for name, entry in _objects(content.get("recycling_methods")):
+        lists["recycling_methods", name, *_SKIPS] = entry.get(_SKIPS[0])
+    for place, pairs in lists.items():
+        for number, pair in enumerate(_list(pairs)):
+            if len(_list(pair)) != 2:
+                yield (*place, number), "expected [source, target]."
+                continue
+            for end, model in enumerate(pair):
+                if models and model not in models:
+                    meant = did_you_mean(str(model), models)
+                    message = f"there is no model {model!r}.{meant}"
+                    yield (*place, number, end), message
 
 
 def _list(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.scores_file import Drawing
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json, read_text
 from prompt_tuning_recycling.sweep import checks
@@ -128,11 +129,31 @@ class Method:
       name: its name in the configuration, and the name of its folder.
       recycler: the recycler.
       word_list: the words that its maps are fitted on, except for wayward prompts.
+      skips: pairs of source and target that only this method leaves out.
     """
 
     name: str
     recycler: recyclers.Recycler
     word_list: WordList
+    skips: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A method that recycles nothing itself, but chooses among what others recycled, by
+    the prompts' scores on unlabeled inputs.
+
+    Attributes:
+      name: its name in the configuration, and the name of its folder.
+      candidates: the names of the methods that it chooses among.
+      teacher: whether the source model with its own prompt judges the answers.
+      drawing: how the inputs are drawn.
+    """
+
+    name: str
+    candidates: tuple[str, ...]
+    teacher: bool
+    drawing: Drawing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +170,8 @@ class Configuration:
         exported steps.
       skips: pairs of source and target to leave out.
       methods: how to recycle.
+      choices: how to choose among what was recycled.
+      method_names: the names of methods and choices in the file's order.
       wayward_words: the words that maps for `wayward` prompts are fitted on.
       pretrained: name of a model -> its checkpoint.
       prompts: model -> initialization -> run -> MODEL_DIR of the tuning.
@@ -173,6 +196,13 @@ class Configuration:
     prompt_file: str = PROMPT_FILE
     embedding: str | None = None
     baselines: Baselines = dataclasses.field(default_factory=Baselines)
+    choices: tuple[Choice, ...] = ()
+    method_names: tuple[str, ...] = ()
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """How the choices' unlabeled inputs are drawn, each way once."""
+        return tuple(dict.fromkeys(choice.drawing for choice in self.choices))
 
     @property
     def inits(self) -> tuple[str, ...]:
@@ -205,11 +235,22 @@ class _LoadEmbeddings(_Settings):
     from_string: WordsOfText | None = None
 
 
+class _Choose(_Settings):
+    candidates: list[str] | None = None
+    teacher: bool = True
+    inputs: Annotated[int, Field(ge=1)] = Drawing.inputs
+    split: _Name = Drawing.split
+    seed: _Count = Drawing.seed
+
+
 class _Method(_Settings):
     recycler: str = ""
     init: dict[str, Any] = Field({}, alias="__init__")
     fit: dict[str, Any] = {}
     load_embeddings: WordList = WordList()
+    combination_skips: list[Any] | None = None
+    # A method with this chooses among the others; it has none of the above.
+    choose: _Choose | None = None
 
 
 class _File(_Settings):
@@ -232,13 +273,21 @@ class _File(_Settings):
     def configuration(self, path: str, text: str) -> Configuration:
         """Returns the configuration that the file describes."""
         words = self.load_embeddings
-        methods = []
+        methods, choices = [], []
+        recycling = [n for n, one in self.recycling_methods.items() if not one.choose]
         for name, method in self.recycling_methods.items():
+            if method.choose is not None:
+                asked = method.choose
+                drawing = Drawing(asked.inputs, asked.split, asked.seed)
+                candidates = tuple(asked.candidates or recycling)
+                choices.append(Choice(name, candidates, asked.teacher, drawing))
+                continue
             parameters = {**method.init, **method.fit}
             recycler = recyclers.make(method.recycler or name, **parameters)
             of_its_own = method.load_embeddings.model_dump(exclude_unset=True)
             word_list = words.default.model_copy(update=of_its_own)
-            methods.append(Method(name, recycler, word_list))
+            skips = _pairs(method.combination_skips)
+            methods.append(Method(name, recycler, word_list, skips))
         return Configuration(
             path=path,
             text=text,
@@ -247,8 +296,10 @@ class _File(_Settings):
             task_name=self.task_name,
             clobber=self.clobber,
             steps=None if self.steps is None else tuple(sorted(self.steps)),
-            skips=frozenset(map(tuple, self.combination_skips or ())),
+            skips=_pairs(self.combination_skips),
             methods=tuple(methods),
+            choices=tuple(choices),
+            method_names=tuple(self.recycling_methods),
             wayward_words=words.from_string,
             pretrained=self.pretrained,
             prompts=self.prompts,
@@ -256,6 +307,10 @@ class _File(_Settings):
             embedding=self.embedding_name,
             baselines=self.baselines,
         )
+
+
+def _pairs(listed: list[Any] | None) -> frozenset[tuple[str, str]]:
+    return frozenset((source, target) for source, target in listed or ())
 
 
 def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import Configuration
-from prompt_tuning_recycling.sweep.plan import Item
+from prompt_tuning_recycling.sweep.plan import Cell, Item
 
 
 class Kind(enum.Enum):
@@ -61,7 +61,10 @@ class Baseline:
 def of_target(
     configuration: Configuration, target: str, items: Iterable[Item]
 ) -> list[Evaluation]:
-    """Returns a target's evaluations: first baselines, then recycled prompts."""
+    """Returns a model's evaluations: baselines, prompts recycled for it, and its own
+    prompts, if it is the teacher in a choice.
+    """
+    items = list(items)
     return [
         *(baseline.evaluation for baseline in baselines(configuration, target)),
         *(
@@ -69,7 +72,32 @@ def of_target(
             for item in items
             if item.target == target
         ),
+        *(
+            Evaluation(folder, prompt=prompt, scores_only=True)
+            for folder, prompt in teachers(configuration, target, items).items()
+        ),
     ]
+
+
+def teachers(
+    configuration: Configuration, model: str, items: Iterable[Item]
+) -> dict[str, str]:
+    """Returns folder of scores -> tuned prompt, for the prompts of a source model whose
+    answers are the teacher's in a choice.
+    """
+    if not any(choice.teacher for choice in configuration.choices):
+        return {}
+    return {
+        teacher_dir(configuration, item): item.prompt_from
+        for item in items
+        if item.source == model
+    }
+
+
+def teacher_dir(configuration: Configuration, of: Item | Cell) -> str:
+    """Returns the folder of the scores of a source model with its own prompt."""
+    root, dataset = configuration.root_dir, configuration.dataset
+    return layout.teacher(root, dataset, of.source, of.init, of.run, of.step)
 
 
 def baselines(configuration: Configuration, target: str) -> list[Baseline]:

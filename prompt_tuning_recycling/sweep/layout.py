@@ -6,6 +6,7 @@ ROOT/<method>/<dataset>/<init>/<run>/eval/recycled_from_<a>_at_<step>_to_<b>/
 ROOT/cli_args-<dataset>.txt
 ROOT/manifest-<dataset>/<b>.json
 ROOT/baselines/<dataset>/<b>/<baseline>/
+ROOT/teachers/<dataset>/<a>/<init>/<run>/<step>/
 ROOT/training-<dataset>.tsv, recycling-<dataset>.tsv, baselines-<dataset>.tsv
 ROOT/report-<dataset>.html
 ROOT/.sweep/
@@ -62,6 +63,13 @@ def meeting(root: str) -> tuple[str, str]:
 def baseline(root: str, dataset: str, target: str, name: str) -> str:
     """Returns the folder of a baseline's evaluation."""
     return join(root, "baselines", dataset, target, name)
+
+
+def teacher(
+    root: str, dataset: str, source: str, init: str, run: str, step: int
+) -> str:
+    """Returns the folder of the scores of a source model with its own prompt."""
+    return join(root, "teachers", dataset, source, init, run, str(step))
 
 
 def manifest(root: str, dataset: str, target: str) -> str:

@@ -5,10 +5,11 @@ two names in its configuration lead to the same path.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.evaluation import metrics_file, scores_file
 from prompt_tuning_recycling.files.meetings import Claim, Use, find
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import evaluations, layout
@@ -19,9 +20,19 @@ from prompt_tuning_recycling.sweep.configuration import (
 )
 from prompt_tuning_recycling.sweep.json_places import Place
 from prompt_tuning_recycling.sweep.mistakes import Mistakes
-from prompt_tuning_recycling.sweep.plan import Item, PairWork
+from prompt_tuning_recycling.sweep.plan import (
+    Cell,
+    Item,
+    PairWork,
+    by_cell,
+    chosen_output,
+)
 
 _SOURCE = "source"
+_PARTS_OF_RUN = {
+    "recycled-prompt": "the folder of recycled prompts",
+    "eval": "the folder of evaluations",
+}
 
 
 class Name(NamedTuple):
@@ -105,9 +116,12 @@ class _Paths:
         yield from self._of_folder()
         yield from self._of_dataset()
         for method in self._sweep.methods:
+            yield from self._of_maps(method.name)
             yield from self._of_method(method.name)
         for item in items:
             yield from self._of_item(item)
+        if self._sweep.choices:
+            yield from self._of_choices(items)
         for target in self._sweep.pretrained:
             yield from self._of_target(target)
 
@@ -165,16 +179,21 @@ class _Paths:
         what = "the folder of a dataset's baselines"
         yield self._folder(what, "baselines", dataset, names=names)
 
-    def _of_method(self, method: str) -> Iterator[Claim]:
+    def _of_maps(self, method: str) -> Iterator[Claim]:
         sweep, names = self._sweep, _method(method)
         learned = "the folder of maps"
-        yield self._folder("a method's folder", method, names=names)
         yield self._folder(learned, method, "learned-recyclers", names=names)
         kinds = sorted({init == WAYWARD for init in sweep.inits})
         for (source, target), wayward in itertools.product(sweep.pairs(), kinds):
             path = layout.recycler(sweep.root_dir, method, source, target, wayward)
             of_pair = (*names, *_model(source, _SOURCE), *_model(target))
             yield from _with_record(path, "a map", of_pair)
+
+    def _of_method(
+        self, method: str, parts_of_run: Mapping[str, str] = _PARTS_OF_RUN
+    ) -> Iterator[Claim]:
+        sweep, names = self._sweep, _method(method)
+        yield self._folder("a method's folder", method, names=names)
         names = (*names, *self._dataset)
         yield self._folder("a dataset's folder", method, sweep.dataset, names=names)
         for init in sweep.inits:
@@ -184,24 +203,59 @@ class _Paths:
             for run in sweep.runs:
                 of_run = (*of_init, Name(self._place(init, run)))
                 yield self._folder("a run's folder", *parts, run, names=of_run)
-                for part, what in (
-                    ("recycled-prompt", "the folder of recycled prompts"),
-                    ("eval", "the folder of evaluations"),
-                ):
+                for part, what in parts_of_run.items():
                     yield self._folder(what, *parts, run, part, names=of_run)
 
     def _of_item(self, item: Item) -> Iterator[Claim]:
-        names = (
-            *_method(item.method),
-            *self._dataset,
-            Name(self._place(item.init)),
-            Name(self._place(item.init, item.run)),
-            *_model(item.source, _SOURCE),
-            Name(("steps",), f" {item.step}"),
-            *_model(item.target),
-        )
+        names = self._of_cell(item.method, item)
         yield from _with_record(item.output, "a recycled prompt", names)
         yield from _evaluated(item.eval_dir, "a prompt's evaluation", names)
+        yield from self._scored(item.eval_dir, "a prompt's scores", names)
+
+    def _of_cell(self, method: str, cell: Item | Cell) -> Names:
+        return (
+            *_method(method),
+            *self._dataset,
+            Name(self._place(cell.init)),
+            Name(self._place(cell.init, cell.run)),
+            *_model(cell.source, _SOURCE),
+            Name(("steps",), f" {cell.step}"),
+            *_model(cell.target),
+        )
+
+    def _of_choices(self, items: Sequence[Item]) -> Iterator[Claim]:
+        """The prompts that choices take, and the scores that they need besides."""
+        sweep = self._sweep
+        prompts = {"recycled-prompt": _PARTS_OF_RUN["recycled-prompt"]}
+        for choice in sweep.choices:
+            yield from self._of_method(choice.name, prompts)
+            for cell in by_cell(items):
+                path = chosen_output(sweep, choice.name, cell)
+                names = self._of_cell(choice.name, cell)
+                yield from _with_record(path, "a chosen prompt", names)
+        if not any(choice.teacher for choice in sweep.choices):
+            return
+        what = "the folder of teachers"
+        yield self._folder(what, "teachers")
+        yield self._folder(what, "teachers", sweep.dataset, names=self._dataset)
+        tuned = {evaluations.teacher_dir(sweep, cell): cell for cell in by_cell(items)}
+        for folder, cell in tuned.items():
+            names = (*self._dataset, *_model(cell.source))
+            parts = ["teachers", sweep.dataset, cell.source]
+            yield self._folder(what, *parts, names=names)
+            places = [self._place(cell.init), self._place(cell.init, cell.run)]
+            for part, place in zip((cell.init, cell.run), places, strict=True):
+                parts, names = [*parts, part], (*names, Name(place))
+                yield self._folder(what, *parts, names=names)
+            names = (*names, Name(("steps",), f" {cell.step}"))
+            yield Claim(folder, Use.FOLDER, what, names)
+            yield from self._scored(folder, "a teacher's scores", names)
+
+    def _scored(self, output_dir: str, what: str, names: Names) -> Iterator[Claim]:
+        for drawing in self._sweep.drawings:
+            path = scores_file.place(output_dir, drawing)
+            yield Claim(os.path.dirname(path), Use.FOLDER, what, names)
+            yield Claim(path, Use.FILE, what, names)
 
     def _of_target(self, target: str) -> Iterator[Claim]:
         sweep, names = self._sweep, (*self._dataset, *_model(target))
@@ -215,9 +269,11 @@ class _Paths:
             if baseline.group.init is not None and baseline.run is not None:
                 init, run = baseline.group.init, baseline.run
                 of_one = (Name(self._place(init)), Name(self._place(init, run)))
-            yield from _evaluated(
-                baseline.evaluation.output_dir, "a baseline", (*names, *of_one)
-            )
+            output_dir = baseline.evaluation.output_dir
+            yield from _evaluated(output_dir, "a baseline", (*names, *of_one))
+            if baseline.evaluation.prompt is not None:
+                what = "a baseline's scores"
+                yield from self._scored(output_dir, what, (*names, *of_one))
 
     def _folder(self, what: str, *parts: str, names: Names = ()) -> Claim:
         path = layout.join(self._sweep.root_dir, *parts)

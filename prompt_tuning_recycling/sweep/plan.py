@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.recyclers import Recycler
@@ -92,6 +92,37 @@ class PairWork:
         return [item for fit in self.fits for item in fit.items]
 
 
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a choice is made for: a prompt of a source, for a target.
+
+    Attributes: those of `Item`.
+    """
+
+    init: str
+    run: str
+    source: str
+    target: str
+    step: int
+
+
+def by_cell(items: Iterable[Item]) -> dict[Cell, dict[str, Item]]:
+    """Returns cell -> method -> prompt, in the prompts' order."""
+    found: dict[Cell, dict[str, Item]] = {}
+    for item in items:
+        cell = Cell(item.init, item.run, item.source, item.target, item.step)
+        found.setdefault(cell, {})[item.method] = item
+    return found
+
+
+def chosen_output(configuration: Configuration, choice: str, cell: Cell) -> str:
+    """Returns the file of the prompt that a choice takes for a cell."""
+    root, dataset = configuration.root_dir, configuration.dataset
+    folder = layout.run(root, choice, dataset, cell.init, cell.run)
+    name = layout.prompt_name(cell.source, cell.step, cell.target)
+    return layout.join(folder, "recycled-prompt", name)
+
+
 class Plan:
     """A configuration's work. If the steps are not given, it lists each tuning run's
     folder once.
@@ -113,6 +144,8 @@ class Plan:
         made = self._configuration
         fits = []
         for method in made.methods:
+            if (source, target) in method.skips:
+                continue
             for wayward in (False, True):
                 inits = [init for init in made.inits if (init == WAYWARD) == wayward]
                 if not inits:

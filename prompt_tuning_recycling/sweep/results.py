@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.evaluation import metrics_file
-from prompt_tuning_recycling.sweep import outputs
+from prompt_tuning_recycling.sweep import choices, outputs
+from prompt_tuning_recycling.sweep.choices import Chosen
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.evaluations import Baseline, baselines
-from prompt_tuning_recycling.sweep.plan import Item, PairWork, Plan
+from prompt_tuning_recycling.sweep.plan import Item, Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +51,18 @@ class Results:
     Attributes:
       tuned: the tuning runs at the configured steps, or at every step that has metrics
         if none are configured.
-      recycled: sorted by method, initialization, run, source, target and step.
+      recycled: sorted by method, initialization, run, source, target and step. Prompts
+        that a choice took have the choice's name as their method.
       baselines: sorted by target.
       missing: what does not exist yet or cannot be read, and why.
+      chosen: the choices, whether or not the prompts' metrics are there.
     """
 
     tuned: tuple[Tuned, ...]
     recycled: tuple[Recycled, ...]
     baselines: tuple[Compared, ...]
     missing: tuple[str, ...]
+    chosen: tuple[Chosen, ...] = ()
 
 
 def read(
@@ -83,12 +87,25 @@ def read(
     outputs.check(sweep, pairs)
     missing: list[str] = []
     tuned = list(_tuned(sweep, metrics, missing)) if training else []
-    recycled, compared = [], []
+    recycled: list[Recycled] = []
+    compared: list[Compared] = []
+    chosen: list[Chosen] = []
     if evaluation:
-        recycled = list(_recycled(sweep, pairs, metrics, missing))
+        missing += [f"{folder}: {why}" for p in pairs for folder, why in p.unlisted]
+        items = _in_order(sweep, [item for pair in pairs for item in pair.items])
+        gaps: list[str] = []
+        chosen = list(choices.choose(sweep, items, gaps))
+        items = _in_order(sweep, [*items, *(one.item for one in chosen)])
+        recycled = list(_recycled(sweep, items, metrics, missing))
+        # An evaluation that is missing lacks its scores, too, and is listed first.
+        missing += gaps
         compared = list(_baselines(sweep, metrics, missing))
     return Results(
-        tuple(tuned), tuple(recycled), tuple(compared), tuple(dict.fromkeys(missing))
+        tuple(tuned),
+        tuple(recycled),
+        tuple(compared),
+        tuple(dict.fromkeys(missing)),
+        tuple(chosen),
     )
 
 
@@ -117,20 +134,12 @@ def _tuned(
                     yield Tuned(model, init, run, step, found)
 
 
-def _recycled(
-    sweep: Configuration,
-    pairs: Sequence[PairWork],
-    metrics: Sequence[str],
-    missing: list[str],
-) -> Iterator[Recycled]:
-    for pair in pairs:
-        missing += [f"{folder}: {why}" for folder, why in pair.unlisted]
-    methods = [method.name for method in sweep.methods]
+def _in_order(sweep: Configuration, items: Iterable[Item]) -> list[Item]:
     models = list(sweep.pretrained)
 
     def place(item: Item) -> tuple[int, ...]:
         return (
-            methods.index(item.method),
+            sweep.method_names.index(item.method),
             sweep.inits.index(item.init),
             sweep.runs.index(item.run),
             models.index(item.source),
@@ -138,8 +147,16 @@ def _recycled(
             item.step,
         )
 
-    items = [item for pair in pairs for item in pair.items]
-    for item in sorted(items, key=place):
+    return sorted(items, key=place)
+
+
+def _recycled(
+    sweep: Configuration,
+    items: Iterable[Item],
+    metrics: Sequence[str],
+    missing: list[str],
+) -> Iterator[Recycled]:
+    for item in items:
         try:
             yield Recycled(item, _last(item.eval_dir, sweep.task_name, metrics))
         except RecyclingError as gap:

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import threadpoolctl
+from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import as_path, write_atomically, write_together
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.maps import Map, load_map, save_map
 from prompt_tuning_recycling.models import Model, open_model
@@ -27,9 +29,10 @@ from prompt_tuning_recycling.words import EmbeddedWords, read_embeddings
 
 logger = logging.getLogger(__name__)
 
-# How many prompts are mapped at once, so that their number does not affect memory.
-_AT_ONCE = 32
-_WRITERS = 8
+# How many prompts are mapped and written together, and how many such batches are at
+# work. Their product limits the memory, however many prompts there are.
+_BATCH = 4
+_THREADS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +88,7 @@ def recycle_pair(work: PairWork) -> Outcome:
 
 @dataclasses.dataclass
 class _Log:
-    failed: list[tuple[str, str]]
+    failed: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     recycled: list[str] = dataclasses.field(default_factory=list)
     fitted: list[str] = dataclasses.field(default_factory=list)
 
@@ -156,29 +159,42 @@ def _apply(
     items: Sequence[Item],
     log: _Log,
 ) -> None:
-    loaded: dict[tuple[int, ...], list[tuple[Item, Prompt]]] = {}
-    for item in items:
-        with log.failing([item]):
-            tuned = _load(item, embedded.source)
-            loaded.setdefault(tuned.array.shape, []).append((item, tuned))
-    # Writing mostly waits for the disk or the network.
-    with concurrent.futures.ThreadPoolExecutor(_WRITERS) as writers:
-        for same_shape in loaded.values():
-            for first in range(0, len(same_shape), _AT_ONCE):
-                batch = same_shape[first : first + _AT_ONCE]
-                with log.failing([item for item, _ in batch]):
-                    recycled = map_.apply(np.stack([t.array for _, t in batch]))
-                    written = {}
-                    for (item, tuned), array in zip(batch, recycled, strict=True):
-                        of_prompt = recorder.of_prompt(
-                            record, tuned.array, tuned.record, array, map_
-                        )
-                        prompt = Prompt(array, tuned.site, of_prompt)
-                        written[item] = writers.submit(prompt.save, item.output)
-                    for item, future in written.items():
-                        with log.failing([item]):
-                            future.result()
-                            log.recycled.append(item.output)
+    """Recycles prompts, several of them at once."""
+
+    def recycle(batch: Sequence[Item]) -> None:
+        tuned = [_load(item, embedded.source) for item in batch]
+        recycled = map_.apply(np.stack([prompt.array for prompt in tuned]))
+        files: dict[epath.PathLike, bytes] = {}
+        for item, prompt, array in zip(batch, tuned, recycled, strict=True):
+            of_prompt = recorder.of_prompt(
+                record, prompt.array, prompt.record, array, map_
+            )
+            files |= Prompt(array, prompt.site, of_prompt).files(item.output)
+        write_together(files)
+
+    def each_alone_if_one_fails(batch: Sequence[Item]) -> _Log:
+        done = _Log()
+        try:
+            recycle(batch)
+        except Exception:
+            for item in batch:
+                with done.failing([item]):
+                    recycle([item])
+                    done.recycled.append(item.output)
+        else:
+            done.recycled += [item.output for item in batch]
+        return done
+
+    batches = [items[at : at + _BATCH] for at in range(0, len(items), _BATCH)]
+    # While some wait for the disk or the network, others use the processors. Products
+    # that are shared among BLAS's own threads would only wait for each other.
+    with (
+        threadpoolctl.threadpool_limits(1, "blas"),
+        concurrent.futures.ThreadPoolExecutor(_THREADS) as threads,
+    ):
+        for done in threads.map(each_alone_if_one_fails, batches):
+            log.recycled += done.recycled
+            log.failed += done.failed
 
 
 def _load(item: Item, source: Model) -> Prompt:

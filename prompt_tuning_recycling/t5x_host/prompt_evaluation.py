@@ -43,7 +43,7 @@ def evaluate_prompts(
     """Evaluates each entry of a manifest that has not been evaluated yet, and writes
     what a separate `t5x.eval` would have written for it. Several such jobs on one
     manifest share the work. An evaluation that fails is reported, and the others are
-    done.
+    done. Prompts in files are also scored on the manifest's unlabeled inputs.
 
     Args:
       model: the network, with a prompt, and how it decodes.
@@ -70,7 +70,13 @@ def evaluate_prompts(
     if dataset_cfg.module:
         utils.import_module(dataset_cfg.module)
     task = seqio.get_mixture_or_task(dataset_cfg.mixture_or_task_name)
-    job = ManifestJob(manifest, task, dataset_cfg.split)
+    job = ManifestJob(
+        manifest,
+        task,
+        dataset_cfg.split,
+        lengths=dataset_cfg.task_feature_lengths,
+        use_cached=dataset_cfg.use_cached,
+    )
     if not job.missing:
         return 0
     loggers = Loggers(logger_cls, _write_config)

@@ -246,6 +246,8 @@ def _without_unusable(embedded: EmbeddedWords) -> EmbeddedWords:
         usable &= np.isfinite(rows.astype(np.float32)).all(axis=1)
     count = len(embedded.words.fitted)
     usable[:count] = True
+    if usable.all():
+        return embedded
     held_out = embedded.words.held_out.where(usable[count:])
     return dataclasses.replace(
         embedded,

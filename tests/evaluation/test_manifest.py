@@ -5,6 +5,7 @@ import pytest
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
+from prompt_tuning_recycling.evaluation.scores_file import Drawing
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -14,7 +15,56 @@ def test_what_is_written_is_read(tmp_path):
         Evaluation("c", prompt="p/ä"),
     ]
     manifest.write(tmp_path / "m.json", listed)
-    assert manifest.read(tmp_path / "m.json") == listed
+    assert list(manifest.read(tmp_path / "m.json").evaluations) == listed
+
+
+def test_unlabeled_inputs_are_read_once_each(tmp_path):
+    listed = [
+        Evaluation("a", no_prompt=True),
+        Evaluation("b", prompt="p"),
+        Evaluation("c", prompt="q", scores_only=True),
+    ]
+    drawings = [Drawing(8, "train", 1), Drawing(), Drawing(8, "train", 1)]
+    manifest.write(tmp_path / "m.json", listed, drawings)
+    read = manifest.read(tmp_path / "m.json")
+    assert read == manifest.Manifest(tuple(listed), tuple(drawings[:2]))
+    assert [read.scored(entry) for entry in listed] == [(), *2 * [read.unlabeled]]
+
+
+@pytest.mark.parametrize(
+    ("unlabeled", "expected"),
+    [
+        ({}, "expected unlabeled to be a list"),
+        ([[]], "unlabeled 1: expected {"),
+        ([{}, {"input": 3}], "unlabeled 2: there is no 'input'. Did you mean inputs?"),
+        ([{"inputs": 0}], "expected inputs to be a number, 1 or more, found 0"),
+        ([{"inputs": True}], "expected inputs to be"),
+        ([{"split": "a/b"}], "expected split to be the name of a split"),
+        ([{"seed": -1}], "expected seed to be a whole number"),
+    ],
+)
+def test_unlabeled_inputs_that_cannot_be_used(tmp_path, unlabeled, expected):
+    content = {"format": manifest.FORMAT, "unlabeled": unlabeled, "evaluations": []}
+    (tmp_path / "m.json").write_text(json.dumps(content))
+    with pytest.raises(RecyclingError) as error:
+        manifest.read(tmp_path / "m.json")
+    assert expected in str(error.value)
+
+
+def test_only_scores_of_nothing(tmp_path):
+    """Without inputs there is nothing to do, and a random prompt is no candidate."""
+    for unlabeled, entry in (
+        ([], {"output_dir": "a", "prompt": "p", "scores_only": True}),
+        ([{}], {"output_dir": "a", "no_prompt": True, "scores_only": True}),
+    ):
+        content = {
+            "format": manifest.FORMAT,
+            "unlabeled": unlabeled,
+            "evaluations": [entry],
+        }
+        (tmp_path / "m.json").write_text(json.dumps(content))
+        with pytest.raises(RecyclingError, match="scores_only needs a prompt"):
+            manifest.read(tmp_path / "m.json")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +106,7 @@ def test_an_entry_that_cannot_be_used(tmp_path, entry, expected):
         ("[]", "not a manifest"),
         ('{"format": "other"}', "not a manifest"),
         (f'{{"format": "{manifest.FORMAT}"}}', "no list"),
+        (f'{{"format": "{manifest.FORMAT}", "unlabelled": []}}', "mean unlabeled"),
         (f'{{"format": "", "format": "{manifest.FORMAT}"}}', "'format' twice"),
         pytest.param(100_000 * "[" + 100_000 * "]", "nested", id="deep"),
         pytest.param(f"[{'9' * 5000}]", "5000 digits", id="long"),
@@ -116,7 +167,7 @@ def test_folders_beside_and_in_each_other_are_apart(tmp_path):
     folders = ["a", "a/b", "a/b.c", "A", "a b", "a/inference_evals", "a~"]
     listed = [Evaluation(str(tmp_path / f), random_prompt=0) for f in folders]
     manifest.write(tmp_path / "m.json", listed)
-    assert manifest.read(tmp_path / "m.json") == listed
+    assert list(manifest.read(tmp_path / "m.json").evaluations) == listed
 
 
 def test_no_such_file(tmp_path):

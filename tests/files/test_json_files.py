@@ -1,8 +1,13 @@
 """JSON files that cannot surprise: one clear message, or what they say."""
 
+import enum
+import json
 import math
 
+import hypothesis
+import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.files import json_files
@@ -58,3 +63,34 @@ def test_json_is_read_as_it_is(tmp_path):
     assert values == [True, None, 1500.0, -12, "\N{GRINNING FACE} \\ud83d"]
     limits = 100 * "[" + 300 * "9" + 100 * "]"
     assert json_files.parse_json(limits, "it")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers() | st.booleans(), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@hypothesis.given(VALUES)
+def test_text_is_what_json_makes(value):
+    expected = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    assert json_files.json_text(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": [np.float64(0.1), enum.IntEnum("E", "a")(1)]}, {None: {}}]
+)
+def test_text_of_what_only_resembles_plain_values(value):
+    expected = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    assert json_files.json_text(value) == expected
+
+
+@pytest.mark.parametrize("value", [np.float32(1), {"a": [b""]}, {(): 1}])
+def test_what_is_no_json_has_no_text(value):
+    with pytest.raises(TypeError):
+        json_files.json_text(value)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, files
+from prompt_tuning_recycling.files import writing
 
 
 def test_writes_exactly_that_name_and_makes_folders(tmp_path):
@@ -88,3 +89,65 @@ def test_the_longest_name_that_a_disk_takes(tmp_path):
     assert path.read_bytes() == b"bytes"
     with pytest.raises(RecyclingError, match="File name too long"):
         files.check_writable(f"{path}a")
+
+
+def test_files_that_are_written_together_appear_in_their_order(tmp_path, monkeypatch):
+    paths = [tmp_path / "b" / "second", tmp_path / "a" / "first", tmp_path / "third"]
+    steps = []
+
+    def observed(name):
+        real = getattr(os, name)
+
+        def call(*args):
+            steps.append(name)
+            if name == "replace":
+                steps.append(str(args[1]))
+            return real(*args)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, observed(name))
+    files.write_together({path: path.name.encode() for path in paths})
+    assert [path.read_bytes() for path in paths] == [b"second", b"first", b"third"]
+    assert steps[:3] == ["fsync"] * 3
+    assert steps[4::2] == [str(path) for path in paths]
+    assert [len(os.listdir(path.parent)) for path in paths] == [1, 1, 3]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "write"])
+def test_of_files_written_together_none_is_new_if_one_fails(
+    tmp_path, monkeypatch, failing
+):
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(b"old")
+    if failing == "fsync":
+        calls = iter([None, OSError(28, "No space left on device")])
+
+        def full(*_):
+            if error := next(calls):
+                raise error
+
+        monkeypatch.setattr(os, "fsync", full)
+        new = {tmp_path / "one": b"new", tmp_path / "two": b"new"}
+        message = f"cannot write {tmp_path / 'two'}: No space left"
+    else:
+        new = {tmp_path / "one": b"new", tmp_path / "one/below": b"new"}
+        message = "is a file, not a folder"
+    with pytest.raises(RecyclingError, match=message):
+        files.write_together(new)
+    assert [(tmp_path / n).read_bytes() for n in ("one", "two")] == [b"old", b"old"]
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_renamed_in_order_until_one_fails(tmp_path):
+    """A folder that comes into being meanwhile is in the second file's way."""
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/inside").touch()
+    paths = [tmp_path / name for name in ("one", "two", "three")]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(writing, "check_writable", lambda path: None)
+        with pytest.raises(RecyclingError, match=f"cannot write {paths[1]}"):
+            files.write_together(dict.fromkeys(paths, b"new"))
+    assert paths[0].read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]

@@ -9,6 +9,13 @@ def test_norms_of_rows():
     assert provenance.norms(vectors) == {"min": 1.0, "median": 2.0, "max": 5.0}
 
 
+def test_norms_are_those_of_numpy_to_the_last_bit(rng):
+    vectors = rng.normal(size=(101, 768)).astype(np.float32)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    expected = lengths.min(), np.median(lengths), lengths.max()
+    assert tuple(provenance.norms(vectors).values()) == expected
+
+
 def test_nearest_pieces_by_direction_not_by_length():
     embeddings = np.array([[10.0, 0], [1, 1], [0, 0.1]])
     pieces = provenance.NearestPieces(embeddings, ["a", None, "c"])

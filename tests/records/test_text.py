@@ -2,6 +2,7 @@ import pytest
 
 from prompt_tuning_recycling import Words, recycle_prompt, recyclers
 from prompt_tuning_recycling.records import text as record_texts
+from prompt_tuning_recycling.recyclers import VocabToVocabLinear
 
 
 @pytest.mark.slow
@@ -30,6 +31,22 @@ def test_shows_warnings(source_table, target_table, prompt):
     assert "minimum-norm solution" in text
     assert "Warning         8 words determine only part" in text
     assert "no words" in text
+
+
+def test_shows_the_ridge_and_how_it_was_chosen(source_table, target_table, prompt):
+    words = Words.from_rows(range(8))
+    for ridge, shown in (
+        (0.25, "ridge         0.25\n"),
+        ("auto", "leave-one-out resid"),
+    ):
+        recycler = VocabToVocabLinear(ridge=ridge)
+        recycled = recycle_prompt(
+            source_table, target_table, prompt, words=words, recycler=recycler
+        )
+        text = record_texts.record_text(recycled.record)
+        assert shown in text
+        assert "condition" in text
+        assert "rank " not in text
 
 
 def test_a_prompt_by_itself(prompt):

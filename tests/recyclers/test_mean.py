@@ -57,8 +57,8 @@ def test_members_that_are_none(given, message):
 
 def test_what_its_members_report(source_table, target_table):
     mean = recyclers.Mean(("procrustes", "v2v-lin", "copy"))
-    fitted = mean.fit(source_table[:8], source_table[8:16])
+    fitted = mean.fit(source_table[:5], source_table[5:10])
     of_members = fitted.diagnostics["recyclers"]
     assert [one["name"] for one in of_members] == ["procrustes", "v2v-lin", "copy"]
-    assert of_members[1]["rank"] == 8
-    assert {w.split(":")[0] for w in fitted.warnings} == {"procrustes", "v2v-lin"}
+    assert of_members[1]["rank"] == 5
+    assert [w.split(":")[0] for w in fitted.warnings] == ["procrustes", "v2v-lin"]

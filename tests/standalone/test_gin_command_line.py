@@ -74,6 +74,15 @@ def test_every_macro_by_flag(dry_run, program):
         assert set_to(result.out, name, value), name
 
 
+@pytest.mark.parametrize("sources", [["/runs/a", "/runs/b"], ("/runs/a", "~/b")])
+def test_several_sources_by_flag(dry_run, sources, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    result = dry_run("eval", "recycle_init.gin", RECYCLE_FROM=sources)
+    assert result.code == 0, result.error
+    expected = type(sources)(path.replace("~", "/home/me") for path in sources)
+    assert set_to(result.out, "RECYCLE_FROM", expected)
+
+
 def test_every_macro_by_file(dry_run, tmp_path):
     mine = tmp_path / "mine.gin"
     mine.write_text("".join(f"{n} = {v!r}\n" for n, v in RECYCLING.items()))

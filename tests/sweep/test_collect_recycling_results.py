@@ -26,7 +26,7 @@ def evaluated(config, content, run):
     assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
     figures = {}
     for path in pathlib.Path(content["root_dir"], "manifest-toy").glob("*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             figures[entry.output_dir] = len(figures) + 0.5
             write_metrics(
                 entry.output_dir,
@@ -228,7 +228,7 @@ def test_names_of_models_that_the_papers_code_misses(
     config = write_config(content)
     assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
     for path in pathlib.Path(content["root_dir"], "manifest-toy").glob("*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": 1.0})
     flags = {"config": config, "training": "false"}
     assert run(collect_recycling_results.main, flags) == 0

@@ -207,7 +207,7 @@ def test_every_path_that_is_written_was_claimed(content, write_config, run):
     assert run(recycle.main, {"config": config}) == 0
     root = pathlib.Path(content["root_dir"])
     for path in root.glob("manifest-toy/*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             write_metrics(entry.output_dir, "toy_task", {"step": 9, "accuracy": 1.0})
     assert run(collect_recycling_results.main, {"config": config}) == 0
     assert run(report.main, {"config": config}) == 0

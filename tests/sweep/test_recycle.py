@@ -83,6 +83,36 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
 
 
 @pytest.mark.slow
+def test_recyclers_that_write_prompts_in_words(content, write_config, run):
+    sparse = {"name": "sparse", "parameters": {"k": 2}}
+    content["recycling_methods"] = {
+        "sparse": {},
+        "mean": {"fit": {"recyclers": ["procrustes", sparse]}},
+    }
+    config = write_config(content)
+    assert run(recycle.main, {"config": config}) == 0
+    paths = prompts(content)
+    for path in paths:
+        record = load_record(path)
+        if "/sparse/" in str(path):
+            target = np.load(record["target"]["path"])
+            for vector, words in zip(
+                load_prompt(path).array, record["combination"], strict=True
+            ):
+                made = sum(w["coefficient"] * target[w["row"]] for w in words)
+                np.testing.assert_allclose(made, vector, rtol=1e-4, atol=1e-4)
+        else:
+            assert record["recycler"]["parameters"]["recyclers"][1] == sparse
+            assert "combination" not in record
+    # A run that is started again loads its maps, and computes the same with them.
+    before = tree(content["root_dir"])
+    for path in paths[::5]:
+        path.unlink()
+    assert run(recycle.main, {"config": config}) == 0
+    assert tree(content["root_dir"]) == before
+
+
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
     assert run(recycle.main, {"config": config}) == 0
     before = tree(content["root_dir"])
@@ -127,13 +157,15 @@ def test_recycle_false_only_writes_the_lists(config, content, run):
         assert run(recycle.main, {"config": config, **off}) == 0
         assert not prompts(content)
         root = pathlib.Path(content["root_dir"])
-        assert len(manifest.read(root / "manifest-toy/Large.json")) == 7 + 48
+        assert (
+            len(manifest.read(root / "manifest-toy/Large.json").evaluations) == 7 + 48
+        )
 
 
 def test_manifests_list_baselines_and_prompts(config, content, run):
     assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
     root = pathlib.Path(content["root_dir"])
-    listed = manifest.read(root / "manifest-toy/Seed_0.json")
+    listed = manifest.read(root / "manifest-toy/Seed_0.json").evaluations
     assert listed[0].no_prompt
     assert [entry.random_prompt for entry in listed[1:3]] == [0, 1]
     assert listed[3].prompt == str(
@@ -196,6 +228,39 @@ def test_failures_are_reported_and_the_rest_is_done(content, write_config, run, 
     assert run(recycle.main, {"config": config}) == 0
     assert len(prompts(content)) == 144
     assert root.exists()
+
+
+def test_a_prompt_that_fails_does_not_stop_those_beside_it(
+    content, write_config, run, capsys
+):
+    """Prompts are recycled and written several at once: one has another length, one
+    overflows, and one cannot be written.
+    """
+    content["recycling_methods"] = {"tf-lstsq": {}}
+    content["steps"] = [5, 6, 7, 8]
+    folder = content["prompts"]["Seed 0"]["rand-init"]["run 1"]
+    for init in ("rand-init", "class-init"):
+        for model, width in (("Seed 0", 12), ("Seed 1", 12), ("Large", 20)):
+            for place in content["prompts"][model][init].values():
+                for step in content["steps"]:
+                    write_prompt(place, step, np.ones((5, width)))
+    write_prompt(folder, 6, np.ones((3, 12)))
+    write_prompt(folder, 7, np.full((5, 12), 3e38))
+    out = pathlib.Path(content["root_dir"], "tf-lstsq/toy/rand-init/run_1")
+    name = "recycled_from_Seed_0_at_8_to_Large"
+    (out / f"recycled-prompt/{name}.json").mkdir(parents=True)
+    config = write_config(content)
+    assert run(recycle.main, {"config": config}) == 1
+    error = capsys.readouterr().err
+    # The one that overflows does so for both targets.
+    assert "3 failed, listed above; the rest is done" in error
+    assert error.count("the map blows it up") == 2
+    assert f"{name}.json: it is a folder" in error
+    made = prompts(content)
+    assert len(made) == 6 * 2 * 2 * 4 - 3
+    assert all(load_record(path)["recycled"] for path in made)
+    short = out / "recycled-prompt/recycled_from_Seed_0_at_6_to_Large"
+    assert load_prompt(short).array.shape == (3, 20)
 
 
 def test_a_run_that_has_no_exports(content, write_config, run, capsys):

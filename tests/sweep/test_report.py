@@ -25,7 +25,7 @@ def evaluated(config, content, run):
     """A sweep in which prompts of tf-lstsq have 60, the others what no prompt has."""
     assert run(recycle.main, {"config": config}) == 0
     for path in pathlib.Path(content["root_dir"], "manifest-toy").glob("*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             name = pathlib.Path(entry.output_dir).name
             value = BASELINES.get(name)
             if name.startswith("untuned-rand-init"):
@@ -111,7 +111,7 @@ def test_names_that_the_page_could_take_for_its_own(content, write_config, run):
     assert run(recycle.main, {"config": config, "recycle": "false"}) == 0
     root = pathlib.Path(content["root_dir"])
     for path in root.glob("manifest-toy/*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             value = 7.25 if "/baselines/" in entry.output_dir else 60.0
             write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": value})
     assert run(report.main, {"config": config}) == 0
@@ -208,7 +208,7 @@ def test_names_are_no_html(content, write_config, run):
     config = write_config(content)
     assert run(recycle.main, {"config": config}) == 0
     for path in pathlib.Path(content["root_dir"], "manifest-a&b").glob("*.json"):
-        for entry in manifest.read(path):
+        for entry in manifest.read(path).evaluations:
             write_metrics(entry.output_dir, TASK, {"step": 9, "accuracy": 1.0})
     assert run(report.main, {"config": config}) == 0
     text = pathlib.Path(content["root_dir"], "report-a&b.html").read_text()

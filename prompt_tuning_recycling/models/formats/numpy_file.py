@@ -5,7 +5,6 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.models import floats
 from prompt_tuning_recycling.models.formats import base
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ArrayInMemory(base.Checkpoint):
         return np.array(self._array[rows])
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(np.ascontiguousarray(self._array).tobytes()).hexdigest()
+        return floats.digest(self._array)
 
 
 class NumpyFile(ArrayInMemory):

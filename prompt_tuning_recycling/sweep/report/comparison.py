@@ -19,6 +19,7 @@ from prompt_tuning_recycling.sweep.plan import Item
 from prompt_tuning_recycling.sweep.results import Results
 
 Key = TypeVar("Key")
+One = TypeVar("One")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +96,10 @@ def success(judged: Iterable[Judged]) -> tuple[int, int]:
     return sum(beats), len(beats)
 
 
-def grouped(
-    judged: Iterable[Judged], key: Callable[[Judged], Key]
-) -> dict[Key, list[Judged]]:
+def grouped(results: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[One]]:
     """Returns key -> results, in the order in which the keys occur."""
-    groups: dict[Key, list[Judged]] = {}
-    for one in judged:
+    groups: dict[Key, list[One]] = {}
+    for one in results:
         groups.setdefault(key(one), []).append(one)
     return groups
 

@@ -26,7 +26,8 @@ STYLE: Any = {
     "axes.spines.right": False,
     "grid.color": palette.GRID,
 }
-_MARKERS = "os^Dv<>"
+# One more than there are colors, so that a name that shares a color differs in shape.
+_MARKERS = "os^Dv<>P"
 _WIDTH = 4.4
 _MOST_DOTS = 400
 

@@ -13,15 +13,23 @@ from markupsafe import Markup
 from prompt_tuning_recycling.files import is_remote
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.evaluations import Kind
-from prompt_tuning_recycling.sweep.report import comparison, figures, palette
+from prompt_tuning_recycling.sweep.plan import Item
+from prompt_tuning_recycling.sweep.report import (
+    choice_tables,
+    comparison,
+    figures,
+    palette,
+)
 from prompt_tuning_recycling.sweep.report.comparison import (
     Judged,
     grouped,
     quartiles,
     success,
 )
+from prompt_tuning_recycling.sweep.report.numerals import number, percent
 from prompt_tuning_recycling.sweep.results import Results
 
+_WORST = 3
 Key = TypeVar("Key")
 Cells = dict[tuple[str, str], tuple[float, str]]
 """Source, target -> the share from 0 to 1 that sets the color, and the text."""
@@ -30,16 +38,26 @@ Cells = dict[tuple[str, str], tuple[float, str]]
 def content(sweep: Configuration, results: Results, metric: str) -> dict[str, Any]:
     """Returns the template's variables; see `report`."""
     judged = comparison.judge(sweep, results, metric)
-    won, known = success(judged)
+    # A choice takes prompts that are there already, so they count once.
+    chose = {choice.name for choice in sweep.choices}
+    recycled = [one for one in judged if one.item.method not in chose]
+    won, known = success(recycled)
     kinds = {group.kind for one in judged for group in one.baselines}
     shown = {
         "sweep": sweep,
         "metric": metric,
         "missing": results.missing,
-        "evaluated": len(judged),
+        "evaluated": len(recycled),
         "known": known,
         "won": won,
-        "rate": _percent(won, known),
+        "rate": percent(won, known),
+        "chosen_won": [
+            (name, won, known, percent(won, known))
+            for name, found in grouped(judged, lambda one: one.item.method).items()
+            if name in chose
+            for won, known in [success(found)]
+            if known
+        ],
         "baselines": [kind.name for kind in Kind if kind in kinds],
     }
     return shown | (_comparisons(sweep, results, metric, judged) if judged else {})
@@ -75,6 +93,8 @@ def _comparisons(
             metric,
             divided_after=len(baselines),
         ),
+        "choices": choice_tables.content(sweep, results, metric),
+        "worst_cells": _worst_cells(of_method),
         "heat_maps": _heat_maps(of_method, metric),
         "by_step": figures.by_step(steps, color, "step of the source's tuning", metric),
         "by_init": figures.distributions(
@@ -110,12 +130,25 @@ def _statistics(
     low, middle, high = quartiles(values)
     return [
         name,
-        _percent(*success(judged)),
-        _number(middle),
-        f"{_number(low)} to {_number(high)}",
-        _number(min(values)),
-        _number(max(values)),
+        percent(*success(judged)),
+        number(middle),
+        f"{number(low)} to {number(high)}",
+        number(min(values)),
+        number(max(values)),
         str(len(values)),
+    ]
+
+
+def _worst_cells(of_method: Mapping[str, Sequence[Judged]]) -> list[list[list[str]]]:
+    """A group of rows for each method: its lowest values, from the lowest up."""
+    return [
+        [
+            [method if rank == 0 else "", number(one.value), *_cell(one.item)]
+            for rank, one in enumerate(
+                sorted(found, key=lambda one: one.value)[:_WORST]
+            )
+        ]
+        for method, found in of_method.items()
     ]
 
 
@@ -144,11 +177,11 @@ def _heat_maps(
             won, known = success(of_pair)
             if known:
                 cells = rates.setdefault(f"{method}: success", {})
-                cells[pair] = won / known, _percent(won, known)
+                cells[pair] = won / known, percent(won, known)
             middle = quartiles(_values(of_pair))[1]
             share = (middle - low) / (high - low) if high > low else 1.0
             cells = medians.setdefault(f"{method}: median {metric}", {})
-            cells[pair] = share, _number(middle)
+            cells[pair] = share, number(middle)
     return [rates, medians]
 
 
@@ -177,7 +210,7 @@ def _by_residual(
     )
     for words, residual in (
         ("the words it was fitted on", lambda one: one.fitted),
-        ("held-out words (1: no better than zero)", lambda one: one.held_out),
+        ("held-out words", lambda one: one.held_out),
     ):
         points: dict[str, list[tuple[float, float]]] = {}
         for (method, *_), found in maps.items():
@@ -199,28 +232,12 @@ def _prompt(one: Judged, root_dir: str) -> list[str | dict[str, str]]:
         # Relative to the page, which is at the top of the sweep's folder.
         path = quote(os.path.relpath(path, root_dir))
     return [
-        item.source,
-        item.target,
-        item.init,
-        item.run,
-        str(item.step),
-        _number(one.value),
+        *_cell(item),
+        number(one.value),
         {True: "yes", False: "no", None: ""}[one.beats],
         {"prompt": path, "provenance": f"{path}.json"},
     ]
 
 
-def _percent(part: int, whole: int) -> str:
-    """A percentage, never rounded to 100 or 0; empty if the whole is 0."""
-    if not whole:
-        return ""
-    share = 100 * part / whole
-    text = f"{share:.0f}"
-    if (text == "100" and part < whole) or (text == "0" and part):
-        text = f"{share:.1f}"
-    return f"{text}\N{NO-BREAK SPACE}%"
-
-
-def _number(value: float) -> str:
-    """Percentages get one decimal digit, shares get three."""
-    return f"{value:.1f}" if abs(value) >= 1.5 else f"{value:.3f}"
+def _cell(item: Item) -> list[str]:
+    return [item.source, item.target, item.init, item.run, str(item.step)]
