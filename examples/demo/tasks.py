@@ -7,8 +7,8 @@
 | `demo_<attribute>_instructed` | an instruction and a review | the same |
 
 The last two are evaluated by rank classification. `demo_<attribute>` also has a split
-`train`, the reviews that prompts are tuned on. A choice among prompts takes its inputs
-from there, without their labels.
+`train`, of the reviews that prompts are tuned on: a choice among prompts takes its
+inputs from there, without their labels.
 """
 
 from __future__ import annotations

@@ -147,10 +147,9 @@ class Chooser:
         return self.use_teacher or self.teacher_scores is not None
 
     def declared(self) -> dict[str, Any]:
-        """Returns what is declared, JSON-compatible; see `InitialPrompt.declared`.
-
-        It is the same for a job of its own and for a run that chooses as it starts, so
-        such a run can take the prompt of the job.
+        """Returns what is declared, JSON-compatible; see `InitialPrompt.declared`. It
+        is the same for a job of its own and for a run that chooses as it starts, so
+        that such a run can take the prompt of the job.
         """
         recycled = self.recycled.declared()
         recycled.pop("recycler")

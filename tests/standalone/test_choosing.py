@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts.prompt import load_record
 
@@ -134,14 +135,19 @@ def test_a_prompt_that_fails_is_not_chosen(choose, folder):
 def test_a_source_of_another_width_teaches_in_the_same_job(
     choose, folder, models, choosing
 ):
-    """Both directions of the recycling need no other macro than one width does."""
+    """Its sizes are read from its checkpoint. Copying needs equal widths."""
     file = pathlib.Path(choosing["SOURCE_PROMPT"])
     pieces = [9, 10, 11, 12, 13]
     wide = open_model(models / "wide").embeddings.take(pieces)
     np.save(file, wide.astype(np.float32))
-    choose(SOURCE_CHECKPOINT=str(models / "wide"))
+    choose(
+        SOURCE_CHECKPOINT=str(models / "wide"),
+        CANDIDATES=("copy", "v2v-lin", "relative"),
+    )
     choice = record_of(folder)["choice"]
     assert choice["criterion"] == "agreement"
+    assert list(choice["left_out"]) == ["copy"]
+    assert list(choice["candidates"]) == ["v2v-lin", "relative"]
     assert np.load(folder / "chosen/prompt.npy").shape == (5, 64)
     assert choice["teacher"]["prompt"]["shape"] == list(wide.shape)
 
@@ -165,6 +171,29 @@ def test_the_checkpoint_that_holds_both_model_and_prompt(
         together[name] = together["RECYCLE_FROM"]
     choose(**together)
     assert bits(tmp_path / "again") == bits(folder)
+
+
+def test_by_default_it_chooses_among_the_portfolio(
+    start, tiny, models, choosing, folder
+):
+    del choosing["CANDIDATES"]
+    result = start(
+        "choose",
+        [tiny, "runs/standalone/choose.gin"],
+        **{
+            **TASK,
+            **choosing,
+            "MIXTURE_OR_TASK_NAME": "tiny_ranked",
+            "INITIAL_CHECKPOINT_PATH": str(models / "target-1"),
+            "CHOOSE_OUTPUT_DIR": str(folder),
+        },
+    )
+    assert result.code == 0, result.error
+    choice = record_of(folder)["choice"]
+    assert tuple(choice["candidates"]) == recyclers.PORTFOLIO
+    assert choice["left_out"] == {}
+    worth = {name: one["agreement"] for name, one in choice["candidates"].items()}
+    assert choice["chosen"] == max(worth, key=worth.get)
 
 
 # Tasks
