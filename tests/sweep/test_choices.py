@@ -516,11 +516,11 @@ def test_the_report_shows_what_was_chosen_and_its_regret(choosing, evaluated, pa
         regrets.append(one.regret)
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     won = sum(value == 0 for value in regrets)
-    assert f"better than the chosen one in {won} of {CELLS} cells" in text
+    assert f"is better than the chosen one in {won} of {CELLS} cells" in text
     mean, worst = sum(regrets) / CELLS, max(regrets)
-    assert f"had {mean:.1f} more accuracy on average and {worst:.1f} more" in text
-    assert "The choice: choose" in text and "The choice: alone" in text
-    assert "6 inputs of the split train , without their labels, by how far" in text
+    assert f"the regret is {mean:.1f} on average and {worst:.1f} at worst" in text
+    assert "Chosen on 6 inputs of the split train , by how well the answers" in text
+    assert "Chosen on 4 inputs of the split validation , by how much" in text
     assert text.count(f"Every cell ({CELLS})") == 2
     worth = regret.of_choice(cells["choose"])
     shown = [f"{n:.1f}" for n in (worth.mean, worth.worst, mean, worst)]
@@ -534,7 +534,9 @@ def test_the_report_counts_each_prompt_once(page):
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert f"{3 * CELLS} recycled prompts were evaluated" in text
     assert re.search(rf"\d+ of {3 * CELLS} recycled prompts", text)
-    assert re.search(rf"Of those that choose chose, \d+ of {CELLS}", text)
+    counts = rf"\d+ of {CELLS} \(\d+.%\)"
+    chosen = rf"Of the chosen prompts, .*? {counts} by choose, {counts} by alone do\."
+    assert re.search(chosen, text)
 
 
 def test_the_report_lists_each_methods_worst_cells(choosing, evaluated, page):

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling.evaluation import manifest
+from prompt_tuning_recycling.evaluation import manifest, scores_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
+from prompt_tuning_recycling.evaluation.scores_file import Drawing
 from prompt_tuning_recycling.gin_path import gin_path
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -59,12 +60,14 @@ def run(tmp_path, shared_data):
     return run
 
 
-def evaluate_prompts(run, tmp_path, listed):
-    manifest.write(tmp_path / "manifest.json", listed)
+def evaluate_prompts(run, tmp_path, listed, unlabeled=(), host="t5x", **macros):
+    manifest.write(tmp_path / "manifest.json", listed, unlabeled)
+    package = "t5x_host" if host == "t5x" else host
     return run(
-        "prompt_tuning_recycling.t5x_host.evaluate_prompts",
-        ["target_prompt.gin", "runs/t5x/evaluate_prompts.gin"],
+        f"prompt_tuning_recycling.{package}.evaluate_prompts",
+        ["target_prompt.gin", f"runs/{host}/evaluate_prompts.gin"],
         PROMPT_MANIFEST=str(tmp_path / "manifest.json"),
+        **macros,
     )
 
 
@@ -113,3 +116,29 @@ def test_what_separate_jobs_would_have_written(run, tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
     assert "3 of 4 were evaluated before" in result.stdout
     assert "1 of 1: together/short" in result.stdout
+
+
+def test_prompts_are_scored_as_in_the_standalone_host(run, tmp_path):
+    rng = np.random.default_rng(1)
+    for name in ("evaluated", "teacher"):
+        with (tmp_path / name).open("wb") as file:
+            np.save(file, 3 * rng.normal(size=(LENGTH, WIDTH)).astype(np.float32))
+    drawing = Drawing(12, "train", 5)
+    macros = {"MIXTURE_OR_TASK_NAME": "even_or_odd_ranked"}
+    for host in ("t5x", "standalone"):
+        listed = [
+            Evaluation(f"{host}/evaluated", prompt="evaluated"),
+            Evaluation(f"{host}/teacher", prompt="teacher", scores_only=True),
+        ]
+        result = evaluate_prompts(run, tmp_path, listed, [drawing], host, **macros)
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert "2 of 2: " in result.stdout
+        assert not (tmp_path / host / "teacher/inference_eval").exists()
+    for name in ("evaluated", "teacher"):
+        ours, theirs = (
+            scores_file.read(scores_file.place(str(tmp_path / host / name), drawing))
+            for host in ("t5x", "standalone")
+        )
+        assert (ours.digest, ours.origin) == (theirs.digest, theirs.origin)
+        assert ours.has_same_choices and ours.sizes == [2] * 12
+        np.testing.assert_allclose(ours.rows, theirs.rows, rtol=1e-4, atol=1e-4)

@@ -38,6 +38,7 @@ def _tables(choice: Choice, cells: Sequence[Hindsight]) -> dict[str, Any]:
     largest = max(one.best for one in cells)
     chosen = regret.of_choice(cells)
     return {
+        "row": _worth_row(choice.name, chosen, largest),
         "worth": _worth(choice, cells, chosen, largest),
         "best_in": chosen.best,
         "best_rate": percent(chosen.best, chosen.cells),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from prompt_tuning_recycling.sweep.report import palette
 from prompt_tuning_recycling.sweep.report.comparison import quartiles
@@ -29,6 +31,7 @@ STYLE: Any = {
 # One more than there are colors, so that a name that shares a color differs in shape.
 _MARKERS = "os^Dv<>P"
 _WIDTH = 4.4
+_LEGEND_COLUMNS = 2
 _MOST_DOTS = 400
 
 Groups = Sequence[tuple[str, Sequence[float], str]]
@@ -105,10 +108,11 @@ def by_step(
     numbers are evenly spaced, since numbers of steps mostly grow by factors.
     """
     numbers = sorted({number for of_name in values.values() for number in of_name})
-    figure, axes = _plot(3.0, xlabel, ylabel)
+    figure, axes = _plot(2.5 + _legend_height(values), xlabel, ylabel)
+    apart = min(0.05, 0.6 / len(values))
     for place, (name, of_name) in enumerate(values.items()):
         # Side by side, so that none hides another.
-        aside = 0.05 * (place - (len(values) - 1) / 2)
+        aside = apart * (place - (len(values) - 1) / 2)
         points = [quartiles(of_name[number]) for number in sorted(of_name)]
         axes.errorbar(
             [numbers.index(number) + aside for number in sorted(of_name)],
@@ -126,7 +130,7 @@ def by_step(
         )
     axes.set_xticks(range(len(numbers)), [f"{number:,}" for number in numbers])
     axes.grid(axis="y", zorder=0)
-    _legend_below(axes)
+    _legend_below(figure, axes)
     return svg(figure)
 
 
@@ -138,7 +142,7 @@ def scatter(
     ylabel: str,
 ) -> Markup:
     """Draws a dot for each pair of values, in its name's color and shape."""
-    figure, axes = _plot(3.2, xlabel, ylabel)
+    figure, axes = _plot(2.7 + _legend_height(points), xlabel, ylabel)
     for place, (name, of_name) in enumerate(points.items()):
         axes.plot(
             *zip(*of_name, strict=True),
@@ -150,7 +154,7 @@ def scatter(
             label=name,
         )
     axes.grid(zorder=0)
-    _legend_below(axes)
+    _legend_below(figure, axes)
     return svg(figure)
 
 
@@ -161,13 +165,20 @@ def _plot(height: float, xlabel: str, ylabel: str = "") -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend_below(axes: Axes) -> None:
-    """Puts the legend where it hides nothing."""
+def _legend_height(names: Collection[str]) -> float:
+    """Returns the height of a legend below a plot, in inches."""
+    return 0.2 * math.ceil(len(names) / _LEGEND_COLUMNS)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Puts the legend below the label of the axis, where it hides nothing."""
+    below = ScaledTranslation(0, -0.55, figure.dpi_scale_trans)
     axes.legend(
         frameon=False,
         fontsize=9.5,
-        ncols=2,
+        ncols=_LEGEND_COLUMNS,
         loc="upper left",
-        bbox_to_anchor=(-0.1, -0.37),
+        bbox_to_anchor=(-0.1, 0),
+        bbox_transform=axes.transAxes + below,
         borderaxespad=0,
     )
