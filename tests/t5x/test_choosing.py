@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from t5x_processes import start_both
 from t5x_results import exported_prompt, witnessed
-from test_processes import start_both
 
 MODEL = ("target_prompt.gin",)
 CHOICE = {
