@@ -42,6 +42,7 @@ format: $(VENV)/done
 
 benchmark: $(VENV)/done
 	$(BIN)/python benchmarks/run_recycle.py
+	PYTHONPATH=. $(BIN)/python benchmarks/recyclers.py
 	PYTHONPATH=. $(BIN)/python benchmarks/standalone.py
 	$(BIN)/python -m benchmarks.sweep recycle
 	$(BIN)/python -m benchmarks.sweep evaluate

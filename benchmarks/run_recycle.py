@@ -131,13 +131,18 @@ def compare(ours: list[str], other: list[str], runs: int) -> None:
 def report(command: list[str], runs: int) -> None:
     """Prints the medians of one command alone."""
     measured = [measure(command) for _ in range(runs + 1)][1:]
-    seconds, memory = (statistics.median(of) for of in zip(*measured, strict=True))
-    print(f"run_recycle {seconds:.2f} seconds, {memory:.0f} MB at the peak")
+    wall, memory, busy = (statistics.median(of) for of in zip(*measured, strict=True))
+    print(
+        f"run_recycle {wall:.2f} seconds ({busy:.2f} of all processors), "
+        f"{memory:.0f} MB at the peak"
+    )
     print(json.dumps({"runs": runs, "cpus": os.cpu_count(), "load": os.getloadavg()}))
 
 
-def measure(command: list[str]) -> tuple[float, float]:
-    """Returns the wall seconds and peak MB of a command, which must succeed."""
+def measure(command: list[str]) -> tuple[float, float, float]:
+    """Returns the wall seconds, peak MB and processor seconds of a command, which must
+    succeed.
+    """
     started = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"
@@ -147,7 +152,8 @@ def measure(command: list[str]) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{shlex.join(command)} failed:\n{message.decode()}")
-    return time.monotonic() - started, usage.ru_maxrss / 1024
+    processor = usage.ru_utime + usage.ru_stime
+    return time.monotonic() - started, usage.ru_maxrss / 1024, processor
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def draw(width: int, curves: Curves, path: str) -> None:
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
         axes.axvline(width, color=palette.LINE, linestyle=":")
-        axes.text(width, 2.35, f" the source's width, {width}", color=palette.GRAY)
+        axes.text(width, 0.06, f" the source's width, {width}", color=palette.GRAY)
         for name, color in palette.colors(RIDGES).items():
             label = "no ridge" if name == "none" else f"ridge {name}"
             counts, residuals = zip(*curves[name], strict=True)
