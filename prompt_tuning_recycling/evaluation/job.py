@@ -313,8 +313,8 @@ def _read_inputs(
     if drawing.split not in splits:
         raise RecyclingError(
             f"{task.name} has no split {drawing.split!r}, from which the manifest "
-            f"draws unlabeled inputs. Expected one of {', '.join(sorted(splits))}. Set split "
-            "in the sweep's choice and write its lists again."
+            f"draws unlabeled inputs. Expected one of {', '.join(sorted(splits))}. Set "
+            "split in the sweep's choice and write its lists again."
         )
     found = unlabeled.read(
         task.name,
