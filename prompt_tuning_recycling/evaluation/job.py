@@ -309,6 +309,13 @@ def _read_inputs(
     lengths: Mapping[str, int] | None,
     use_cached: bool,
 ) -> Unlabeled:
+    splits = {name for part in seqio.get_subtasks(task) for name in part.splits}
+    if drawing.split not in splits:
+        raise RecyclingError(
+            f"{task.name} has no split {drawing.split!r}, from which the manifest "
+            f"draws unlabeled inputs. Expected one of {', '.join(sorted(splits))}. Set "
+            "split in the sweep's choice and write its lists again."
+        )
     found = unlabeled.read(
         task.name,
         drawing.inputs,

@@ -63,7 +63,7 @@ def _worth(
     best = _worth_row("the best, known afterwards", regret.of_best(cells), largest)
     return [
         alone,
-        [[*_worth_row(f"chosen by {choice.name}", chosen, largest), ""]],
+        [[*_worth_row(choice.name, chosen, largest), ""]],
         [[*best, ""]],
     ]
 
