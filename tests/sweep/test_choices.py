@@ -244,6 +244,7 @@ def prompts(content):
     return {k: v for k, v in files(content).items() if not k.name.endswith(ends)}
 
 
+@pytest.mark.slow
 def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run, rng):
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     before = files(choosing)
@@ -260,6 +261,7 @@ def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run, rng):
     assert 0 < len(changed) < len(paths)
 
 
+@pytest.mark.slow
 def test_killed_while_chosen_prompts_are_written(choosing, evaluated, run):
     module = "prompt_tuning_recycling.collect_recycling_results"
     command = [sys.executable, "-m", module, f"--config={evaluated}"]
@@ -348,6 +350,7 @@ def test_it_is_chosen_without_labels(choosing, evaluated, run, capsys):
     assert f"choose: {CELLS} prompts chosen" in captured.out
 
 
+@pytest.mark.slow
 def test_a_candidate_that_a_pair_leaves_out(choosing, write_config, run, rng):
     skipped = [["Seed 0", "Large"], ["Large", "Seed 0"]]
     choosing["recycling_methods"]["few words"]["combination_skips"] = skipped
@@ -370,6 +373,7 @@ def test_a_candidate_that_a_pair_leaves_out(choosing, write_config, run, rng):
     assert run(report.main, {"config": config}) == 0
 
 
+@pytest.mark.slow
 def test_prompts_of_the_wayward_initialization(
     choosing, write_config, run, rng, vocabulary
 ):
@@ -473,6 +477,7 @@ def test_a_method_called_as_the_teachers_folder(choosing, write_config, run, cap
     assert run(recycle.main, flags) == 0
 
 
+@pytest.mark.slow
 def test_every_file_was_claimed(choosing, evaluated, run):
     """All that the commands and the evaluations write, so that nothing meets unseen."""
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
