@@ -103,10 +103,19 @@ def test_residuals_and_norms_are_what_they_say(
     assert norms["median"] == pytest.approx(np.median(lengths))
 
 
-def test_a_map_that_carries_nothing_over_is_called_that(rng, prompt, words):
+def test_a_map_that_is_far_off_on_other_words_says_so(rng, prompt):
+    source, target = (rng.normal(size=(384, d)) for d in (12, 20))
+    few = Words.from_rows(range(12), range(100, 200))
+    recycled = recycle_prompt(source, target, prompt, words=few)
+    assert recycled.record["residual"]["held_out_words"] > 1.5
+    assert "the map is far off" in recycled.record["warnings"][-1]
+
+
+def test_a_residual_near_one_is_no_reason_to_warn(rng, prompt, words):
     source, target = (rng.normal(size=(384, d)) for d in (12, 20))
     recycled = recycle_prompt(source, target, prompt, words=words)
-    assert "no better than mapping every word to zero" in recycled.record["warnings"][0]
+    assert recycled.record["residual"]["held_out_words"] > 1
+    assert not recycled.record["warnings"]
 
 
 def test_nearest_pieces_are_the_words_a_prompt_is_made_of(
