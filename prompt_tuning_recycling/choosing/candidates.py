@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.initial_prompts import Recycled
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.prompts import Prompt
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+    Array: TypeAlias = Shaped[np.ndarray, "..."]
+    Once: TypeAlias = Callable[[Callable[[], Array]], Array]
 
 logger = logging.getLogger(__name__)
 
@@ -94,3 +104,36 @@ def _why_none(left_out: dict[str, str]) -> str:
         return reasons[0]
     listed = " ".join(f"{name}: {why}" for name, why in left_out.items())
     return f"no candidate could be made. {listed}"
+
+
+def made_once(make: Callable[[], Candidates], once: Once) -> Candidates:
+    """Makes candidates on one process, and returns the same bits on all.
+
+    Args:
+      make: makes them.
+      once: calls a function on one process and returns its result on all of them.
+    """
+    here: list[Candidates] = []
+
+    def header() -> np.ndarray:
+        made = make()
+        here.append(made)
+        text = {
+            "left_out": made.left_out,
+            "prompts": {
+                name: {"site": prompt.site, "record": dict(prompt.record)}
+                for name, prompt in made.prompts.items()
+            },
+        }
+        return np.frombuffer(json.dumps(text).encode(), np.uint8)
+
+    def arrays() -> np.ndarray:
+        return np.stack([prompt.array for prompt in here[0].prompts.values()])
+
+    read = json.loads(np.asarray(once(header)).tobytes())
+    stacked = np.asarray(once(arrays), np.float32)
+    prompts = {
+        name: Prompt(array, one["site"], one["record"])
+        for array, (name, one) in zip(stacked, read["prompts"].items(), strict=True)
+    }
+    return Candidates(prompts, read["left_out"])

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import gin
 import numpy as np
@@ -17,30 +15,19 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling import contract, recyclers
-from prompt_tuning_recycling.choosing import candidates, choice, picture, unlabeled
+from prompt_tuning_recycling.choosing import candidates, choice, unlabeled
 from prompt_tuning_recycling.choosing import teacher as teachers
-from prompt_tuning_recycling.choosing.choice import Choice
+from prompt_tuning_recycling.choosing.candidates import Once
+from prompt_tuning_recycling.choosing.chosen import ChosenPrompt
 from prompt_tuning_recycling.choosing.refinement import Refined, Refinement, refine
 from prompt_tuning_recycling.choosing.scored import ScoredModel
 from prompt_tuning_recycling.choosing.teacher import Teacher
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path, canonical, write_atomically
+from prompt_tuning_recycling.files import canonical
 from prompt_tuning_recycling.initial_prompts import Recycled, SampledVocabulary
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt, load_prompt
-
-if TYPE_CHECKING:
-    from jaxtyping import Shaped
-
-    Once: TypeAlias = Callable[
-        [Callable[[], Shaped[np.ndarray, "..."]]], Shaped[np.ndarray, "..."]
-    ]
-
-logger = logging.getLogger(__name__)
-
-FOLDER = "chosen"
-"""The subfolder of a run's output that keeps a chosen prompt."""
 
 # How many tokens a teacher's answer has at most if TASK_FEATURE_LENGTHS does not say.
 _ANSWER_LENGTH = 32
@@ -48,50 +35,6 @@ _ANSWER_LENGTH = 32
 
 def _alone(make: Callable[[], Any]) -> Any:
     return make()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ChosenPrompt:
-    """A prompt that was chosen, float32 [length, width].
-
-    Attributes:
-      prompt: the prompt; its record says how it was made and why it was chosen.
-      candidates: name -> prompt that could have been chosen.
-      choice: what each candidate was worth.
-      inputs: the unlabeled inputs, without a teacher's answers.
-      teacher: the teacher's answers; None if there was no teacher.
-    """
-
-    prompt: Prompt
-    candidates: Mapping[str, Prompt]
-    choice: Choice
-    inputs: Unlabeled
-    teacher: Teacher | None
-
-    def save(self, folder: epath.PathLike) -> None:
-        """Writes `prompt.npy` with its record, the picture `choice.svg`, every
-        candidate, `candidates/<name>.npy`, and `teacher.json`, which another choice on
-        the same inputs can use as TEACHER_SCORES.
-
-        Raises:
-          RecyclingError: a file cannot be written.
-        """
-        folder = as_path(folder)
-        if self.teacher is not None:
-            teachers.save(self.teacher, self.inputs, folder / "teacher.json")
-        for name, candidate in self.candidates.items():
-            candidate.save(folder / "candidates" / f"{name}.npy")
-        write_atomically(folder / "choice.svg", picture.svg(self.choice).encode())
-        self.prompt.save(folder / "prompt.npy")
-
-    def lines(self) -> list[str]:
-        """Returns each candidate's value as text, the chosen one marked."""
-        choice = self.choice
-        return [
-            f"{name:14} {choice.criterion} {values[choice.criterion]:.4f}"
-            + ("  chosen" if name == choice.chosen else "")
-            for name, values in choice.values.items()
-        ]
 
 
 @gin.register(module="prompt_tuning_recycling.choosing.chooser")
@@ -272,7 +215,7 @@ class Chooser:
             judged = inputs.with_answers(teacher.answers)
         model = load_target()
         parameter, (length, _) = _only_prompt(model)
-        made = _made_once(
+        made = candidates.made_once(
             lambda: candidates.recycle(self.recycled, self.candidates, target, length),
             once,
         )
@@ -337,33 +280,3 @@ def _only_prompt(model: ScoredModel) -> tuple[str, tuple[int, ...]]:
         )
     ((parameter, shape),) = model.shapes.items()
     return parameter, shape
-
-
-def _made_once(
-    make: Callable[[], candidates.Candidates], once: Once
-) -> candidates.Candidates:
-    """Makes the candidates on one process; all processes get the same bits."""
-    here: list[candidates.Candidates] = []
-
-    def header() -> np.ndarray:
-        made = make()
-        here.append(made)
-        text = {
-            "left_out": made.left_out,
-            "prompts": {
-                name: {"site": prompt.site, "record": dict(prompt.record)}
-                for name, prompt in made.prompts.items()
-            },
-        }
-        return np.frombuffer(json.dumps(text).encode(), np.uint8)
-
-    def arrays() -> np.ndarray:
-        return np.stack([prompt.array for prompt in here[0].prompts.values()])
-
-    read = json.loads(np.asarray(once(header)).tobytes())
-    stacked = np.asarray(once(arrays), np.float32)
-    prompts = {
-        name: Prompt(array, one["site"], one["record"])
-        for array, (name, one) in zip(stacked, read["prompts"].items(), strict=True)
-    }
-    return candidates.Candidates(prompts, read["left_out"])

@@ -188,10 +188,10 @@ def _far_off(held_out_residual: float | None) -> list[str]:
         return []
     warning = (
         "on words the fit has not seen, the map is far off (residual "
-        f"{held_out_residual:.3f}, where mapping every word to zero has 1). Maps as far "
-        "off as this lost accuracy on small models, most of all where there were about "
-        "as many words as dimensions. Fit on more words, or use another recycler; the "
-        "chooser tells whether the prompt works (docs/choosing.md)."
+        f"{held_out_residual:.3f}, where mapping every word to zero has 1). Maps as "
+        "far off as this lost accuracy on small models, most of all where there were "
+        "about as many words as dimensions. Fit on more words, or use another "
+        "recycler; the chooser tells whether the prompt works (docs/choosing.md)."
     )
     logger.warning("warning: %s", warning)
     return [warning]

@@ -48,7 +48,9 @@ def record_text(record: Mapping[str, Any]) -> str:
     lines.append(f"Recycler        {recycler['name']} ({parameters})")
     lines.extend(_fit_lines(record["fit"]))
     residual = record["residual"]
-    lines.append("Residual        0 is a perfect map of the words; it does not tell of the prompt")
+    lines.append(
+        "Residual        of words: 0 is a perfect map; it does not judge prompts"
+    )
     lines.append(f"  fitted        {residual['fitted_words']:.3f}")
     held_out = residual["held_out_words"]
     lines.append(

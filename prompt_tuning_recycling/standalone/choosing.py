@@ -9,7 +9,8 @@ import gin
 from etils import epath
 
 from prompt_tuning_recycling.choosing import teacher as teachers
-from prompt_tuning_recycling.choosing.chooser import FOLDER, Chooser, ChosenPrompt
+from prompt_tuning_recycling.choosing.chooser import Chooser
+from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.initial_prompts import InitialPrompt

@@ -10,7 +10,8 @@ from etils import epath
 from t5x import models, partitioning, utils
 
 from prompt_tuning_recycling.choosing import teacher as teachers
-from prompt_tuning_recycling.choosing.chooser import FOLDER, Chooser, ChosenPrompt
+from prompt_tuning_recycling.choosing.chooser import Chooser
+from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
