@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gin
 import numpy as np
@@ -17,7 +17,6 @@ from etils import epath
 from prompt_tuning_recycling import contract, recyclers
 from prompt_tuning_recycling.choosing import candidates, choice, unlabeled
 from prompt_tuning_recycling.choosing import teacher as teachers
-from prompt_tuning_recycling.choosing.candidates import Once
 from prompt_tuning_recycling.choosing.chosen import ChosenPrompt
 from prompt_tuning_recycling.choosing.refinement import Refined, Refinement, refine
 from prompt_tuning_recycling.choosing.scored import ScoredModel
@@ -28,6 +27,9 @@ from prompt_tuning_recycling.files import canonical
 from prompt_tuning_recycling.initial_prompts import Recycled, SampledVocabulary
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt, load_prompt
+
+if TYPE_CHECKING:
+    from prompt_tuning_recycling.choosing.candidates import Once
 
 # How many tokens a teacher's answer has at most if TASK_FEATURE_LENGTHS does not say.
 _ANSWER_LENGTH = 32
