@@ -14,7 +14,7 @@ export PIP_QUIET := 1
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
 
-study: $(VENV)/done
+study: $(VENV)/dev
 	$(BIN)/python -m examples.study build/study
 
 # Tests what users get: the wheel, in an environment of its own, from a folder in which
@@ -31,16 +31,16 @@ test: $(TEST_VENV)/done
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 
-lint: $(VENV)/done
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/done
+format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/done
+benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/run_recycle.py
 	PYTHONPATH=. $(BIN)/python benchmarks/recyclers.py
 	PYTHONPATH=. $(BIN)/python benchmarks/standalone.py
@@ -60,6 +60,11 @@ $(VENV)/done: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --upgrade pip
 	# Setuptools warns that folders may share a package's name; here they are the package.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --editable '.[demo]'
+	touch $@
+
+# What the demo does not need.
+$(VENV)/dev: $(VENV)/done
 	PYTHONWARNINGS=ignore $(BIN)/pip install --editable '.[dev]'
 	touch $@
 

@@ -21,9 +21,9 @@ RECYCLERS = (*PAPER, "soft-nearest", "procrustes", "relative", "sparse", "local"
 RANDOM_PROMPTS = 10
 # Steps of its tuning at which a prompt is recycled to see what longer tuning brings.
 # The last step is recycled anyway.
-SOURCE_STEPS = (0, 10, 20, 50)
+SOURCE_STEPS = (0, 10, 50)
 # Steps of tuning on a target, with an evaluation after each.
-TARGET_TUNING_STEPS = 25
+TARGET_TUNING_STEPS = 15
 # Steps of pre-training, before any prompt is tuned.
 PRETRAINING_STEPS = 1600
 
