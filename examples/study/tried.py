@@ -71,8 +71,8 @@ def table(found: Mapping[str, Mapping[int, list[float]]]) -> str:
     lines = [f"| | {' | '.join(titles)} |", "|---|" + "---|---|" * len(LENGTHS)]
     for method, of_lengths in found.items():
         cells = [
-            f"{statistics.fmean(of_lengths[length]):.1f} | {min(of_lengths[length]):.1f}"
-            for length in LENGTHS
+            f"{statistics.fmean(accuracies):.1f} | {min(accuracies):.1f}"
+            for accuracies in (of_lengths[length] for length in LENGTHS)
         ]
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
