@@ -13,34 +13,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import pathlib
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
-import seqio
 
-from examples.demo.tasks import VOCABULARY
+from examples.study import models
 from examples.study.__main__ import LENGTHS, TASKS
-from prompt_tuning_recycling import network
 from prompt_tuning_recycling.choosing import refinement, teacher, unlabeled
 from prompt_tuning_recycling.initial_prompts import SampledVocabulary
-from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts import load_prompt
-from prompt_tuning_recycling.standalone.data import DatasetConfig
-from prompt_tuning_recycling.standalone.evaluation import Evaluation
-from prompt_tuning_recycling.standalone.model import EncoderDecoder
-from prompt_tuning_recycling.standalone.prompted import PromptedModel, source_model
+from prompt_tuning_recycling.standalone.prompted import PromptedModel
 from prompt_tuning_recycling.sweep import configuration
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.plan import Plan, by_cell, chosen_output
 
 CHOICE = "chosen"
 STEPS = (0, 1, 2, 3, 5, 10, 20)
-TOKENS = {"inputs": 24, "targets": 2}
-BATCH_SIZE = 256
 
 
 def main() -> None:
@@ -73,9 +64,9 @@ def main() -> None:
 
 def _curves(sweep: Configuration, length: int) -> list[tuple[str, dict[int, float]]]:
     """Returns, for each start and pair, steps -> accuracy."""
-    inputs = unlabeled.read(sweep.task_name, lengths=TOKENS)
-    models = {
-        name: _loaded(checkpoint, length)
+    inputs = unlabeled.read(sweep.task_name, lengths=models.TOKENS)
+    loaded = {
+        name: models.load(checkpoint, length)
         for name, checkpoint in sweep.pretrained.items()
     }
     last = max(sweep.steps or ())
@@ -84,16 +75,20 @@ def _curves(sweep: Configuration, length: int) -> list[tuple[str, dict[int, floa
         if cell.step != last or cell.run != sweep.runs[0]:
             continue
         tuned = next(iter(of_methods.values())).prompt_from
-        source, target = models[cell.source], models[cell.target]
+        source, target = loaded[cell.source], loaded[cell.target]
         (name,) = target.shapes
         taught = teacher.teach(
-            source, {name: load_prompt(tuned).array}, inputs, TOKENS["targets"], {}
+            source,
+            {name: load_prompt(tuned).array},
+            inputs,
+            models.TOKENS["targets"],
+            {},
         )
         chosen = load_prompt(chosen_output(sweep, CHOICE, cell)).array
         untuned = SampledVocabulary(seed=0).make(target.checkpoint, length).array
         for start, array in (("the chosen prompt", chosen), ("sampled words", untuned)):
             curve = {
-                steps: _accuracy(
+                steps: models.accuracy(
                     target,
                     _refined(target, {name: array}, inputs, taught, steps),
                     sweep.task_name,
@@ -102,12 +97,6 @@ def _curves(sweep: Configuration, length: int) -> list[tuple[str, dict[int, floa
             }
             curves.append((start, curve))
     return curves
-
-
-def _loaded(checkpoint: str, length: int) -> PromptedModel:
-    # The other sizes are those of the checkpoint.
-    like = EncoderDecoder(network.Transformer(network.T5Config()), VOCABULARY)
-    return source_model(like, open_model(checkpoint), length, BATCH_SIZE)
 
 
 def _refined(
@@ -120,21 +109,6 @@ def _refined(
     settings = dataclasses.replace(refinement.Refinement(), steps=steps)
     found = refinement.refine(target, prompts, inputs, taught.probabilities, settings)
     return found.prompts
-
-
-def _accuracy(
-    target: PromptedModel, prompts: Mapping[str, np.ndarray], task: str
-) -> float:
-    evaluation = _evaluation(target, task)
-    metrics = evaluation.run(target.parameters(prompts), target.checkpoint.step)
-    return float(metrics[task]["accuracy"])
-
-
-@functools.cache
-def _evaluation(target: PromptedModel, task: str) -> Evaluation:
-    dataset = DatasetConfig(task, TOKENS, "test", BATCH_SIZE)
-    silent = functools.partial(seqio.Evaluator, logger_cls=())
-    return Evaluation(target.model, dataset, "", silent, repeated=True)
 
 
 if __name__ == "__main__":
