@@ -16,6 +16,8 @@ from prompt_tuning_recycling.models import open_model
 from ..conftest import LENGTH, SOURCE_DIM, TARGET_DIM
 from .conftest import PARAMETER, SmallModel
 
+pytestmark = pytest.mark.slow
+
 # Copying is for models of equal width only.
 CANDIDATES = ("copy", "v2v-lin", "procrustes")
 

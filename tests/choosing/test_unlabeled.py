@@ -9,6 +9,8 @@ from prompt_tuning_recycling.choosing import unlabeled
 
 from .conftest import inputs_of
 
+pytestmark = pytest.mark.slow
+
 
 def texts(tasks, inputs):
     return [tasks.VOCABULARY.decode(tokens.tolist()) for tokens in inputs.inputs]

@@ -22,6 +22,8 @@ from ..conftest import (
     write_tiny_model,
 )
 
+pytestmark = pytest.mark.slow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 TASK = "review_both"

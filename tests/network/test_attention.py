@@ -12,6 +12,8 @@ from prompt_tuning_recycling.standalone import parameters
 
 from .conftest import CONFIG, INPUTS, LENGTH, encode, logits_of, variables_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_new_models_queries_are_scaled_by_the_width_of_a_head():
     config = dataclasses.replace(CONFIG, emb_dim=256, head_dim=64)

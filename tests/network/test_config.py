@@ -7,6 +7,8 @@ import pytest
 from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.standalone import parameters
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_gin():

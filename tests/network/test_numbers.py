@@ -13,6 +13,8 @@ import pytest
 from prompt_tuning_recycling import network
 from prompt_tuning_recycling.standalone import parameters
 
+pytestmark = pytest.mark.slow
+
 CONFIG = network.T5Config(
     vocab_size=40,
     emb_dim=12,

@@ -22,6 +22,8 @@ from .conftest import (
     variables_of,
 )
 
+pytestmark = pytest.mark.slow
+
 T5X_NAMES = """
     token_embedder/embedding encoder/prompt/prompt/prompt
     encoder/relpos_bias/rel_embedding encoder/encoder_norm/scale

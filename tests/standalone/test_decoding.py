@@ -8,6 +8,8 @@ import pytest
 
 from prompt_tuning_recycling.standalone import decoding
 
+pytestmark = pytest.mark.slow
+
 EOS, VOCABULARY, LENGTH, BATCH = 1, 5, 4, 6
 
 

@@ -11,6 +11,8 @@ from prompt_tuning_recycling import RecyclingError, network
 from prompt_tuning_recycling.standalone import decoding, parameters
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 40
 CONFIG = network.T5Config(
     vocab_size=VOCABULARY,

@@ -31,6 +31,8 @@ from .conftest import write_metrics
 from .test_configuration import mistakes_of
 from .test_report import Page
 
+pytestmark = pytest.mark.slow
+
 TASK = "toy_task"
 METHODS = ("lin", "few words", "combination")
 CELLS = 6 * 2 * 2 * 2

@@ -11,6 +11,8 @@ from prompt_tuning_recycling.evaluation import manifest, metrics_file
 
 from .conftest import STEPS, write_metrics
 
+pytestmark = pytest.mark.slow
+
 TASK = "toy_task"
 
 

@@ -16,6 +16,8 @@ from prompt_tuning_recycling.words import Words
 
 from .conftest import tree, write_prompt
 
+pytestmark = pytest.mark.slow
+
 
 def outputs(content):
     root = pathlib.Path(content["root_dir"])

@@ -15,6 +15,8 @@ from prompt_tuning_recycling.sweep.report import comparison, palette
 
 from .conftest import write_metrics
 
+pytestmark = pytest.mark.slow
+
 TASK = "toy_task"
 # Accuracies on each target; the random prompts' mean is 40.
 BASELINES = {"no-prompt": 50.0, "random-0": 30.0, "random-1": 50.0, "untuned": 45.0}

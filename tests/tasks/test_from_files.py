@@ -11,6 +11,8 @@ from prompt_tuning_recycling.tasks.text_files import Example, read_examples
 
 from .conftest import examples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def registries(demo_vocabulary):

@@ -12,6 +12,8 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.tasks import rank_classification
 from prompt_tuning_recycling.tasks.rank_classification import Choice
 
+pytestmark = pytest.mark.slow
+
 normed_accuracy = functools.partial(
     rank_classification.accuracy, by_length=True, prefix="normed_"
 )

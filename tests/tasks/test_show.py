@@ -10,6 +10,8 @@ import seqio
 
 from prompt_tuning_recycling.tasks import show
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shown(run, capsys):
