@@ -30,6 +30,11 @@ DEMO_MODELS = CHECKOUT / "examples/demo/models"
 IMPORTABLE = CHECKOUT / "tests/importable"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests run first, so that no process waits for one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
