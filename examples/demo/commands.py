@@ -68,18 +68,13 @@ def tune(
       start: gin files that say what the prompt starts from.
       settings: gin macros.
     """
-    return Command(
-        "train",
-        (f"{GIN}/{_size(model)}_prompt.gin", f"{GIN}/tune.gin", *start),
-        (
-            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
-            ("MIXTURE_OR_TASK_NAME", f"demo_{task}_train"),
-            ("EVAL_MIXTURE_OR_TASK_NAME", f"demo_{task}"),
-            ("MODEL_DIR", str(output)),
-            *settings.items(),
-        ),
-        output,
-    )
+    places = {
+        "MIXTURE_OR_TASK_NAME": f"demo_{task}_train",
+        "EVAL_MIXTURE_OR_TASK_NAME": f"demo_{task}",
+        "MODEL_DIR": str(output),
+    }
+    files = (_network(model, prompt=True), f"{GIN}/tune.gin", *start)
+    return _command("train", files, model, output, {**places, **settings})
 
 
 def evaluate(
@@ -88,56 +83,45 @@ def evaluate(
     """Returns a command that evaluates a model, with a prompt if `start` names gin
     files that declare a prompt. For the other arguments see `tune`.
     """
-    network = _size(model) + ("_prompt" if start else "")
-    return Command(
-        "eval",
-        (f"{GIN}/{network}.gin", f"{GIN}/eval.gin", *start),
-        (
-            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
-            ("MIXTURE_OR_TASK_NAME", f"demo_{task}"),
-            ("EVAL_OUTPUT_DIR", str(output)),
-            *settings.items(),
-        ),
-        output,
-    )
+    places = {"MIXTURE_OR_TASK_NAME": f"demo_{task}", "EVAL_OUTPUT_DIR": str(output)}
+    files = (_network(model, prompt=bool(start)), f"{GIN}/eval.gin", *start)
+    return _command("eval", files, model, output, {**places, **settings})
 
 
 def choose(model: str, task: str, output: pathlib.Path, **settings: object) -> Command:
     """Returns a command that recycles a prompt in several ways and chooses one. For the
     arguments see `tune`.
     """
-    return Command(
-        "choose",
-        (f"{GIN}/{_size(model)}_prompt.gin", f"{GIN}/choose.gin"),
-        (
-            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
-            ("MIXTURE_OR_TASK_NAME", f"demo_{task}"),
-            ("CHOOSE_OUTPUT_DIR", str(output)),
-            *settings.items(),
-        ),
-        output,
-    )
+    places = {"MIXTURE_OR_TASK_NAME": f"demo_{task}", "CHOOSE_OUTPUT_DIR": str(output)}
+    files = (_network(model, prompt=True), f"{GIN}/choose.gin")
+    return _command("choose", files, model, output, {**places, **settings})
 
 
 def evaluate_prompts(
     model: str, task: str, manifest: pathlib.Path, **settings: object
 ) -> Command:
     """Returns a command that evaluates the prompts of a manifest on a model."""
-    return Command(
-        "evaluate_prompts",
-        (f"{GIN}/{_size(model)}_prompt.gin", f"{GIN}/evaluate_prompts.gin"),
-        (
-            ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}"),
-            ("MIXTURE_OR_TASK_NAME", f"demo_{task}"),
-            ("PROMPT_MANIFEST", str(manifest)),
-            *settings.items(),
-        ),
-        manifest.parent,
+    places = {"MIXTURE_OR_TASK_NAME": f"demo_{task}", "PROMPT_MANIFEST": str(manifest)}
+    files = (_network(model, prompt=True), f"{GIN}/evaluate_prompts.gin")
+    return _command(
+        "evaluate_prompts", files, model, manifest.parent, {**places, **settings}
     )
 
 
-def _size(model: str) -> str:
-    return "wide" if model == "wide" else "tiny"
+def _command(
+    program: str,
+    gin_files: tuple[str, ...],
+    model: str,
+    output: pathlib.Path,
+    settings: dict[str, object],
+) -> Command:
+    checkpoint = ("INITIAL_CHECKPOINT_PATH", f"{MODELS}/{model}")
+    return Command(program, gin_files, (checkpoint, *settings.items()), output)
+
+
+def _network(model: str, prompt: bool) -> str:
+    size = "wide" if model == "wide" else "tiny"
+    return f"{GIN}/{size}{'_prompt' if prompt else ''}.gin"
 
 
 def _quoted(flag: str) -> str:

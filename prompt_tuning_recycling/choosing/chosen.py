@@ -53,6 +53,18 @@ class ChosenPrompt:
         write_atomically(folder / "choice.svg", picture.svg(self.choice).encode())
         self.prompt.save(folder / "prompt.npy")
 
+    def publish(self, output_dir: epath.PathLike) -> None:
+        """Saves to `output_dir/chosen/`, and prints what each candidate is worth.
+
+        Raises:
+          RecyclingError: a file cannot be written.
+        """
+        folder = as_path(output_dir) / FOLDER
+        self.save(folder)
+        for line in self.lines():
+            print(line, flush=True)
+        print(f"wrote {folder / 'prompt.npy'}", flush=True)
+
     def lines(self) -> list[str]:
         """Returns each candidate's value as text, the chosen one marked."""
         choice = self.choice

@@ -7,7 +7,7 @@ time that the whole map takes. Stacks of prompts and files need the whole map.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -43,13 +43,9 @@ class Inverse(Protocol):
         """Returns S⁺ as one matrix."""
 
 
-class FactoredLinear(Linear):
-    """P' = (P S⁺) T, a `Linear` map whose matrix W = S⁺T is formed when it is needed.
-
-    Attributes:
-      inverse: S⁺ in factors.
-      target: T, float64 [words, target_dim].
-      rough: W to six digits, if it is known.
+class _Factored:
+    """What both maps do with the factors. It comes before `Linear` or `Combination`,
+    whose `_apply` carries over what is too much for the factors.
     """
 
     inverse: Inverse
@@ -62,12 +58,9 @@ class FactoredLinear(Linear):
         target: Float[np.ndarray, "words target_dim"],
         rough: Float[np.ndarray, "source_dim target_dim"] | None = None,
     ) -> None:
-        _set(self, inverse, target, rough)
-
-    @functools.cached_property
-    def matrix(self) -> Float[np.ndarray, "source_dim target_dim"]:
-        """W, float64 [source_dim, target_dim]."""
-        return self.inverse.solve(self.target, self.rough)
+        # Maps are frozen.
+        for name, value in (("inverse", inverse), ("target", target), ("rough", rough)):
+            object.__setattr__(self, name, value)
 
     @property
     def source_dim(self) -> int:
@@ -76,17 +69,37 @@ class FactoredLinear(Linear):
     def _apply(
         self, vectors: Float[np.ndarray, "*prompts length source_dim"]
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        if _is_small(vectors, self.inverse):
+        # This depends on shapes alone, so that a prompt always gets the same bits.
+        if vectors.ndim == 2 and len(vectors) <= min(self.inverse.shape) // 4:
             return self.inverse.coefficients(vectors) @ self.target
-        return super()._apply(vectors)
+        whole: Any = super()
+        return whole._apply(vectors)
 
     def approximate(
         self, vectors: Float[np.ndarray, "vectors source_dim"]
     ) -> Float[np.ndarray, "vectors target_dim"]:
-        return _approximate(vectors, self.inverse, self.target, self.rough)
+        wide = vectors.astype(np.float64)
+        if self.rough is not None:
+            return wide @ self.rough
+        return self.inverse.coefficients(wide, refine=False) @ self.target
 
 
-class FactoredCombination(Combination):
+class FactoredLinear(_Factored, Linear):
+    """P' = (P S⁺) T, a `Linear` map whose matrix W = S⁺T is formed when it is needed.
+
+    Attributes:
+      inverse: S⁺ in factors.
+      target: T, float64 [words, target_dim].
+      rough: W to six digits, if it is known.
+    """
+
+    @functools.cached_property
+    def matrix(self) -> Float[np.ndarray, "source_dim target_dim"]:
+        """W, float64 [source_dim, target_dim]."""
+        return self.inverse.solve(self.target, self.rough)
+
+
+class FactoredCombination(_Factored, Combination):
     """P' = (P S⁺) T, a `Combination` whose S⁺ is formed when it is needed.
 
     Attributes:
@@ -95,25 +108,10 @@ class FactoredCombination(Combination):
       rough: S⁺T to six digits, if it is known.
     """
 
-    inverse: Inverse
-    rough: Float[np.ndarray, "source_dim target_dim"] | None
-
-    def __init__(
-        self,
-        inverse: Inverse,
-        target: Float[np.ndarray, "words target_dim"],
-        rough: Float[np.ndarray, "source_dim target_dim"] | None = None,
-    ) -> None:
-        _set(self, inverse, target, rough)
-
     @functools.cached_property
     def source_pseudo_inverse(self) -> Float[np.ndarray, "source_dim words"]:
         """S⁺, float64 [source_dim, words]."""
         return self.inverse.dense()
-
-    @property
-    def source_dim(self) -> int:
-        return self.inverse.shape[1]
 
     def coefficients(
         self, prompts: Float[np.ndarray, "*prompts length source_dim"]
@@ -121,47 +119,3 @@ class FactoredCombination(Combination):
         wide = np.asarray(prompts, np.float64)
         found = self.inverse.coefficients(wide.reshape(-1, wide.shape[-1]))
         return found.reshape(*wide.shape[:-1], -1)
-
-    def _apply(
-        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
-    ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        if _is_small(vectors, self.inverse):
-            return self.inverse.coefficients(vectors) @ self.target
-        return super()._apply(vectors)
-
-    def approximate(
-        self, vectors: Float[np.ndarray, "vectors source_dim"]
-    ) -> Float[np.ndarray, "vectors target_dim"]:
-        return _approximate(vectors, self.inverse, self.target, self.rough)
-
-
-def _set(
-    map_: FactoredLinear | FactoredCombination,
-    inverse: Inverse,
-    target: Float[np.ndarray, "words target_dim"],
-    rough: Float[np.ndarray, "source_dim target_dim"] | None,
-) -> None:
-    # Maps are frozen.
-    for name, value in (("inverse", inverse), ("target", target), ("rough", rough)):
-        object.__setattr__(map_, name, value)
-
-
-def _is_small(
-    vectors: Float[np.ndarray, "*prompts length source_dim"], inverse: Inverse
-) -> bool:
-    """Whether the factors carry vectors over in less time than forming the map takes.
-    This depends on nothing but shapes, so that a prompt always gets the same bits.
-    """
-    return vectors.ndim == 2 and len(vectors) <= min(inverse.shape) // 4
-
-
-def _approximate(
-    vectors: Float[np.ndarray, "vectors source_dim"],
-    inverse: Inverse,
-    target: Float[np.ndarray, "words target_dim"],
-    rough: Float[np.ndarray, "source_dim target_dim"] | None,
-) -> Float[np.ndarray, "vectors target_dim"]:
-    wide = vectors.astype(np.float64)
-    if rough is not None:
-        return wide @ rough
-    return inverse.coefficients(wide, refine=False) @ target

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prompt_tuning_recycling.maps.base import Map
-from prompt_tuning_recycling.maps.rows import by_prompt, canonical_order, unit
+from prompt_tuning_recycling.maps.rows import OfWords, unit
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -21,7 +20,7 @@ _NUMBERS_AT_ONCE = 2**22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Local(Map):
+class Local(OfWords, Map):
     """p' = t̄ + (p − s̄)W with W = argmin ‖AW − B‖² + λ‖W‖², anew for each vector p.
 
     A and B are the embeddings of the k words whose s_i have the highest cosine with p,
@@ -43,24 +42,6 @@ class Local(Map):
     target: Float[np.ndarray, "words target_dim"]
     neighbors: int
     ridge: float
-
-    @property
-    def source_dim(self) -> int:
-        return self.source.shape[1]
-
-    def _apply(
-        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
-    ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        return by_prompt(self._of_vectors, vectors, self.target.shape[1])
-
-    @functools.cached_property
-    def _order(self) -> Int[np.ndarray, words]:
-        return canonical_order(self.source, self.target)
-
-    @functools.cached_property
-    def _directions(self) -> Float[np.ndarray, "words source_dim"]:
-        """The directions of the words, in canonical order."""
-        return unit(self.source[self._order])
 
     def _of_vectors(
         self, vectors: Float[np.ndarray, "n source_dim"]

@@ -1,9 +1,10 @@
-"""What maps share that look at each vector by itself: unit rows, work in pieces, and an
-order of words that does not depend on their places.
+"""What maps share that look at each vector by itself: the words, unit rows, work in
+pieces, and an order of words that does not depend on their places.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,36 @@ def canonical_order(
     key = source @ np.cos(np.arange(source.shape[1]))
     key += target @ np.sin(np.arange(target.shape[1]) + 1.0)
     return np.argsort(key, kind="stable")
+
+
+class OfWords:
+    """What maps do that hold the words and look at each vector by itself. It comes
+    before `Map` among a map's bases.
+    """
+
+    source: Float[np.ndarray, "words source_dim"]
+    target: Float[np.ndarray, "words target_dim"]
+
+    @property
+    def source_dim(self) -> int:
+        return self.source.shape[1]
+
+    def _apply(
+        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
+    ) -> Float[np.ndarray, "*prompts length target_dim"]:
+        return by_prompt(self._of_vectors, vectors, self.target.shape[1])
+
+    def _of_vectors(
+        self, vectors: Float[np.ndarray, "n source_dim"]
+    ) -> Float[np.ndarray, "n target_dim"]:
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _order(self) -> Int[np.ndarray, words]:
+        """The canonical order of the words."""
+        return canonical_order(self.source, self.target)
+
+    @functools.cached_property
+    def _directions(self) -> Float[np.ndarray, "words source_dim"]:
+        """The directions of the words, in canonical order."""
+        return unit(self.source[self._order])

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prompt_tuning_recycling.maps.base import Map
-from prompt_tuning_recycling.maps.rows import by_prompt, lengths, unit
+from prompt_tuning_recycling.maps.rows import OfWords, lengths, unit
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SoftNearest(Map):
+class SoftNearest(OfWords, Map):
     """p' = Σ_i w_i t_i with w = softmax_i(cos(p − s̄, s_i − s̄) / τ).
 
     A vector equal to s̄, the mean of the s_i, is equally near to all words.
@@ -36,10 +36,6 @@ class SoftNearest(Map):
     temperature: float
     scale: float | None = None
 
-    @property
-    def source_dim(self) -> int:
-        return self.source.shape[1]
-
     @functools.cached_property
     def _mean(self) -> Float[np.ndarray, " source_dim"]:
         return self.source.mean(axis=0)
@@ -47,11 +43,6 @@ class SoftNearest(Map):
     @functools.cached_property
     def _directions(self) -> Float[np.ndarray, "words source_dim"]:
         return unit(self.source - self._mean)
-
-    def _apply(
-        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
-    ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        return by_prompt(self._of_vectors, vectors, self.target.shape[1])
 
     def _of_vectors(
         self, vectors: Float[np.ndarray, "n source_dim"]

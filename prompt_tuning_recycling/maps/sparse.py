@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prompt_tuning_recycling.maps.base import Map
-from prompt_tuning_recycling.maps.rows import (
-    by_prompt,
-    canonical_order,
-    lengths,
-    unit,
-)
+from prompt_tuning_recycling.maps.rows import OfWords, lengths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -25,7 +19,7 @@ _ROUNDING = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sparse(Map):
+class Sparse(OfWords, Map):
     """p' = Σ_j c_j t_j, where p ≈ Σ_j c_j s_j has at most k words.
 
     Orthogonal matching pursuit chooses the words: one after the other, the word whose
@@ -47,10 +41,6 @@ class Sparse(Map):
     target: Float[np.ndarray, "words target_dim"]
     k: int
 
-    @property
-    def source_dim(self) -> int:
-        return self.source.shape[1]
-
     def combination(
         self, prompt: Float[np.ndarray, "length source_dim"]
     ) -> list[list[tuple[int, float]]]:
@@ -61,25 +51,11 @@ class Sparse(Map):
             for of_vector in zip(words.tolist(), coefficients.tolist(), strict=True)
         ]
 
-    def _apply(
-        self, vectors: Float[np.ndarray, "*prompts length source_dim"]
-    ) -> Float[np.ndarray, "*prompts length target_dim"]:
-        return by_prompt(self._of_vectors, vectors, self.target.shape[1])
-
     def _of_vectors(
         self, vectors: Float[np.ndarray, "n source_dim"]
     ) -> Float[np.ndarray, "n target_dim"]:
         words, coefficients = self._pursue(vectors)
         return (coefficients[:, None] @ self.target[words])[:, 0]
-
-    @functools.cached_property
-    def _order(self) -> Int[np.ndarray, words]:
-        return canonical_order(self.source, self.target)
-
-    @functools.cached_property
-    def _directions(self) -> Float[np.ndarray, "words source_dim"]:
-        """The directions of the words, in canonical order."""
-        return unit(self.source[self._order])
 
     def _pursue(
         self, vectors: Float[np.ndarray, "n source_dim"]

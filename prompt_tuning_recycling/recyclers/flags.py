@@ -5,6 +5,7 @@ dataclasses, explained by the classes' docstrings.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -86,10 +87,8 @@ def _value(cls: type[Recycler], name: str, given: Any) -> Any:
     for kind, what in ((int, "a whole number"), (float, "a number")):
         if kind in accepted:
             expected.append(what)
-            try:
+            with contextlib.suppress(ValueError):
                 return kind(given)
-            except ValueError:
-                pass
     words = [word for kind in accepted for word in typing.get_args(kind)]
     if bool in accepted or str in accepted or given in words:
         return given

@@ -12,7 +12,6 @@ from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt
@@ -43,11 +42,7 @@ def choose(
       RecyclingError: anything given cannot be used.
     """
     chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
-    folder = as_path(output_dir) / FOLDER
-    chosen.save(folder)
-    for line in chosen.lines():
-        print(line, flush=True)
-    print(f"wrote {folder / 'prompt.npy'}", flush=True)
+    chosen.publish(output_dir)
     return chosen
 
 

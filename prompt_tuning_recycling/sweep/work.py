@@ -176,6 +176,7 @@ def _apply(
         done = _Log()
         try:
             recycle(batch)
+        # Nothing is lost: each item is tried alone, and reports its own error.
         except Exception:
             for item in batch:
                 with done.failing([item]):

@@ -11,8 +11,7 @@ from t5x import models, partitioning, utils
 
 from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
-from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.choosing.chosen import ChosenPrompt
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.prompted import (
@@ -55,11 +54,7 @@ def choose(
         from_process_zero,
     )
     if jax.process_index() == 0:
-        folder = as_path(output_dir) / FOLDER
-        chosen.save(folder)
-        for line in chosen.lines():
-            print(line, flush=True)
-        print(f"wrote {folder / 'prompt.npy'}", flush=True)
+        chosen.publish(output_dir)
     return chosen
 
 

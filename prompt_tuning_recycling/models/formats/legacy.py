@@ -8,17 +8,12 @@ Format: t5x/checkpoints.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models.formats import state_file, tensorstores
-
-if TYPE_CHECKING:
-    pass
 
 _OPTIMIZER = "optimizer/"
 
