@@ -18,11 +18,13 @@ study: $(VENV)/dev
 	$(BIN)/python -m examples.study build/study
 
 # Tests what users get: the wheel, in an environment of its own, from a folder in which
-# the checkout cannot be imported. What JAX compiles is kept for all of its processes.
+# the checkout cannot be imported. What JAX compiles is kept for all of its processes,
+# which share the processors: the threads of BLAS would only wait for each other.
 test: $(TEST_VENV)/done
 	mkdir -p build/elsewhere
 	cd build/elsewhere && TESTING_WHEEL=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/compiled \
 	    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	    OPENBLAS_NUM_THREADS=1 \
 	    ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 2 --dist worksteal -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
