@@ -1,0 +1,229 @@
+"""What gin calls when it has read everything: see the package's description."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin.config
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_list, as_path, is_remote
+from prompt_tuning_recycling.files.guard import Paths, check_apart
+from prompt_tuning_recycling.macros.kinds import (
+    IN_STANDALONE,
+    MACROS,
+    Kind,
+    Lengths,
+    Texts,
+)
+from prompt_tuning_recycling.models import read_places
+
+_MACRO = "gin.macro"
+_HOSTS = ("standalone", "t5x_host")
+_STANDALONE = "prompt_tuning_recycling.standalone."
+_INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
+
+# What gin has read: (scope, configurable) -> parameter -> value. A macro NAME is the
+# parameter `value` of `gin.macro` in the scope NAME.
+Config = Mapping[tuple[str, str], Mapping[str, Any]]
+
+# These say which prompt a run starts from. Without the file that uses them, the run
+# would start from a different prompt.
+_RECYCLING = (f"{_INITIAL_PROMPTS}Recycled", "recycle_init.gin")
+_CHOOSING = ("prompt_tuning_recycling.choosing.chooser.Chooser", "choose_init.gin")
+_USED_BY: Mapping[str, tuple[str, str]] = {
+    "RECYCLE_FROM": _RECYCLING,
+    "SOURCE_CHECKPOINT": _RECYCLING,
+    "SOURCE_PROMPT": _RECYCLING,
+    "TARGET_CHECKPOINT": _RECYCLING,
+    "RECYCLER": _RECYCLING,
+    "WORD_LIST": _RECYCLING,
+    "NUM_WORDS": _RECYCLING,
+    "WORD_OFFSET": _RECYCLING,
+    "CANDIDATES": _CHOOSING,
+    "UNLABELED_TASK_NAME": _CHOOSING,
+    "UNLABELED_SPLIT": _CHOOSING,
+    "NUM_UNLABELED": _CHOOSING,
+    "UNLABELED_SEED": _CHOOSING,
+    "USE_TEACHER": _CHOOSING,
+    "TEACHER_SCORES": _CHOOSING,
+    "REFINE_STEPS": _CHOOSING,
+    "REFINE_LEARNING_RATE": _CHOOSING,
+    "PROMPT_FILE": (f"{_INITIAL_PROMPTS}FromFile", "prompts/from_file.gin"),
+    "CLASS_LABELS": (f"{_INITIAL_PROMPTS}FromText", "prompts/from_class_labels.gin"),
+}
+
+# The names that a user's gin files may set although nothing uses them.
+_PERMITTED = "UNUSED_MACROS"
+
+# Checkpoints and prompts that a run reads, other files that it reads, and the folders
+# that it writes to.
+_CHECKPOINTS = (
+    "INITIAL_CHECKPOINT_PATH",
+    "CHECKPOINT_PATH",
+    "SOURCE_CHECKPOINT",
+    "SOURCE_PROMPT",
+    "TARGET_CHECKPOINT",
+    "PROMPT_FILE",
+)
+_FILES = ("WORD_LIST", "VOCABULARY_FILE", "PROMPT_MANIFEST", "TEACHER_SCORES")
+_OUTPUTS = ("MODEL_DIR", "EVAL_OUTPUT_DIR", "INFER_OUTPUT_DIR", "CHOOSE_OUTPUT_DIR")
+# Of both hosts; they write the file that TEACHER_SCORES names.
+_TEACH = {f"prompt_tuning_recycling.{host}.choosing.teach" for host in _HOSTS}
+
+
+def check(config: Config) -> dict[str, Any]:
+    """Checks the macros of a configuration. Gin calls it after reading everything.
+
+    Returns:
+      The changes for gin to make: paths whose `~` was expanded.
+
+    Raises:
+      RecyclingError: a macro has a value that is not allowed, nothing uses a macro, or
+        a run would write where it reads.
+    """
+    macros = {
+        scope: parameters["value"]
+        for (scope, configurable), parameters in config.items()
+        if configurable == _MACRO
+    }
+    used = {
+        _macro_name(reference)
+        for reference in gin.config.iterate_references(config)
+        if _is_macro(reference)
+    }
+    configurables = {configurable for _, configurable in config}
+    _check_used(macros, used, configurables)
+    standalone = any(name.startswith(_STANDALONE) for name in configurables)
+    kinds = {**MACROS, **IN_STANDALONE} if standalone else MACROS
+    expanded: dict[str, Any] = {}
+    paths: dict[str, list[epath.Path]] = {}
+    for name, stated in macros.items():
+        if name not in kinds or name not in used:
+            continue
+        # Other packages also have macros with these names.
+        if name in _USED_BY and _USED_BY[name][0] not in configurables:
+            continue
+        try:
+            value = _resolved(stated, macros)
+        except _MadeLaterError:
+            continue
+        kind = kinds[name]
+        if not kind.allows(value):
+            raise RecyclingError(
+                f"{name}: expected {kind.expected}, found {value!r}."
+                + _misspelt_feature(name, value)
+            )
+        if kind.is_path and value is not None:
+            paths[name] = [as_path(path) for path in as_list(value)]
+            if stated != (at_home := _expanded(stated)):
+                expanded[f"{name}/{_MACRO}.value"] = at_home
+    _check_apart(paths, teaches=bool(_TEACH & configurables))
+    return expanded
+
+
+def _expanded(stated: Any) -> Any:
+    """Returns a path, or a list of them, with a leading `~` expanded."""
+    if isinstance(stated, (list, tuple)):
+        return type(stated)(_expanded(path) for path in stated)
+    is_at_home = isinstance(stated, str) and stated.startswith("~")
+    return os.fspath(as_path(stated)) if is_at_home else stated
+
+
+def _check_apart(paths: Mapping[str, Sequence[epath.Path]], teaches: bool) -> None:
+    """Checks that a run does not write where it reads."""
+    outputs = {name: paths[name][0] for name in _OUTPUTS if name in paths}
+    replaced = {}
+    if teaches and "TEACHER_SCORES" in paths:
+        replaced["TEACHER_SCORES"] = paths["TEACHER_SCORES"][0]
+    # A bucket and a disk never overlap, so no bucket has to be listed for a local run.
+    places = {is_remote(path) for path in (*outputs.values(), *replaced.values())}
+    read = {
+        name: [path for path in given if is_remote(path) in places]
+        for name, given in paths.items()
+        if name not in replaced
+    }
+    inputs: dict[str, Paths] = {name: read[name] for name in _FILES if name in read}
+    for name in _CHECKPOINTS:
+        if name in read:
+            inputs[name] = [place for path in read[name] for place in read_places(path)]
+    if "MODEL_DIR" in outputs:
+        # A run's exported prompts replace those of an earlier run.
+        replaced["MODEL_DIR/numpy_checkpoints"] = (
+            outputs["MODEL_DIR"] / "numpy_checkpoints"
+        )
+    check_apart(inputs, replaced, outputs)
+
+
+def _check_used(
+    macros: Mapping[str, Any], used: set[str], configurables: set[str]
+) -> None:
+    permitted = macros.get(_PERMITTED, ())
+    if not Kind(Texts | tuple[()], "").allows(permitted):
+        raise RecyclingError(
+            f"{_PERMITTED}: expected a list of names of macros, found {permitted!r}."
+        )
+    for name in macros:
+        if name in used or name in permitted or name == _PERMITTED:
+            continue
+        if name not in MACROS:
+            raise RecyclingError(
+                f"nothing in these gin files uses {name}."
+                + did_you_mean(name, used | MACROS.keys())
+                + f" To allow it, set {_PERMITTED} = [{name!r}]."
+            )
+        configurable, file = _USED_BY.get(name, (None, ""))
+        if configurable and configurable not in configurables:
+            raise RecyclingError(
+                f"{name} is set, but nothing uses it. Add --gin_file={file}, or leave "
+                f"out {name}."
+            )
+
+
+def _misspelt_feature(name: str, value: Any) -> str:
+    if name != "TASK_FEATURE_LENGTHS" or not isinstance(value, Mapping):
+        return ""
+    known = list(Lengths.model_fields)
+    wrong = [str(feature) for feature in value if feature not in known]
+    return did_you_mean(wrong[0], known) if wrong else ""
+
+
+class _MadeLaterError(Exception):
+    """A value that gin makes only when it is needed."""
+
+
+def _resolved(
+    value: Any, macros: Mapping[str, Any], within: tuple[str, ...] = ()
+) -> Any:
+    """Returns the value with its macros replaced by their values.
+
+    Raises:
+      _MadeLaterError: a configurable makes a part of it.
+      RecyclingError: a macro stands for itself.
+    """
+    if isinstance(value, gin.config.ConfigurableReference):
+        name = _macro_name(value)
+        if name in within:
+            raise RecyclingError(f"{name} stands for itself. Set it to a value.")
+        if _is_macro(value) and name in macros:
+            return _resolved(macros[name], macros, (*within, name))
+        raise _MadeLaterError
+    if isinstance(value, dict):
+        return {key: _resolved(part, macros, within) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_resolved(part, macros, within) for part in value)
+    return value
+
+
+def _is_macro(reference: gin.config.ConfigurableReference) -> bool:
+    return reference.configurable.selector == _MACRO
+
+
+def _macro_name(reference: gin.config.ConfigurableReference) -> str:
+    return "/".join(reference.scopes)
+
+
+gin.config.register_finalize_hook(check)
