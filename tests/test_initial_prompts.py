@@ -13,10 +13,10 @@ from prompt_tuning_recycling import (
     RecyclingError,
     initial_prompts,
     recyclers,
-    run_folder,
     run_recycle,
 )
 from prompt_tuning_recycling.gin_path import gin_path
+from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts.prompt import load_record
 
@@ -48,7 +48,7 @@ def recycled(files):
 def make_or_keep(kind, target, length, output_dir):
     """The prompt of a model that has one, in a run's folder."""
     shapes = {SITE: (length, TARGET_DIM)}
-    return run_folder.make_prompts({SITE: kind}, shapes, target, output_dir)[SITE]
+    return make_prompts({SITE: kind}, shapes, target, Keeping(output_dir))[SITE]
 
 
 # Recycled

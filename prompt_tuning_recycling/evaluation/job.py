@@ -17,7 +17,7 @@ import filelock
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling import contract, run_folder
+from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.choosing import criteria, unlabeled
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
@@ -27,6 +27,7 @@ from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, is_remote, sync
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
+from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def _prompts(
     else:
         kind = random_prompt(seed=entry.random_prompt)
     kinds = dict.fromkeys(target.shapes, kind)
-    return run_folder.make_prompts(kinds, target.shapes, target.model)
+    return make_prompts(kinds, target.shapes, target.model)
 
 
 def _read_inputs(

@@ -2,7 +2,7 @@
 
 `recycle_init.gin` and `prompts/*.gin` bind one of these classes to
 `initial_prompts.initial_prompt.kind`; the host asks for it with `initial_prompt()`
-and makes the prompt once, outside of any trace (`run_folder.make_prompts`).
+and makes the prompt once, outside of any trace (`kept_prompts.make_prompts`).
 """
 
 import gin

@@ -49,6 +49,17 @@ class InitialPrompt(abc.ABC):
             the model expects.
         """
 
+    def changes(self, record: Mapping[str, Any], target: Model) -> list[str]:
+        """Returns what has changed since a prompt was made as is declared now, as
+        texts for messages. What is gone by now has not changed.
+
+        Args:
+          record: the prompt's record.
+          target: the model that the prompt is for now.
+        """
+        del record, target
+        return []
+
     def declared(self) -> dict[str, Any]:
         """Returns what is declared, JSON-compatible. It is equal for runs that declare
         the same, even if they spell paths differently, or give one path as a list.
@@ -86,6 +97,26 @@ def place(path: epath.PathLike) -> dict[str, str]:
     with contextlib.suppress(RecyclingError):
         found["resolved"] = canonical(open_model(path).path)
     return found
+
+
+def checkpoint_changes(
+    role: str, then: Mapping[str, Any], now: epath.PathLike | Model
+) -> list[str]:
+    """Returns how a checkpoint or a file differs from what a record says was used, as
+    texts for messages: none if it is the same, or gone.
+
+    Args:
+      role: what the checkpoint is, such as `the source model`.
+      then: its part of the record; see `StoredArray.origin`.
+      now: the checkpoint, or its path.
+    """
+    with contextlib.suppress(RecyclingError):
+        model = open_model(now)
+        if model.checkpoint.fingerprint(then["name"]) != then["fingerprint"]:
+            if canonical(then["path"]) == canonical(model.path):
+                return [f"{role} {model.path} was written again"]
+            return [f"{role} was {then['path']} and is now {model.path}"]
+    return []
 
 
 def made(

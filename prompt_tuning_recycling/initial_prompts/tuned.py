@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,15 +12,17 @@ from etils import epath
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import canonical
 from prompt_tuning_recycling.initial_prompts.base import (
     InitialPrompt,
+    checkpoint_changes,
     made,
 )
 from prompt_tuning_recycling.models import Model, StoredArray, open_model
 from prompt_tuning_recycling.models.layouts import SingleArray
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.recycling import paired, recycle_in_ways
-from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
+from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words, lists
 
 _NOTHING = (
     "there is nothing to recycle: RECYCLE_FROM is not set. Expected the checkpoint of "
@@ -76,6 +79,20 @@ class Recycled(InitialPrompt):
         }
         return declared
 
+    def changes(self, record: Mapping[str, Any], target: Model) -> list[str]:
+        records = record.get("mean_of", [record])
+        found = []
+        for (source, prompt), then in zip(self.sources(), records, strict=True):
+            found += checkpoint_changes("the source model", then["source"], source)
+            found += checkpoint_changes("the tuned prompt", then["prompt"], prompt)
+        now = self._target(target)
+        found += checkpoint_changes("the target model", records[0]["target"], now)
+        with contextlib.suppress(RecyclingError):
+            _, digest = lists.load(self.word_list)
+            if digest != records[0]["words"]["word_list_sha256"]:
+                found.append("the word list has other words")
+        return list(dict.fromkeys(found))
+
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
         (made,) = self.make_in_ways([self.recycler], target, length, site)
         if isinstance(made, RecyclingError):
@@ -103,8 +120,7 @@ class Recycled(InitialPrompt):
             sources.append(open_model(path))
             same = holds_prompt == path
             prompts.append(sources[-1] if same else open_model(holds_prompt))
-        if self.target_checkpoint is not None:
-            target = open_model(self.target_checkpoint)
+        target = self._target(target)
         # Checked before anything large is read.
         for prompt in prompts:
             shape = _find(prompt, site).shape
@@ -131,6 +147,19 @@ class Recycled(InitialPrompt):
             )
             for way, one in zip(asked, recycled, strict=True)
         ]
+
+    def _target(self, started_from: Model) -> Model:
+        """Returns the model whose embeddings are read."""
+        if self.target_checkpoint is None:
+            return started_from
+        # A MODEL_DIR may hold a newer step than the one that the run starts from.
+        step = started_from.path
+        if canonical(self.target_checkpoint) in (
+            canonical(step),
+            canonical(step.parent),
+        ):
+            return started_from
+        return open_model(self.target_checkpoint)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,16 +19,19 @@ from prompt_tuning_recycling.macros.kinds import (
     Lengths,
     Texts,
 )
+from prompt_tuning_recycling.macros.values import (
+    MACRO,
+    Config,
+    MadeLaterError,
+    resolved,
+    stated_macros,
+    used_macros,
+)
 from prompt_tuning_recycling.models import read_places
 
-_MACRO = "gin.macro"
 _HOSTS = ("standalone", "t5x_host")
 _STANDALONE = "prompt_tuning_recycling.standalone."
 _INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
-
-# What gin has read: (scope, configurable) -> parameter -> value. A macro NAME is the
-# parameter `value` of `gin.macro` in the scope NAME.
-Config = Mapping[tuple[str, str], Mapping[str, Any]]
 
 # These say which prompt a run starts from. Without the file that uses them, the run
 # would start from a different prompt.
@@ -85,16 +88,8 @@ def check(config: Config) -> dict[str, Any]:
       RecyclingError: a macro has a value that is not allowed, nothing uses a macro, or
         a run would write where it reads.
     """
-    macros = {
-        scope: parameters["value"]
-        for (scope, configurable), parameters in config.items()
-        if configurable == _MACRO
-    }
-    used = {
-        _macro_name(reference)
-        for reference in gin.config.iterate_references(config)
-        if _is_macro(reference)
-    }
+    macros = stated_macros(config)
+    used = used_macros(config)
     configurables = {configurable for _, configurable in config}
     _check_used(macros, used, configurables)
     standalone = any(name.startswith(_STANDALONE) for name in configurables)
@@ -108,8 +103,8 @@ def check(config: Config) -> dict[str, Any]:
         if name in _USED_BY and _USED_BY[name][0] not in configurables:
             continue
         try:
-            value = _resolved(stated, macros)
-        except _MadeLaterError:
+            value = resolved(stated, macros)
+        except MadeLaterError:
             continue
         kind = kinds[name]
         if not kind.allows(value):
@@ -120,7 +115,7 @@ def check(config: Config) -> dict[str, Any]:
         if kind.is_path and value is not None:
             paths[name] = [as_path(path) for path in as_list(value)]
             if stated != (at_home := _expanded(stated)):
-                expanded[f"{name}/{_MACRO}.value"] = at_home
+                expanded[f"{name}/{MACRO}.value"] = at_home
     _check_apart(paths, teaches=bool(_TEACH & configurables))
     return expanded
 
@@ -189,41 +184,6 @@ def _misspelt_feature(name: str, value: Any) -> str:
     known = list(Lengths.model_fields)
     wrong = [str(feature) for feature in value if feature not in known]
     return did_you_mean(wrong[0], known) if wrong else ""
-
-
-class _MadeLaterError(Exception):
-    """A value that gin makes only when it is needed."""
-
-
-def _resolved(
-    value: Any, macros: Mapping[str, Any], within: tuple[str, ...] = ()
-) -> Any:
-    """Returns the value with its macros replaced by their values.
-
-    Raises:
-      _MadeLaterError: a configurable makes a part of it.
-      RecyclingError: a macro stands for itself.
-    """
-    if isinstance(value, gin.config.ConfigurableReference):
-        name = _macro_name(value)
-        if name in within:
-            raise RecyclingError(f"{name} stands for itself. Set it to a value.")
-        if _is_macro(value) and name in macros:
-            return _resolved(macros[name], macros, (*within, name))
-        raise _MadeLaterError
-    if isinstance(value, dict):
-        return {key: _resolved(part, macros, within) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_resolved(part, macros, within) for part in value)
-    return value
-
-
-def _is_macro(reference: gin.config.ConfigurableReference) -> bool:
-    return reference.configurable.selector == _MACRO
-
-
-def _macro_name(reference: gin.config.ConfigurableReference) -> str:
-    return "/".join(reference.scopes)
 
 
 gin.config.register_finalize_hook(check)

@@ -92,7 +92,7 @@ class StoredArray:
         return {
             "path": os.path.abspath(path) if is_local else path,
             "format": self.checkpoint.format,
-            "fingerprint": self.checkpoint.fingerprint(),
+            "fingerprint": self.checkpoint.fingerprint(self.name),
             "name": self.name,
             "shape": list(self.shape),
             "dtype": str(used.dtype),

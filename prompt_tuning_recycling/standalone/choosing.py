@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import gin
@@ -94,6 +95,9 @@ class Chosen(InitialPrompt):
 
     def declared(self) -> dict[str, Any]:
         return self.chooser.declared()
+
+    def changes(self, record: Mapping[str, Any], target: Model) -> list[str]:
+        return self.chooser.recycled.changes(record, target)
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
         if not isinstance(self.model, EncoderDecoder):

@@ -17,8 +17,9 @@ from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
-from prompt_tuning_recycling import contract, initial_prompts, run_folder
+from prompt_tuning_recycling import contract, initial_prompts
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.prompts.export import matches
 
@@ -67,7 +68,8 @@ def load(
         str(model.path),
     )
     # The prompts come first: they fail sooner, and read little.
-    made = run_folder.make_prompts(kinds, _prompts(expected), model, output_dir)
+    keeping = None if output_dir is None else Keeping(output_dir)
+    made = make_prompts(kinds, _prompts(expected), model, keeping)
     loaded = _read(model, [name for name in expected if name not in made])
     loaded |= {name: jnp.asarray(prompt) for name, prompt in made.items()}
     return {name: loaded[name] for name in expected}

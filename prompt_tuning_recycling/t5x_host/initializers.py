@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling import initial_prompts, run_folder
+from prompt_tuning_recycling import initial_prompts
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.models.layouts.t5x import PROMPT
 
@@ -91,11 +92,11 @@ def _make_once(
     wanted = repr((kind, str(target_checkpoint), shape))
     with _making:
         if wanted not in _made:
-            made = run_folder.make_prompts(
+            made = make_prompts(
                 {PROMPT: kind},
                 {PROMPT: shape},
                 open_model(target_checkpoint),
-                output_dir,
+                None if output_dir is None else Keeping(output_dir),
             )
             _made[wanted] = made[PROMPT]
         return _made[wanted]

@@ -21,15 +21,15 @@ from t5x import state_utils
 
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING, OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
+from prompt_tuning_recycling.t5x_host.steps import restored_now
 
-_MODULE = "prompt_tuning_recycling.t5x_host.restore"
 
-
-@gin.register(module=_MODULE)
+@gin.register(module="prompt_tuning_recycling.t5x_host.restore")
 @dataclasses.dataclass(frozen=True)
 class AddPrompt:
     """A T5X restore transformation. It turns the checkpoint of a model without a prompt
@@ -49,6 +49,10 @@ class AddPrompt:
       patterns: regular expressions for the names of the parameters that are prompts.
       is_training: whether the run writes checkpoints to `output_dir`. If so, what it
         was started with is recorded there, and no second run may use the folder.
+      step_path: the step that is restored, if `checkpoint_path` is a `MODEL_DIR`;
+        `checks` sets it.
+      restores_all: whether T5X restores all steps of `checkpoint_path`, one after the
+        other; `checks` sets it. The prompt of each step is kept by itself.
     """
 
     checkpoint_path: epath.PathLike
@@ -56,6 +60,8 @@ class AddPrompt:
     default: initial_prompts.InitialPrompt | None = None
     patterns: Sequence[str] = PROMPT_REGEX
     is_training: bool = False
+    step_path: epath.PathLike | None = None
+    restores_all: bool = False
 
     def __call__(
         self,
@@ -103,6 +109,10 @@ class AddPrompt:
                 stored[name] = np.zeros(leaf.shape, leaf.dtype)
         return traverse_util.unflatten_dict(stored, sep="/")
 
+    def keeping(self, model: Model) -> Keeping:
+        """Returns where the prompts for a step are kept."""
+        return Keeping(self.output_dir, model.path.name if self.restores_all else None)
+
     def _is_prompt(self, name: str) -> bool:
         return name.startswith(PARAMETERS) and matches(
             name.removeprefix(PARAMETERS), self.patterns
@@ -115,7 +125,8 @@ class AddPrompt:
         expected: Mapping[str, Any],
     ) -> Mapping[str, np.ndarray]:
         """Makes the prompts that the state lacks; for process 0."""
-        model = open_model(self.checkpoint_path)
+        path = self.step_path or self.checkpoint_path
+        model = open_model(restored_now() if self.restores_all else path)
         kinds = contract.prompts_to_make(
             shapes,
             {
@@ -138,7 +149,7 @@ class AddPrompt:
             _hold(os.fspath(self.output_dir))
         if kinds:
             _check_width(model, expected)
-        made = run_folder.make_prompts(kinds, shapes, model, self.output_dir)
+        made = make_prompts(kinds, shapes, model, self.keeping(model))
         if self.is_training:
             start = run_folder.Start.of(model.step, self.checkpoint_path, kinds)
             run_folder.write_start(self.output_dir, start)
@@ -154,27 +165,6 @@ class AddPrompt:
                 declared = initial_prompts.initial_prompt()
                 start.check(self.checkpoint_path, declared, self.default)
         return np.zeros(0)
-
-
-def check_kept(config: Mapping[tuple[str, str], Any]) -> None:
-    """Checks that a folder keeps what is declared, as soon as gin has read all files.
-
-    T5X writes `config.gin` before it restores anything. If the check came later, the
-    folder's would describe a run that did not happen. (A training run writes it
-    afterwards, and checks what it was started with.)
-
-    Raises:
-      RecyclingError: see `run_folder.check_kept`.
-    """
-    name = f"{_MODULE}.AddPrompt"
-    if any(configurable == name for _, configurable in config):
-        transformation = gin.get_configurable(name)()
-        if not transformation.is_training:
-            declared = initial_prompts.initial_prompt()
-            run_folder.check_kept(declared, transformation.output_dir)
-
-
-gin.config.register_finalize_hook(check_kept)
 
 
 @functools.cache

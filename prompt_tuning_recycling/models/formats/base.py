@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 
+# Enough bytes of an array to tell it from another, and few enough to read at once.
+_SAMPLE = 1 << 16
+
+
 class Checkpoint(abc.ABC):
     """A checkpoint whose parameters are read one at a time, whole or by rows.
 
@@ -90,17 +94,34 @@ class Checkpoint(abc.ABC):
         """Returns small files that change whenever the checkpoint is written again."""
         return []
 
-    def fingerprint(self) -> str:
+    def _array_folder(self, name: str) -> epath.Path | None:
+        """Returns the folder of a parameter that has one of its own, or None."""
+        del name
+        return None
+
+    def fingerprint(self, name: str) -> str:
         """Returns a SHA-256 that distinguishes this saved checkpoint from others.
 
         It covers the checkpoint's description of itself (metadata and manifest; all of
-        a numpy array), not every array, because a checkpoint may take terabytes.
-        Records add a digest of exactly the rows that were used.
+        a numpy array), and of a parameter in a folder of its own the names and sizes of
+        its files and a part of one. It does not cover every array, because a
+        checkpoint may take terabytes. Records add a digest of exactly the rows that
+        were used.
+
+        Args:
+          name: the parameter that matters.
         """
         digest = hashlib.sha256(self.format.encode())
         for file in self._identity_files():
             if file.exists():
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        folder = self._array_folder(name)
+        files = _files(folder) if folder is not None and folder.is_dir() else []
+        for file in files:
+            size = file.stat().length
+            digest.update(f"{file.name} {size}\0".encode())
+        if files:
+            digest.update(_sample(files[len(files) // 2]))
         return digest.hexdigest()
 
     def _missing(self, name: str) -> RecyclingError:
@@ -129,3 +150,18 @@ class Checkpoint(abc.ABC):
                 "vocabulary?"
             )
         return rows.astype(np.int64)
+
+
+def _files(folder: epath.Path) -> list[epath.Path]:
+    """Returns all files in a folder and its subfolders, sorted."""
+    found: list[epath.Path] = []
+    for child in sorted(folder.iterdir()):
+        found += _files(child) if child.is_dir() else [child]
+    return found
+
+
+def _sample(file: epath.Path) -> bytes:
+    """Returns some bytes from the middle of a file."""
+    with file.open("rb") as opened:
+        opened.seek(max(0, (file.stat().length - _SAMPLE) // 2))
+        return bytes(opened.read(_SAMPLE))

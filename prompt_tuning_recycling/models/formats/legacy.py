@@ -52,6 +52,11 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
     def _identity_files(self) -> list[epath.Path]:
         return [self.path / state_file.NAME]
 
+    def _array_folder(self, name: str) -> epath.Path | None:
+        if not state_file.is_elsewhere(self._parameters.get(name)):
+            return None
+        return self.path / name.replace("/", ".")
+
     def _array(self, name: str) -> ts.TensorStore | np.ndarray:
         if name not in self._parameters:
             raise self._missing(name)

@@ -115,6 +115,10 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
             *times,
         ]
 
+    def _array_folder(self, name: str) -> epath.Path | None:
+        # In an OCDBT database there is none.
+        return self._folder / name.replace("/", ".")
+
     def _array(self, name: str) -> ts.TensorStore | np.ndarray:
         if name in self._inlined:
             return self._inlined[name]

@@ -1,6 +1,8 @@
 """What holds for a checkpoint of any format (base.py, orbax.py, legacy.py,
 tensorstores.py)."""
 
+import shutil
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -79,12 +81,18 @@ def test_a_scalar_has_no_rows(checkpoint):
         checkpoint.take("state/step", [0])
 
 
-def test_fingerprint_tells_two_writings_apart(tmp_path, write_any, arrays, checkpoint):
+def test_fingerprint_tells_two_writings_apart(
+    tmp_path, write_any, arrays, checkpoint, source_table
+):
     again = open_checkpoint(checkpoint.path)
-    assert again.fingerprint() == checkpoint.fingerprint()
-    other = {**arrays, "state/step": np.asarray(8, np.int32)}
-    written_anew = open_checkpoint(write_any(tmp_path / "checkpoint_8", other))
-    assert written_anew.fingerprint() != checkpoint.fingerprint()
+    before = checkpoint.fingerprint(EMBEDDING)
+    assert again.fingerprint(EMBEDDING) == before
+    table = source_table.copy()
+    table[len(table) // 2] += 1
+    for change in ({"state/step": np.asarray(8, np.int32)}, {EMBEDDING: table}):
+        shutil.rmtree(tmp_path / "anew", ignore_errors=True)
+        anew = open_checkpoint(write_any(tmp_path / "anew", {**arrays, **change}))
+        assert anew.fingerprint(EMBEDDING) != before
 
 
 def test_a_relative_path_works(checkpoint, source_table, monkeypatch):
