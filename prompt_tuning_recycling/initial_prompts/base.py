@@ -110,13 +110,16 @@ def checkpoint_changes(
       then: its part of the record; see `StoredArray.origin`.
       now: the checkpoint, or its path.
     """
-    with contextlib.suppress(RecyclingError):
+    try:
         model = open_model(now)
-        if model.checkpoint.fingerprint(then["name"]) != then["fingerprint"]:
-            if canonical(then["path"]) == canonical(model.path):
-                return [f"{role} {model.path} was written again"]
-            return [f"{role} was {then['path']} and is now {model.path}"]
-    return []
+    except RecyclingError:
+        return []
+    is_gone = model.checkpoint.is_stored and not model.path.exists()
+    if is_gone or model.checkpoint.fingerprint(then["name"]) == then["fingerprint"]:
+        return []
+    if canonical(then["path"]) == canonical(model.path):
+        return [f"{role} {model.path} was written again"]
+    return [f"{role} was {then['path']} and is now {model.path}"]
 
 
 def made(

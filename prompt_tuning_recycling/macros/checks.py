@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import gin.config
@@ -12,6 +12,7 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_list, as_path, is_remote
 from prompt_tuning_recycling.files.guard import Paths, check_apart
+from prompt_tuning_recycling.macros.given import given_names
 from prompt_tuning_recycling.macros.kinds import (
     IN_STANDALONE,
     MACROS,
@@ -62,6 +63,9 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
 # The names that a user's gin files may set although nothing uses them.
 _PERMITTED = "UNUSED_MACROS"
 
+# In the package's files these only stand for others, which may be set instead.
+_STAND_INS = {"RECYCLE_FROM", "INITIAL_CHECKPOINT_PATH", "MIXTURE_OR_TASK_NAME"}
+
 # Checkpoints and prompts that a run reads, other files that it reads, and the folders
 # that it writes to.
 _CHECKPOINTS = (
@@ -91,7 +95,7 @@ def check(config: Config) -> dict[str, Any]:
     macros = stated_macros(config)
     used = used_macros(config)
     configurables = {configurable for _, configurable in config}
-    _check_used(macros, used, configurables)
+    _check_used(macros, used, configurables, given_names())
     standalone = any(name.startswith(_STANDALONE) for name in configurables)
     kinds = {**MACROS, **IN_STANDALONE} if standalone else MACROS
     expanded: dict[str, Any] = {}
@@ -154,7 +158,10 @@ def _check_apart(paths: Mapping[str, Sequence[epath.Path]], teaches: bool) -> No
 
 
 def _check_used(
-    macros: Mapping[str, Any], used: set[str], configurables: set[str]
+    macros: Mapping[str, Any],
+    used: set[str],
+    configurables: set[str],
+    given: Collection[str],
 ) -> None:
     permitted = macros.get(_PERMITTED, ())
     if not Kind(Texts | tuple[()], "").allows(permitted):
@@ -175,6 +182,12 @@ def _check_used(
             raise RecyclingError(
                 f"{name} is set, but nothing uses it. Add --gin_file={file}, or leave "
                 f"out {name}."
+            )
+        if name in given and name not in _STAND_INS:
+            raise RecyclingError(
+                f"nothing in these gin files uses {name}: they have no place for it, "
+                "or set what it stands for in another way. Leave it out, or set "
+                f"{_PERMITTED} = [{name!r}]." + did_you_mean(name, used)
             )
 
 

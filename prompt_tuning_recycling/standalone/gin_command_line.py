@@ -16,8 +16,9 @@ from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path
+from prompt_tuning_recycling.macros.given import given, given_names
+from prompt_tuning_recycling.macros.kinds import MACROS
 
-_MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
 _RUNS = {
     "train": "runs/standalone/prompt_finetune.gin",
@@ -185,16 +186,16 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
             raise RecyclingError(_no_such_file(name, error)) from error
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(f"cannot use the gin file {name}: {error}") from error
-    declared = set(re.findall(r"^([A-Z][A-Z0-9_]*) = ", gin.config_str(), re.MULTILINE))
     for line in overrides:
         try:
             gin.parse_config(line)
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(_bad_override(line, error)) from error
-    _check_macros(overrides, declared)
     try:
         # This checks the macros' values, because the run files import `macros`.
-        gin.finalize()
+        with given(overrides):
+            _check_required()
+            gin.finalize()
     except RecyclingError:
         raise
     except ValueError as error:
@@ -232,22 +233,19 @@ def _bad_override(line: str, error: Exception) -> str:
     return f"cannot use {line!r}: {error}"
 
 
-def _check_macros(overrides: Sequence[str], declared: set[str]) -> None:
+def _check_required() -> None:
     # Gin's printed configuration is the only public way to learn what the files use.
     text = gin.config_str()
     used = set(re.findall(r"%([A-Z][A-Z0-9_]*)", text))
-    for line in overrides:
-        name = line.partition("=")[0].strip()
-        # A macro that the files declare may be unused: RECYCLE_FROM is, if both
-        # SOURCE_CHECKPOINT and SOURCE_PROMPT are set.
-        if _MACRO.fullmatch(name) and name not in used | declared:
-            raise RecyclingError(
-                f"nothing in these gin files uses {name}."
-                + did_you_mean(name, used | declared)
-            )
     for name in sorted(used):
-        if re.search(rf"^{name} = %gin.REQUIRED$", text, re.MULTILINE):
-            example = _EXAMPLES.get(name, "...")
+        if not re.search(rf"^{name} = %gin.REQUIRED$", text, re.MULTILINE):
+            continue
+        for misspelt in given_names() - used - MACROS.keys():
             raise RecyclingError(
-                f'{name} is not set, but must be, as in --gin.{name}="{example}".'
+                f"nothing in these gin files uses {misspelt}."
+                + did_you_mean(misspelt, used)
             )
+        example = _EXAMPLES.get(name, "...")
+        raise RecyclingError(
+            f'{name} is not set, but must be, as in --gin.{name}="{example}".'
+        )

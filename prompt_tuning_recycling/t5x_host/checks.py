@@ -90,12 +90,12 @@ class _Stated:
         self._macros = stated_macros(config)
         self.configurables = {configurable for _, configurable in config}
 
-    def training_folder(self) -> str | None:
+    def training_folder(self) -> epath.Path | None:
         """Returns the folder of a training run, or None."""
         for (_, configurable), bound in self._config.items():
             if configurable.endswith(".train") and "model_dir" in bound:
                 folder = self._value(bound["model_dir"])
-                return folder if isinstance(folder, str) else None
+                return as_path(folder) if isinstance(folder, str) else None
         return None
 
     def each(self, configurable: str) -> Iterator[_Bound]:
@@ -193,7 +193,7 @@ class _Restoring:
 def _is_resumed(stated: _Stated) -> bool:
     """Whether a training run has saved a step before."""
     folder = stated.training_folder()
-    return folder is not None and bool(steps(as_path(folder)))
+    return folder is not None and folder.is_dir() and bool(steps(folder))
 
 
 def _check_kept(add_prompt: AddPrompt, restoring: _Restoring) -> None:

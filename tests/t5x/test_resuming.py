@@ -25,6 +25,8 @@ INITIALIZER = {
     "run_file": "runs/t5x/train_prompt_only.gin",
     "USE_CACHED_TASKS": False,
     # Prompt-tuning's run file has no macros for these.
+    "CHECKPOINT_PERIOD": ...,
+    "KEEP_CHECKPOINTS": ...,
     "flags": [
         "--gin.utils.SaveCheckpointConfig.period=1",
         "--gin.utils.SaveCheckpointConfig.keep=None",
