@@ -21,11 +21,15 @@ import tensorstore as ts
 
 from prompt_tuning_recycling import command_line
 
+CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT / "tests"))
+
+from installations import checkout, dependencies, pythons  # noqa: E402, F401
+
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
 VOCABULARY_SIZE = 384
 SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
-CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 DEMO_MODELS = CHECKOUT / "examples/demo/models"
 IMPORTABLE = CHECKOUT / "tests/importable"
 
