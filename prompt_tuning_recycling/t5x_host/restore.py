@@ -23,7 +23,7 @@ from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING, OPTIMIZER, PARAMETERS
+from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.steps import restored_now
@@ -177,12 +177,13 @@ def _hold(folder: str) -> contextlib.ExitStack:
 
 def _check_width(model: Model, expected: Mapping[str, Any]) -> None:
     """Checks the embedding table's shape before anything large is read."""
-    if EMBEDDING not in expected or EMBEDDING not in model.checkpoint.keys():
+    name = model.layout.embeddings(model.checkpoint)
+    if name not in expected or name not in model.checkpoint.keys():
         return
-    found, wanted = model.embeddings.shape, tuple(expected[EMBEDDING].shape)
+    found, wanted = model.embeddings.shape, tuple(expected[name].shape)
     if found != wanted:
         raise RecyclingError(
-            f"{model.path} has {EMBEDDING} of shape {list(found)}, but the model "
+            f"{model.path} has {name} of shape {list(found)}, but the model "
             f"expects {list(wanted)}. Is the model file (--gin_file=models/...) the "
             "one for this checkpoint?"
         )
