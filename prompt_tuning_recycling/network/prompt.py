@@ -58,11 +58,14 @@ def without_prompt(module: nn.Module) -> nn.Module:
     """Returns the same network without its prompt.
 
     Args:
-      module: a `Transformer` whose `prompt_length` is not 0. It is not changed.
+      module: a network whose `prompt_length`, or its configuration's, is not 0. It is
+        not changed.
 
     Raises:
-      RecyclingError: the network has no prompt, or is not this package's.
+      RecyclingError: the network has no prompt, or is not one of this package's.
     """
+    if getattr(module, "prompt_length", 0):
+        return module.clone(prompt_length=0)
     config: Any = getattr(module, "config", None)
     if not getattr(config, "prompt_length", 0):
         raise RecyclingError(
