@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gin
+
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.network import T5Config
+from prompt_tuning_recycling.t5x_host.networks.options import shared_options
 from prompt_tuning_recycling.t5x_host.networks.prefix import (
     check_unpacked,
     prompt_before_tokens,
@@ -95,3 +99,17 @@ class Decoder(network.DecoderWrapper):
                 **options,
             )
         return logits[:, length:]
+
+
+@gin.register(module="prompt_tuning_recycling.t5x_host.networks.decoder_only")
+def of_config(config: T5Config) -> Decoder:
+    """Returns the network with the sizes and options of this package's own, and with as
+    many layers as its decoder.
+
+    Raises:
+      RecyclingError: T5X's network has no such option.
+    """
+    theirs = network.TransformerConfig(
+        **shared_options(config), num_layers=config.num_decoder_layers
+    )
+    return Decoder(theirs, prompt_length=config.prompt_length)

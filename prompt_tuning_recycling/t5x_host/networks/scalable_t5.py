@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gin
 from t5x.examples.scalable_t5 import network
 
+from prompt_tuning_recycling.network import T5Config
+from prompt_tuning_recycling.t5x_host.networks.options import shared_options
 from prompt_tuning_recycling.t5x_host.networks.prefix import (
     check_unpacked,
     prompt_before_tokens,
@@ -67,3 +70,24 @@ class Transformer(network.Transformer):
             *arguments,
             **options,
         )
+
+
+@gin.register(module="prompt_tuning_recycling.t5x_host.networks.scalable_t5")
+def of_config(config: T5Config, remat_policy: str = "minimal") -> Transformer:
+    """Returns the network with the sizes and options of this package's own.
+
+    Args:
+      config: the sizes and options.
+      remat_policy: what is computed again in the backward pass to save memory: `none`,
+        `minimal` or `full`; see T5X.
+
+    Raises:
+      RecyclingError: T5X's network has no such option.
+    """
+    theirs = network.T5Config(
+        **shared_options(config),
+        num_encoder_layers=config.num_encoder_layers,
+        num_decoder_layers=config.num_decoder_layers,
+        remat_policy=remat_policy,
+    )
+    return Transformer(theirs, prompt_length=config.prompt_length)
