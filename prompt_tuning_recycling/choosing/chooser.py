@@ -165,7 +165,7 @@ class Chooser:
         lengths = self.task_feature_lengths or {}
         taught = []
         for checkpoint, prompt_from in self.recycled.sources():
-            prompt = load_prompt(prompt_from)
+            prompt = load_prompt(prompt_from, self.recycled.prompt_name)
             array = np.asarray(prompt.array, np.float32)
             model = load_source(open_model(checkpoint), len(array))
             parameter, shape = _only_prompt(model)
@@ -255,7 +255,8 @@ class Chooser:
         """Refines the chosen prompt, and an untuned one to compare it with."""
         q = None if teacher is None else teacher.probabilities
         array = np.asarray(prompt.array, np.float32)
-        sampled = SampledVocabulary().make(target, len(array)).array
+        named = self.recycled.target(target)
+        sampled = SampledVocabulary().make(named, len(array)).array
         one, other = (
             refine(model, {parameter: start}, judged, q, self.refinement)
             for start in (array, sampled)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,13 +82,18 @@ class Unlabeled:
         """Returns how many tokens each text has that is ranked, input by input."""
         return [len(choice) for choices in self.choices for choice in choices]
 
-    def dataset(self, answer_length: int | None = None) -> tf.data.Dataset:
-        """Returns numbered examples for an encoder-decoder: (number, features), one for
-        each choice of each input. All have the same lengths.
+    def dataset(
+        self,
+        answer_length: int | None = None,
+        converter_cls: Callable[..., Any] = seqio.EncDecFeatureConverter,
+    ) -> tf.data.Dataset:
+        """Returns numbered examples for a model: (number, features), one for each
+        choice of each input. All have the same lengths.
 
         Args:
           answer_length: if given, one example for each input, with room for an answer
             of so many tokens instead of a choice.
+          converter_cls: seqio's class that makes the model's features.
         """
         import tensorflow as tf
 
@@ -116,8 +121,7 @@ class Unlabeled:
         plain = tf.data.Dataset.from_tensor_slices(columns).map(
             lambda row: {name: tf.ensure_shape(row[name], [None]) for name in lengths}
         )
-        converter = seqio.EncDecFeatureConverter(pack=False)
-        converted = converter(plain, task_feature_lengths=lengths)
+        converted = converter_cls(pack=False)(plain, task_feature_lengths=lengths)
         return converted.apply(
             tf.data.experimental.assert_cardinality(len(pairs))
         ).enumerate()

@@ -50,6 +50,9 @@ class Target(Protocol):
     model: Model
     shapes: contract.Shapes
 
+    def check_without_prompt(self) -> None:
+        """Raises RecyclingError if it cannot be evaluated without a prompt."""
+
     def evaluate(self, prompts: Prompts) -> Metrics:
         """Evaluates the model and returns its metrics.
 
@@ -295,6 +298,7 @@ def _prompts(
     entry: Evaluation, target: Target, random_prompt: Callable[..., InitialPrompt]
 ) -> Prompts:
     if entry.no_prompt:
+        target.check_without_prompt()
         return {}
     if entry.prompt is not None:
         kind: InitialPrompt = FromFile(entry.prompt)

@@ -32,6 +32,8 @@ class InitialPrompt(abc.ABC):
     # Names of the fields that are paths: of checkpoints or prompts, and of other files.
     _places: ClassVar[tuple[str, ...]] = ()
     _files: ClassVar[tuple[str, ...]] = ()
+    # Names of the fields that are not declared while they are None.
+    _names: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
@@ -75,6 +77,9 @@ class InitialPrompt(abc.ABC):
         for name, value in fields.items():
             if isinstance(value, (list, tuple)):
                 fields[name] = list(value)
+        unnamed = [name for name in self._names if fields[name] is None]
+        for name in unnamed:
+            del fields[name]
         return {"kind": type(self).__name__, **fields}
 
 

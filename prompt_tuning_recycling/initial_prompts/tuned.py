@@ -47,11 +47,15 @@ class Recycled(InitialPrompt):
       num_words: how many of its words to fit on; None for all; "auto" for 4000, or all
         if the source model is wide (see `Words.from_list`).
       word_offset: how many of its words to skip first.
+      source_embedding_name, target_embedding_name: the names of the embedding tables in
+        the checkpoints, if they are not the usual ones; see `open_model`.
+      prompt_name: the prompt's site or name in its checkpoint; see `find_prompt`.
     """
 
     kept_in = "recycled_prompt"
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
     _files = ("word_list",)
+    _names = ("source_embedding_name", "target_embedding_name", "prompt_name")
 
     source_checkpoint: epath.PathLike | Sequence[epath.PathLike] | None = None
     source_prompt: epath.PathLike | Sequence[epath.PathLike] | None = None
@@ -60,12 +64,32 @@ class Recycled(InitialPrompt):
     word_list: epath.PathLike | None = None
     num_words: int | Literal["auto"] | None = NUM_WORDS
     word_offset: int = WORD_OFFSET
+    source_embedding_name: str | None = None
+    target_embedding_name: str | None = None
+    prompt_name: str | None = None
 
     def sources(self) -> list[tuple[epath.PathLike, epath.PathLike]]:
         """Returns each source model with what holds its prompt."""
         if self.source_checkpoint is None:
             raise RecyclingError(_NOTHING)
         return paired(self.source_checkpoint, self.source_prompt)
+
+    def target(self, started_from: Model) -> Model:
+        """Returns the model whose embeddings are read."""
+        name = self.target_embedding_name
+        named = started_from
+        if name is not None:
+            named = dataclasses.replace(started_from, embedding_name=name)
+        if self.target_checkpoint is None:
+            return named
+        # A MODEL_DIR may hold a newer step than the one that the run starts from.
+        step = started_from.path
+        if canonical(self.target_checkpoint) in (
+            canonical(step),
+            canonical(step.parent),
+        ):
+            return named
+        return open_model(self.target_checkpoint, embedding_name=name)
 
     def declared(self) -> dict[str, Any]:
         recycler = recyclers.make(self.recycler)
@@ -85,7 +109,7 @@ class Recycled(InitialPrompt):
         for (source, prompt), then in zip(self.sources(), records, strict=True):
             found += checkpoint_changes("the source model", then["source"], source)
             found += checkpoint_changes("the tuned prompt", then["prompt"], prompt)
-        now = self._target(target)
+        now = self.target(target)
         found += checkpoint_changes("the target model", records[0]["target"], now)
         with contextlib.suppress(RecyclingError):
             _, digest = lists.load(self.word_list)
@@ -117,13 +141,14 @@ class Recycled(InitialPrompt):
         """
         sources, prompts = [], []
         for path, holds_prompt in self.sources():
-            sources.append(open_model(path))
+            source = open_model(path, embedding_name=self.source_embedding_name)
+            sources.append(source)
             same = holds_prompt == path
             prompts.append(sources[-1] if same else open_model(holds_prompt))
-        target = self._target(target)
+        target = self.target(target)
         # Checked before anything large is read.
         for prompt in prompts:
-            shape = _find(prompt, site).shape
+            shape = _find(prompt, site, self.prompt_name).shape
             if len(shape) == 2:
                 _check_length(shape[0], length, f"the prompt of {prompt.path}")
         asked = [recyclers.make(one) for one in ways]
@@ -133,7 +158,7 @@ class Recycled(InitialPrompt):
             prompts,
             words=Words.from_list(self.word_list, self.num_words, self.word_offset),
             ways=asked,
-            prompt_name=site,
+            prompt_name=site or self.prompt_name,
         )
         return [
             one
@@ -148,19 +173,6 @@ class Recycled(InitialPrompt):
             for way, one in zip(asked, recycled, strict=True)
         ]
 
-    def _target(self, started_from: Model) -> Model:
-        """Returns the model whose embeddings are read."""
-        if self.target_checkpoint is None:
-            return started_from
-        # A MODEL_DIR may hold a newer step than the one that the run starts from.
-        step = started_from.path
-        if canonical(self.target_checkpoint) in (
-            canonical(step),
-            canonical(step.parent),
-        ):
-            return started_from
-        return open_model(self.target_checkpoint)
-
 
 @dataclasses.dataclass(frozen=True)
 class FromFile(InitialPrompt):
@@ -168,18 +180,23 @@ class FromFile(InitialPrompt):
 
     Attributes:
       path: the numpy file, or the checkpoint that holds the prompt.
+      prompt_name: the prompt's site or name in the checkpoint; see `find_prompt`.
     """
 
     path: epath.PathLike
+    prompt_name: str | None = None
 
     _places = ("path",)
+    _names = ("prompt_name",)
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
         model = open_model(self.path)
-        array = load_prompt(model, _find(model, site).name).array.astype(np.float32)
+        name = _find(model, site, self.prompt_name).name
+        array = load_prompt(model, name).array.astype(np.float32)
         _check_length(len(array), length, f"the prompt {self.path}")
-        width = target.embeddings.shape[1]
-        if array.shape[1] != width:
+        # A table of another name does not matter here: hosts compare the shapes, too.
+        width = target.embeddings.shape[1] if target.has_embeddings else None
+        if width is not None and array.shape[1] != width:
             raise RecyclingError(
                 f"the prompt {self.path} has width {array.shape[1]}, but the model "
                 f"{target.path} has width {width}. A prompt works only with the model "
@@ -188,10 +205,15 @@ class FromFile(InitialPrompt):
         return made(array, site, {"path": str(self.path)})
 
 
-def _find(model: Model, site: str | None) -> StoredArray:
-    """Returns the prompt of `model` to use at `site`."""
+def _find(model: Model, site: str | None, name: str | None) -> StoredArray:
+    """Returns the prompt of `model` to use at `site`, or the one with that name."""
     if site is None:
-        return find_prompt(model)
+        return find_prompt(model, name)
+    if name is not None:
+        raise RecyclingError(
+            f"PROMPT_NAME: the model has several prompts, but {name!r} names one. "
+            "Leave it out: each prompt starts from the one at the same site."
+        )
     if isinstance(model.layout, SingleArray) or site not in model.prompts:
         raise RecyclingError(
             "the model has several prompts, and each one starts from the prompt at the "

@@ -36,9 +36,10 @@ _INITIAL_PROMPTS = "prompt_tuning_recycling.initial_prompts."
 
 # These say which prompt a run starts from. Without the file that uses them, the run
 # would start from a different prompt.
-_RECYCLING = (f"{_INITIAL_PROMPTS}Recycled", "recycle_init.gin")
-_CHOOSING = ("prompt_tuning_recycling.choosing.chooser.Chooser", "choose_init.gin")
-_USED_BY: Mapping[str, tuple[str, str]] = {
+_RECYCLED, _FROM_FILE = f"{_INITIAL_PROMPTS}Recycled", f"{_INITIAL_PROMPTS}FromFile"
+_RECYCLING = ({_RECYCLED}, "recycle_init.gin")
+_CHOOSING = ({"prompt_tuning_recycling.choosing.chooser.Chooser"}, "choose_init.gin")
+_USED_BY: Mapping[str, tuple[set[str], str]] = {
     "RECYCLE_FROM": _RECYCLING,
     "SOURCE_CHECKPOINT": _RECYCLING,
     "SOURCE_PROMPT": _RECYCLING,
@@ -47,6 +48,10 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
     "WORD_LIST": _RECYCLING,
     "NUM_WORDS": _RECYCLING,
     "WORD_OFFSET": _RECYCLING,
+    "EMBEDDING_NAME": _RECYCLING,
+    "SOURCE_EMBEDDING_NAME": _RECYCLING,
+    "TARGET_EMBEDDING_NAME": _RECYCLING,
+    "PROMPT_NAME": ({_RECYCLED, _FROM_FILE}, "recycle_init.gin"),
     "CANDIDATES": _CHOOSING,
     "UNLABELED_TASK_NAME": _CHOOSING,
     "UNLABELED_SPLIT": _CHOOSING,
@@ -56,8 +61,8 @@ _USED_BY: Mapping[str, tuple[str, str]] = {
     "TEACHER_SCORES": _CHOOSING,
     "REFINE_STEPS": _CHOOSING,
     "REFINE_LEARNING_RATE": _CHOOSING,
-    "PROMPT_FILE": (f"{_INITIAL_PROMPTS}FromFile", "prompts/from_file.gin"),
-    "CLASS_LABELS": (f"{_INITIAL_PROMPTS}FromText", "prompts/from_class_labels.gin"),
+    "PROMPT_FILE": ({_FROM_FILE}, "prompts/from_file.gin"),
+    "CLASS_LABELS": ({f"{_INITIAL_PROMPTS}FromText"}, "prompts/from_class_labels.gin"),
 }
 
 # The names that a user's gin files may set although nothing uses them.
@@ -104,7 +109,7 @@ def check(config: Config) -> dict[str, Any]:
         if name not in kinds or name not in used:
             continue
         # Other packages also have macros with these names.
-        if name in _USED_BY and _USED_BY[name][0] not in configurables:
+        if name in _USED_BY and not _USED_BY[name][0] & configurables:
             continue
         try:
             value = resolved(stated, macros)
@@ -177,8 +182,8 @@ def _check_used(
                 + did_you_mean(name, used | MACROS.keys())
                 + f" To allow it, set {_PERMITTED} = [{name!r}]."
             )
-        configurable, file = _USED_BY.get(name, (None, ""))
-        if configurable and configurable not in configurables:
+        users, file = _USED_BY.get(name, (configurables, ""))
+        if not users & configurables:
             raise RecyclingError(
                 f"{name} is set, but nothing uses it. Add --gin_file={file}, or leave "
                 f"out {name}."

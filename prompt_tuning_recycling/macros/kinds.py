@@ -115,6 +115,10 @@ MACROS: Mapping[str, Kind] = {
         "a whole number of at least 2, 'auto', or None for all",
     ),
     "WORD_OFFSET": _NOT_NEGATIVE,
+    "EMBEDDING_NAME": _or_none(_TEXT),
+    "SOURCE_EMBEDDING_NAME": _or_none(_TEXT),
+    "TARGET_EMBEDDING_NAME": _or_none(_TEXT),
+    "PROMPT_NAME": _or_none(_TEXT),
     # What to choose among, and on which inputs (choosing.gin).
     "CHOOSER": _OBJECT,
     "CANDIDATES": Kind(

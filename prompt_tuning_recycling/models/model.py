@@ -149,6 +149,12 @@ class Model:
             )
         return dataclasses.replace(table, scale=self.layout.scale(table.shape[1]))
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it holds an embedding table of that name."""
+        name = self.embedding_name or self.layout.embeddings(self.checkpoint)
+        return name in self.checkpoint.keys()
+
     @functools.cached_property
     def prompts(self) -> Mapping[str, StoredArray]:
         """The checkpoint's prompts, by their sites (`encoder`)."""

@@ -10,7 +10,6 @@ from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.network.config import T5Config
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -21,44 +20,52 @@ class PrependPrompt(nn.Module):
 
     The prompt is in a submodule called `prompt`, so that its parameter has the name
     that prompt-tuning gives it: `encoder/prompt/prompt/prompt`.
+
+    Attributes:
+      length: how many vectors the prompt has.
+      dtype: dtype of the activations. The parameter itself is float32.
     """
 
-    config: T5Config
+    length: int
+    dtype: Any
 
     @nn.compact
     def __call__(
         self, embedded: Float[Array, "batch inputs emb_dim"]
     ) -> Float[Array, "batch prompt+inputs emb_dim"]:
-        prompt = _SoftPrompt(self.config, name="prompt")()
+        shape = (self.length, embedded.shape[-1])
+        prompt = _SoftPrompt(shape, name="prompt")().astype(self.dtype)
         batch = embedded.shape[0]
         prompts = jnp.broadcast_to(prompt, (batch, *prompt.shape))
         return jnp.concatenate([prompts, embedded], axis=1)
 
 
 class _SoftPrompt(nn.Module):
-    config: T5Config
+    shape: tuple[int, int]
 
     @nn.compact
-    def __call__(self) -> Float[Array, "prompt_length emb_dim"]:
-        prompt = param_with_axes(
+    def __call__(self) -> Float[Array, "length emb_dim"]:
+        return param_with_axes(
             "prompt",
             nn.initializers.uniform(0.5),
-            (self.config.prompt_length, self.config.emb_dim),
+            self.shape,
             jnp.float32,
             axes=("prompt", "prompt_embed"),
         )
-        return prompt.astype(self.config.dtype)
 
 
 def without_prompt(module: nn.Module) -> nn.Module:
     """Returns the same network without its prompt.
 
     Args:
-      module: a `Transformer` whose `prompt_length` is not 0. It is not changed.
+      module: a network whose `prompt_length`, or its configuration's, is not 0. It is
+        not changed.
 
     Raises:
-      RecyclingError: the network has no prompt, or is not this package's.
+      RecyclingError: the network has no prompt, or is not one of this package's.
     """
+    if getattr(module, "prompt_length", 0):
+        return module.clone(prompt_length=0)
     config: Any = getattr(module, "config", None)
     if not getattr(config, "prompt_length", 0):
         raise RecyclingError(

@@ -211,7 +211,7 @@ class _Encoder(nn.Module):
         config = self.config
         x = embedded
         if config.prompt_length:
-            x = PrependPrompt(config, name="prompt")(x)
+            x = PrependPrompt(config.prompt_length, config.dtype, name="prompt")(x)
         x = make_dropout(config)(x, deterministic).astype(config.dtype)
         bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(
             x.shape[1]

@@ -90,6 +90,9 @@ class _Target:
         self.shapes = self._prompted.shapes
         self._evaluation = Evaluation(model, dataset, "", evaluator_cls, repeated=True)
 
+    def check_without_prompt(self) -> None:
+        """The package's network can always do without one."""
+
     def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
         loaded = self._prompted.parameters(prompts)
         network = None if prompts else self._prompted.without_prompt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def evaluate_prompts(
     done. Prompts in files are also scored on the manifest's unlabeled inputs.
 
     Args:
-      model: the network, with a prompt, and how it decodes.
+      model: any network whose prompts are parameters, and how it decodes.
       dataset_cfg: the task or mixture.
       restore_checkpoint_cfg: the model without a prompt.
       partitioner: T5X's partitioner.
@@ -115,11 +116,16 @@ class _Target:
                 dataset_cfg, evaluator_cls, network, partitioner, log_dir="unused"
             )
 
+        self._evaluator = evaluator
         self._with = evaluator(model), self._prompted.axes
-        self._without = (
-            evaluator(self._prompted.without_prompt),
-            self._prompted.axes_without_prompt,
-        )
+
+    @functools.cached_property
+    def _without(self) -> Any:
+        axes = self._prompted.axes_without_prompt
+        return self._evaluator(self._prompted.without_prompt), axes
+
+    def check_without_prompt(self) -> None:
+        _ = self._prompted.without_prompt
 
     def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
         evaluator, axes = self._with if prompts else self._without

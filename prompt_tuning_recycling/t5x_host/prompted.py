@@ -14,14 +14,16 @@ import jax
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
-from t5x import models, partitioning, utils
+from t5x import models, partitioning, state_utils, utils
 
 from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled, until_eos
-from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.network import resized, without_prompt
+from prompt_tuning_recycling.models.layouts.t5x import PARAMETERS
+from prompt_tuning_recycling.network import T5Config, resized, without_prompt
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.t5x_host.matching import check_network
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -37,7 +39,8 @@ class PromptedModel:
 
     Attributes:
       checkpoint: the model on disk.
-      model, without_prompt: the network as T5X uses it, with and without a prompt.
+      model: the network as T5X uses it, with a prompt.
+      axes: T5X's axes of the train state with prompts.
       shapes: name -> shape [length, width] of each of the model's prompts.
     """
 
@@ -54,7 +57,7 @@ class PromptedModel:
         """Restores the model.
 
         Args:
-          model: the network, with a prompt, and how it decodes.
+          model: any network whose prompts are parameters, and how it decodes.
           restore_cfg: the model's checkpoint, and how to restore it.
           partitioner: T5X's partitioner.
           batch_size: how many examples are scored at once.
@@ -63,40 +66,81 @@ class PromptedModel:
           ignore_prompts: whether the checkpoint may hold prompts, which are not used.
 
         Raises:
-          RecyclingError: the checkpoint holds a prompt.
+          RecyclingError: the checkpoint holds a prompt or belongs to another network,
+            or the model has no prompt.
         """
         self.checkpoint = open_model(restore_cfg.path)
         self.model = model
-        self.without_prompt = _with_module(model, without_prompt(model.module))
         self._partitioner = partitioner
         self._batch_size = batch_size
-        with_prompt = _initializer(model, partitioner, batch_size)
-        without = _initializer(self.without_prompt, partitioner, batch_size)
-        self.axes = with_prompt.train_state_axes
-        self.axes_without_prompt = without.train_state_axes
+        initializer = _initializer(model, partitioner, batch_size)
+        self.axes = initializer.train_state_axes
+        expected = _shapes(initializer)
         self.shapes: contract.Shapes = {
-            name: leaf.shape
-            for name, leaf in _flat(with_prompt.global_train_state_shape.params).items()
-            if matches(name, patterns)
+            name: shape for name, shape in expected.items() if matches(name, patterns)
         }
-        stored = {
-            name: array.shape
-            for name, array in self.checkpoint.parameters.items()
-            if matches(name, patterns)
-        }
+        if not self.shapes:
+            raise RecyclingError(
+                f"none of the model's parameters matches {list(patterns)}, so there is "
+                "no place for a prompt. Use a model file that ends in _prompt."
+                + did_you_mean("encoder/prompt/prompt/prompt", expected)
+            )
+        stored = self.checkpoint.parameters
         if not ignore_prompts:
-            contract.prompts_to_make({}, stored, None, None, str(self.checkpoint.path))
-        # The optimizer's state is left out, and so are prompts.
-        restore_cfg = dataclasses.replace(restore_cfg, strict=False)
+            held = {
+                name: array.shape
+                for name, array in stored.items()
+                if matches(name, patterns)
+            }
+            contract.prompts_to_make({}, held, None, None, str(self.checkpoint.path))
+        rest = {
+            name: shape for name, shape in expected.items() if name not in self.shapes
+        }
+        check_network(self.checkpoint, stored, rest)
+        # The optimizer's state is left out.
+        restore_cfg = dataclasses.replace(
+            restore_cfg,
+            strict=False,
+            assignment_map=None,
+            fallback_to_scratch=False,
+            state_transformation_fns=[_PromptsOfZeros(self.shapes, patterns)],
+        )
         restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
             [restore_cfg]
         )
-        self._state, _ = utils.create_checkpoint_manager_and_restore(
-            without, partitioner, restore_cfg, paths[0], None, use_orbax=True
+        restored, _ = utils.create_checkpoint_manager_and_restore(
+            initializer, partitioner, restore_cfg, paths[0], None, use_orbax=True
         )
+        params = _flat(restored.params)
+        self._state = _with_params(restored, {name: params[name] for name in rest})
+
+    @functools.cached_property
+    def without_prompt(self) -> models.BaseTransformerModel:
+        """The network without a prompt, as T5X uses it.
+
+        Raises:
+          RecyclingError: the network cannot be built without one.
+        """
+        module = self.model.module
+        try:
+            return _with_module(self.model, without_prompt(module))
+        except RecyclingError as error:
+            raise RecyclingError(
+                f"{type(module).__name__} cannot be built without its prompt here. "
+                "Evaluate it with t5x.eval and the model file that has none, and leave "
+                "it out of the manifest (in a sweep: baselines, no_prompt false)."
+            ) from error
+
+    @functools.cached_property
+    def axes_without_prompt(self) -> Any:
+        """T5X's axes of the train state without prompts."""
+        initializer = _initializer(
+            self.without_prompt, self._partitioner, self._batch_size
+        )
+        return initializer.train_state_axes
 
     def state(self, prompts: Prompts) -> Any:
-        """Returns T5X's train state with these prompts, by name."""
+        """Returns T5X's train state with these prompts, by name, or with none."""
         if not prompts:
             return self._state
         params, axes = _flat(self._state.params), _flat(self.axes.params)
@@ -105,10 +149,7 @@ class PromptedModel:
             params[name] = jax.make_array_from_callback(
                 prompt.shape, sharding, prompt.__getitem__
             )
-        nested = traverse_util.unflatten_dict(params, sep="/")
-        if isinstance(self._state.params, flax.core.FrozenDict):
-            nested = flax.core.freeze(nested)
-        return self._state.replace(params=nested)
+        return _with_params(self._state, params)
 
     def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
         """Returns the log-likelihood of each choice; see `ScoredModel.score`."""
@@ -142,7 +183,8 @@ class PromptedModel:
             )
         rest = _flat(self._state.params)
         total = {name: np.zeros(array.shape) for name, array in prompts.items()}
-        batches = unlabeled.dataset().batch(self._batch_size).as_numpy_iterator()
+        dataset = unlabeled.dataset(None, self.model.FEATURE_CONVERTER_CLS)
+        batches = dataset.batch(self._batch_size).as_numpy_iterator()
         for numbers, batch in batches:
             found = self._gradient(dict(prompts), rest, batch, weights[numbers])
             for name, gradient in found.items():
@@ -166,7 +208,8 @@ class PromptedModel:
     @functools.cache  # noqa: B019 (a job has one or two models)
     def _dataset(self, unlabeled: Unlabeled, length: int | None) -> Any:
         """The inputs, which are prepared only once."""
-        return unlabeled.dataset(length).cache()
+        converter_cls = self.model.FEATURE_CONVERTER_CLS
+        return unlabeled.dataset(length, converter_cls).cache()
 
     @functools.cache  # noqa: B019 (each step compiles once)
     def _infer_fn(self, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +232,8 @@ def source_model(
     checkpoint: Model,
     prompt_length: int,
 ) -> PromptedModel:
-    """Restores a source model, which may have other sizes than the target.
+    """Restores a source model. That of this package's network may have other sizes than
+    the target.
 
     Args:
       like: the target's network, whose other options the source shares.
@@ -203,9 +247,14 @@ def source_model(
       RecyclingError: the sizes cannot be told from the checkpoint.
     """
     shapes = {name: array.shape for name, array in checkpoint.parameters.items()}
-    module = resized(like.module, shapes, prompt_length, str(checkpoint.path))
+    expected = _shapes(_initializer(like, partitioner, batch_size))
+    is_ours = isinstance(getattr(like.module, "config", None), T5Config)
+    model = like
+    if is_ours or _without_prompts(expected) != _without_prompts(shapes):
+        module = resized(like.module, shapes, prompt_length, str(checkpoint.path))
+        model = _with_module(like, module)
     return PromptedModel(
-        _with_module(like, module),
+        model,
         restored_from(restore_cfg, checkpoint),
         partitioner,
         batch_size,
@@ -218,6 +267,52 @@ def restored_from(
 ) -> utils.RestoreCheckpointConfig:
     """Returns how to restore another checkpoint."""
     return dataclasses.replace(restore_cfg, path=os.fspath(checkpoint.path))
+
+
+@dataclasses.dataclass(frozen=True)
+class _PromptsOfZeros:
+    """A T5X restore transformation. In place of a checkpoint's prompts, if it has any,
+    it puts zeros in the shapes that the model expects.
+    """
+
+    shapes: contract.Shapes
+    patterns: Sequence[str]
+
+    def __call__(
+        self,
+        checkpoint_state: Mapping[str, Any],
+        train_state: Mapping[str, Any],
+        *,
+        is_resuming: bool = False,
+    ) -> Mapping[str, Any]:
+        del train_state, is_resuming
+        state = state_utils.flatten_state_dict(checkpoint_state)
+        kept = {
+            name: leaf
+            for name, leaf in state.items()
+            if not matches(name.removeprefix(PARAMETERS), self.patterns)
+        }
+        zeros = {
+            PARAMETERS + name: np.zeros(shape, np.float32)
+            for name, shape in self.shapes.items()
+        }
+        return traverse_util.unflatten_dict({**kept, **zeros}, sep="/")
+
+
+def _shapes(initializer: utils.TrainStateInitializer) -> contract.Shapes:
+    params = _flat(initializer.global_train_state_shape.params)
+    return {name: tuple(leaf.shape) for name, leaf in params.items()}
+
+
+def _without_prompts(shapes: contract.Shapes) -> contract.Shapes:
+    return {name: tuple(shape) for name, shape in shapes.items() if not matches(name)}
+
+
+def _with_params(state: Any, params: Mapping[str, Any]) -> Any:
+    nested = traverse_util.unflatten_dict(params, sep="/")
+    if isinstance(state.params, flax.core.FrozenDict):
+        nested = flax.core.freeze(nested)
+    return state.replace(params=nested)
 
 
 def _with_module(

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -23,8 +23,9 @@ from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.models.layouts.t5x import EMBEDDING, OPTIMIZER, PARAMETERS
+from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.t5x_host.matching import check_network
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.steps import restored_now
 
@@ -96,7 +97,7 @@ class AddPrompt:
         made: dict[str, np.ndarray] = {}
 
         def begin() -> np.ndarray:
-            made.update(self._begin(shapes, missing, expected))
+            made.update(self._begin(shapes, missing, expected, stored))
             return np.zeros(0)
 
         from_process_zero(begin)
@@ -123,6 +124,7 @@ class AddPrompt:
         shapes: Mapping[str, tuple[int, ...]],
         missing: Sequence[str],
         expected: Mapping[str, Any],
+        stored: Collection[str],
     ) -> Mapping[str, np.ndarray]:
         """Makes the prompts that the state lacks; for process 0."""
         path = self.step_path or self.checkpoint_path
@@ -145,10 +147,17 @@ class AddPrompt:
                 "drops it. Set utils.RestoreCheckpointConfig.assignment_map = None to "
                 "use it."
             )
+        check_network(
+            model,
+            {name.removeprefix(PARAMETERS) for name in stored},
+            {
+                name.removeprefix(PARAMETERS): leaf.shape
+                for name, leaf in expected.items()
+                if name.startswith(PARAMETERS) and not self._is_prompt(name)
+            },
+        )
         if self.is_training:
             _hold(os.fspath(self.output_dir))
-        if kinds:
-            _check_width(model, expected)
         made = make_prompts(kinds, shapes, model, self.keeping(model))
         if self.is_training:
             start = run_folder.Start.of(model.step, self.checkpoint_path, kinds)
@@ -173,16 +182,3 @@ def _hold(folder: str) -> contextlib.ExitStack:
     holding = contextlib.ExitStack()
     holding.enter_context(run_folder.held(folder))
     return holding
-
-
-def _check_width(model: Model, expected: Mapping[str, Any]) -> None:
-    """Checks the embedding table's shape before anything large is read."""
-    if EMBEDDING not in expected or EMBEDDING not in model.checkpoint.keys():
-        return
-    found, wanted = model.embeddings.shape, tuple(expected[EMBEDDING].shape)
-    if found != wanted:
-        raise RecyclingError(
-            f"{model.path} has {EMBEDDING} of shape {list(found)}, but the model "
-            f"expects {list(wanted)}. Is the model file (--gin_file=models/...) the "
-            "one for this checkpoint?"
-        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
+import json
 import multiprocessing
 import os
 import pathlib
@@ -33,13 +35,14 @@ TASK = {
 FIRST = 40  # The target checkpoint's step.
 
 PACKAGES = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
-OF_THIS_PACKAGE = ("choose", "teach")
+OF_THIS_PACKAGE = ("choose", "teach", "evaluate_prompts")
 OUTPUTS = {
     "train": "MODEL_DIR",
     "eval": "EVAL_OUTPUT_DIR",
     "infer": "INFER_OUTPUT_DIR",
     "choose": "CHOOSE_OUTPUT_DIR",
     "teach": "TEACHER_SCORES",
+    "evaluate_prompts": "PROMPT_MANIFEST",
 }
 RUN_FILES = {
     "t5x": {
@@ -48,6 +51,7 @@ RUN_FILES = {
         "infer": "runs/t5x/prompt_infer.gin",
         "choose": "runs/t5x/choose.gin",
         "teach": "runs/t5x/teach.gin",
+        "evaluate_prompts": "runs/t5x/evaluate_prompts.gin",
     },
     "standalone": {
         "train": "runs/standalone/prompt_finetune.gin",
@@ -193,6 +197,63 @@ def start(programs, shared_data, command):
         return Run(process, log, folder)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def decoder_only_sources():
+    """The folder of T5X's examples in a checkout. What pip builds from one lacks
+    decoder_only's Python files."""
+    checkout = os.environ.get("T5X_CHECKOUT")
+    if not checkout:
+        where = importlib.metadata.distribution("t5x").read_text("direct_url.json")
+        checkout = json.loads(where or "{}").get("url", "").removeprefix("file://")
+    examples = pathlib.Path(checkout) / "t5x/examples"
+    if not (examples / "decoder_only/network.py").is_file():
+        pytest.skip("T5X_CHECKOUT does not name a checkout of T5X")
+    return str(examples)
+
+
+@pytest.fixture(scope="session")
+def pretrained(start):
+    """Checkpoints of T5X's own networks, which T5X trains from scratch."""
+    made = {}
+
+    def pretrained(model, environment=None) -> pathlib.Path:
+        if model not in made:
+            run = start(
+                "train",
+                files=[f"{model}.gin"],
+                run_file="t5x/configs/runs/pretrain.gin",
+                TRAIN_STEPS=2,
+                RANDOM_SEED=len(made),
+                USE_CACHED_TASKS=False,
+                INITIAL_CHECKPOINT_PATH=...,
+                environment=environment,
+            )
+            made[model] = run.must_work().folder / "checkpoint_2"
+        return made[model]
+
+    return pretrained
+
+
+@pytest.fixture(scope="session")
+def tuned(start, pretrained):
+    """The checkpoint of such a model with a prompt that was tuned for two steps."""
+    made = {}
+
+    def tuned(model, environment=None) -> pathlib.Path:
+        if model not in made:
+            run = start(
+                "train",
+                files=[f"{model}_prompt.gin"],
+                INITIAL_CHECKPOINT_PATH=str(pretrained(model, environment)),
+                TRAIN_STEPS=4,
+                environment=environment,
+            )
+            made[model] = run.must_work().folder / "checkpoint_4"
+        return made[model]
+
+    return tuned
 
 
 @pytest.fixture(scope="session")

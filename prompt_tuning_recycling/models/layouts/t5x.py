@@ -1,6 +1,7 @@
-"""T5X's encoder-decoders, with prompts at the places where prompt-tuning puts them.
+"""T5X's networks, with prompts at the places where prompt-tuning puts them.
 
-Names: t5x/train_state.py, t5x/examples/t5/network.py, prompt_tuning/train/layers.py.
+Names: t5x/train_state.py, t5x/examples/{t5,scalable_t5,decoder_only}/network.py,
+prompt_tuning/train/layers.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ STEP = "state/step"
 """The name of the number of training steps."""
 
 EMBEDDING = f"{PARAMETERS}token_embedder/embedding"
-"""The name of the token embedding table, [vocabulary, width]."""
+"""The name of an encoder-decoder's token embedding table, [vocabulary, width]."""
+
+_OF_A_DECODER = f"{PARAMETERS}decoder/token_embedder/embedding"
 
 _IN_A_SITE = "/prompt/prompt/prompt"
 PROMPT = f"{PARAMETERS}encoder{_IN_A_SITE}"
@@ -39,7 +42,9 @@ class T5X(Layout):
         return any(name.startswith(PARAMETERS) for name in checkpoint.keys())
 
     def embeddings(self, checkpoint: Checkpoint) -> str:
-        return EMBEDDING
+        keys = checkpoint.keys()
+        is_decoder = EMBEDDING not in keys and _OF_A_DECODER in keys
+        return _OF_A_DECODER if is_decoder else EMBEDDING
 
     def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
         return {

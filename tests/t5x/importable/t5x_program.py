@@ -17,6 +17,11 @@ def run(program, arguments, log, environment):
     sys.argv = [program, *arguments]
     code = 1
     try:
+        if "T5X_EXAMPLES" in environment:
+            import t5x.examples
+
+            # As if T5X had been installed from a checkout.
+            t5x.examples.__path__.append(environment["T5X_EXAMPLES"])
         if "WITNESS" in environment:
             import witness
 

@@ -9,13 +9,13 @@ from prompt_tuning_recycling.models import open_checkpoint
 PROMPT = "target/encoder/prompt/prompt/prompt"
 
 
-def stored_prompt(folder, step) -> np.ndarray:
+def stored_prompt(folder, step, name=PROMPT) -> np.ndarray:
     """The prompt in a checkpoint."""
-    return open_checkpoint(folder / f"checkpoint_{step}").read(PROMPT)
+    return open_checkpoint(folder / f"checkpoint_{step}").read(name)
 
 
-def exported_prompt(folder, step) -> np.ndarray:
-    path = folder / f"numpy_checkpoints/checkpoint_{step}/encoder.prompt.prompt.prompt"
+def exported_prompt(folder, step, stack="encoder") -> np.ndarray:
+    path = folder / f"numpy_checkpoints/checkpoint_{step}/{stack}.prompt.prompt.prompt"
     return np.load(path)
 
 
