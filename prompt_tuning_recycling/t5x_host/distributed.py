@@ -25,6 +25,7 @@ _PROGRAMS = (
     "t5x.infer",
     "t5x.main",
     f"{_OURS}choose",
+    f"{_OURS}evaluate_prompts",
     f"{_OURS}teach",
 )
 

@@ -33,13 +33,14 @@ TASK = {
 FIRST = 40  # The target checkpoint's step.
 
 PACKAGES = {"t5x": "t5x", "standalone": "prompt_tuning_recycling.standalone"}
-OF_THIS_PACKAGE = ("choose", "teach")
+OF_THIS_PACKAGE = ("choose", "teach", "evaluate_prompts")
 OUTPUTS = {
     "train": "MODEL_DIR",
     "eval": "EVAL_OUTPUT_DIR",
     "infer": "INFER_OUTPUT_DIR",
     "choose": "CHOOSE_OUTPUT_DIR",
     "teach": "TEACHER_SCORES",
+    "evaluate_prompts": "PROMPT_MANIFEST",
 }
 RUN_FILES = {
     "t5x": {
@@ -48,6 +49,7 @@ RUN_FILES = {
         "infer": "runs/t5x/prompt_infer.gin",
         "choose": "runs/t5x/choose.gin",
         "teach": "runs/t5x/teach.gin",
+        "evaluate_prompts": "runs/t5x/evaluate_prompts.gin",
     },
     "standalone": {
         "train": "runs/standalone/prompt_finetune.gin",

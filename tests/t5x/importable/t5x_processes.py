@@ -2,8 +2,24 @@
 
 import socket
 
+DISTRIBUTED = "prompt_tuning_recycling.t5x_host.distributed"
+# One model over both processes. T5X counts hosts, and devices in each.
+SHARED_MODEL = (
+    "--gin.partitioning.PjitPartitioner.num_partitions=None",
+    "--gin.partitioning.PjitPartitioner.model_parallel_submesh=(2, 1, 1, 1)",
+)
 
-def start_both(start, program, *flags, **macros):
+
+def start_both(start, program, *flags, each=None, **macros):
+    """Starts a program as two processes.
+
+    Args:
+      start: the fixture.
+      program: the program.
+      *flags: its flags.
+      each: what `start` gets for one of the processes, for each.
+      **macros: what `start` gets for both.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -14,13 +30,13 @@ def start_both(start, program, *flags, **macros):
             "--process_count=2",
             f"--process_index={index}",
         ]
+        given = {**macros, **(each[index] if each else {})}
         if program == "train":
-            run = start("train", "--multiprocess_gpu", *where, *flags, **macros)
+            run = start("train", "--multiprocess_gpu", *where, *flags, **given)
         else:
-            module = "prompt_tuning_recycling.t5x_host.distributed"
-            ours = program == "choose"
+            ours = program in ("choose", "evaluate_prompts")
             package = "prompt_tuning_recycling.t5x_host" if ours else "t5x"
-            through = [module, f"{package}.{program}", *where]
-            run = start(program, *flags, through=through, **macros)
+            through = [DISTRIBUTED, f"{package}.{program}", *where]
+            run = start(program, *flags, through=through, **given)
         runs.append(run)
     return runs
