@@ -10,14 +10,19 @@ SHARED_MODEL = (
 )
 
 
-def start_both(start, program, *flags, each=None, **macros):
+def start_both(
+    start, program, *flags, each=({}, {}), through_ours=(), module=None, **macros
+):
     """Starts a program as two processes.
 
     Args:
       start: the fixture.
       program: the program.
       *flags: its flags.
-      each: what `start` gets for one of the processes, for each.
+      each: what `start` gets for each of the processes.
+      through_ours: flags of this package's program that starts others; T5X's train
+        has flags of its own if there are none.
+      module: the program's module, if it is another than T5X's or this package's.
       **macros: what `start` gets for both.
     """
     with socket.socket() as free:
@@ -30,13 +35,14 @@ def start_both(start, program, *flags, each=None, **macros):
             "--process_count=2",
             f"--process_index={index}",
         ]
-        given = {**macros, **(each[index] if each else {})}
-        if program == "train":
+        given = {**macros, **each[index]}
+        if program == "train" and not through_ours and not module:
             run = start("train", "--multiprocess_gpu", *where, *flags, **given)
         else:
             ours = program in ("choose", "evaluate_prompts")
             package = "prompt_tuning_recycling.t5x_host" if ours else "t5x"
-            through = [DISTRIBUTED, f"{package}.{program}", *where]
+            name = module or f"{package}.{program}"
+            through = [DISTRIBUTED, name, *where, *through_ours]
             run = start(program, *flags, through=through, **given)
         runs.append(run)
     return runs
