@@ -1,5 +1,5 @@
-"""SIGTERM, which a preempted host gets: the run ends. Started again, it comes to the same
-as an undisturbed run, to the bit.
+"""SIGTERM, which a preempted host gets, ends a run. Started again, it comes to the same
+as one that was not disturbed, to the bit.
 """
 
 import shutil

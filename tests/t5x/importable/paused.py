@@ -1,5 +1,5 @@
-"""Pauses process 0 of a run where PAUSE says, for ever; then the file that PAUSED names
-is there.
+"""Pauses process 0 of a run where PAUSE says, for SECONDS or for ever; then the file
+that PAUSED names is there.
 
 fit: it recycles; write_<step>: a step is written, and is about to get its name.
 """
@@ -17,7 +17,7 @@ from prompt_tuning_recycling.recyclers import register
 
 def _pause():
     pathlib.Path(os.environ["PAUSED"]).touch()
-    time.sleep(600)
+    time.sleep(float(os.environ.get("SECONDS", 600)))
 
 
 @register
