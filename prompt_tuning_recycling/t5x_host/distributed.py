@@ -37,7 +37,7 @@ _PROGRAMS = (
 
 # How long a process that fails waits for the others to fail for the same reason, before
 # its end ends them.
-_SECONDS_TO_FAIL_TOGETHER = 30
+_SECONDS_TO_FAIL_TOGETHER = 15
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,7 +35,12 @@ def test_train_and_eval(start, recycle, four_heads, tmp_path):
     }
     environment = {**SIXTEEN, "WITNESS": str(tmp_path / "train")}
     trained = start(
-        "train", *MESH, **common, last="witness.gin", environment=environment
+        "train",
+        *MESH,
+        **common,
+        last="witness.gin",
+        environment=environment,
+        EVAL_PERIOD=0,
     ).must_work()
     noted = witnessed(tmp_path / "train")
     assert [int(rows) for rows in noted["rows"].values()] == [32128 // 4] * 16

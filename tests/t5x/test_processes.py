@@ -1,10 +1,14 @@
 """Two processes over loopback, as on a pod."""
 
+import os
+import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from t5x_processes import SHARED_MODEL, start_both
+from t5x_processes import DISTRIBUTED, SHARED_MODEL, flags_of_both, start_both
 from t5x_results import (
     exported_prompt,
     kept_prompt,
@@ -12,6 +16,8 @@ from t5x_results import (
     stored_prompt,
     witnessed,
 )
+
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def test_train_and_eval_have_the_same_prompt(start, recycle, tmp_path):
@@ -86,7 +92,7 @@ def test_eval_and_infer_with_a_part_of_the_model_in_each(start, recycle, tmp_pat
         if program == "eval":
             assert metrics(folder) == pytest.approx(metrics(alone), rel=1e-5)
         else:
-            (name,) = [path.name for path in alone.glob("*.jsonl-*")]
+            name = "even_or_odd-predict.jsonl-00000-of-00001"
             assert (folder / name).read_bytes() == (alone / name).read_bytes()
 
 
@@ -109,7 +115,7 @@ def test_the_initializer_makes_the_same_prompt_on_both(start, recycle, tmp_path)
         last="witness.gin",
         environment={"WITNESS": str(witness), "FITS": str(fits)},
         USE_CACHED_TASKS=False,
-        EVAL_PERIOD=100,
+        EVAL_PERIOD=0,
     )
     for run in runs:
         run.must_work()
@@ -163,3 +169,32 @@ def test_a_target_that_only_process_0_sees_ends_both(start, tmp_path):
     codes = [run.wait() for run in runs]
     assert not {0, None} & set(codes), [run.output[-3000:] for run in runs]
     assert target in runs[1].output
+
+
+def test_a_process_that_fails_alone_ends_the_other(command, tmp_path):
+    """As real processes, whose end JAX puts off until all are done."""
+    runs = []
+    paths = [str(HERE / "importable"), os.environ.get("PYTHONPATH", "")]
+    for where, run_file in zip(flags_of_both(), (None, "not_there.gin"), strict=True):
+        arguments, _ = command(
+            "eval",
+            through=[DISTRIBUTED, "t5x.eval", "--heartbeat_timeout=10", *where],
+            run_file=run_file,
+            folder=tmp_path / "run",
+        )
+        with (tmp_path / f"log_{len(runs)}").open("w") as log:
+            runs.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    stdout=log,
+                    stderr=log,
+                    env={
+                        **os.environ,
+                        "JAX_PLATFORMS": "cpu",
+                        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                    },
+                )
+            )
+    codes = [run.wait(timeout=250) for run in runs]
+    assert 0 not in codes
+    assert "not_there.gin" in (tmp_path / "log_1").read_text()

@@ -10,6 +10,21 @@ SHARED_MODEL = (
 )
 
 
+def flags_of_both():
+    """The flags of each of two processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [
+        [
+            f"--coordinator_address={address}",
+            "--process_count=2",
+            f"--process_index={index}",
+        ]
+        for index in range(2)
+    ]
+
+
 def start_both(
     start, program, *flags, each=({}, {}), through_ours=(), module=None, **macros
 ):
@@ -25,16 +40,8 @@ def start_both(
       module: the program's module, if it is another than T5X's or this package's.
       **macros: what `start` gets for both.
     """
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
     runs = []
-    for index in range(2):
-        where = [
-            f"--coordinator_address={address}",
-            "--process_count=2",
-            f"--process_index={index}",
-        ]
+    for index, where in enumerate(flags_of_both()):
         given = {**macros, **each[index]}
         if program == "train" and not through_ours and not module:
             run = start("train", "--multiprocess_gpu", *where, *flags, **given)
