@@ -34,6 +34,11 @@ def run(program, arguments, log, environment):
             print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
+    if code == 0:
+        # As Python's end would: process 0 waits for the others, which need it.
+        import jax
+
+        jax.distributed.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
