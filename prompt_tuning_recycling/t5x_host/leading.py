@@ -38,6 +38,9 @@ class SharedTarget(Protocol):
     model: Model
     shapes: contract.Shapes
 
+    def check_without_prompt(self) -> None:
+        """Raises RecyclingError unless the model can be evaluated without a prompt."""
+
     def start(self, prompts: Prompts) -> Callable[[], Metrics]:
         """Runs the model on the task's examples, on all processes. Only process 0 calls
         what this returns, which computes the metrics and logs them.
@@ -60,6 +63,10 @@ class Leader:
         self._target = target
         self.model, self.shapes = target.model, target.shapes
         self.is_running = False
+
+    def check_without_prompt(self) -> None:
+        """Raises RecyclingError unless the model can be evaluated without a prompt."""
+        self._target.check_without_prompt()
 
     def evaluate(self, prompts: Prompts) -> Metrics:
         """Evaluates the model and returns its metrics."""

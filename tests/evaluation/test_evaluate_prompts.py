@@ -180,6 +180,25 @@ def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     assert "5 of 5 were evaluated before" in capfd.readouterr().out
 
 
+def test_a_prompt_that_has_changed_is_evaluated_again(listed, arguments, capfd):
+    assert evaluate_prompts(arguments) == 0
+    before = {entry.output_dir: metrics(entry.output_dir) for entry in listed}
+    changed = listed[-1]
+    worse = -5 * np.load(changed.prompt)
+    with open(changed.prompt, "wb") as file:
+        np.save(file, worse)
+    capfd.readouterr()
+    assert evaluate_prompts(arguments) == 0
+    out = capfd.readouterr().out
+    assert "4 of 5 were evaluated before" in out
+    assert f"1 of 1: {changed.output_dir}" in out
+    for entry in listed:
+        same = metrics(entry.output_dir) == before[entry.output_dir]
+        assert same == (entry is not changed)
+    assert evaluate_prompts(arguments) == 0
+    assert "5 of 5 were evaluated before" in capfd.readouterr().out
+
+
 def test_what_fails_is_reported_and_the_rest_is_done(
     tmp_path, listed, arguments, capfd
 ):

@@ -131,9 +131,7 @@ def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
             assert path.stat().st_mtime_ns == times[path]
 
 
-def test_a_prompt_that_was_tuned_again_is_recycled_again(
-    config, content, run, capsys, caplog
-):
+def test_a_prompt_that_was_tuned_again_is_recycled_again(config, content, run, capsys):
     assert run(recycle.main, {"config": config}) == 0
     before = tree(content["root_dir"])
     tuned = {}
@@ -146,9 +144,9 @@ def test_a_prompt_that_was_tuned_again_is_recycled_again(
         np.save(file, tuned_again)
     capsys.readouterr()
     assert run(recycle.main, {"config": config}) == 0
-    out = capsys.readouterr().out
-    assert f"{len(made_from_it)} prompts recycled by 0 newly learned" in out
-    assert f"{changed} was written again" in caplog.text
+    printed = capsys.readouterr()
+    assert f"{len(made_from_it)} prompts recycled by 0 newly learned" in printed.out
+    assert f"{changed} was written again" in printed.err
     after = tree(content["root_dir"])
     root = pathlib.Path(content["root_dir"])
     written = {str(path.relative_to(root)) for path in made_from_it}
