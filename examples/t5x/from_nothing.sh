@@ -23,7 +23,7 @@ python -m t5x.train --gin_search_paths="$gin" \
   --gin_file=runs/t5x/pretrain.gin \
   --gin_file=pretraining.gin \
   --gin.MODEL_DIR="'$PWD/source'" \
-  --gin.TRAIN_STEPS=1000 \
+  --gin.TRAIN_STEPS=1500 \
   --gin.LEARNING_RATE=2.0 \
   --gin.RANDOM_SEED=1 \
   --gin.EVAL_PERIOD=500 2> source.log
@@ -35,7 +35,7 @@ python -m t5x.train --gin_search_paths="$gin" \
   --gin_file=random_words.gin \
   --gin_file=runs/t5x/prompt_finetune.gin \
   --gin_file=topics.gin \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/source/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/source/checkpoint_1500'" \
   --gin.MODEL_DIR="'$PWD/tuned'" \
   --gin.TRAIN_STEPS_RELATIVE=100 \
   --gin.LEARNING_RATE=0.02 \
@@ -49,7 +49,7 @@ python -m t5x.train --gin_search_paths="$gin" \
   --gin_file=runs/t5x/pretrain.gin \
   --gin_file=pretraining.gin \
   --gin.MODEL_DIR="'$PWD/target'" \
-  --gin.TRAIN_STEPS=1000 \
+  --gin.TRAIN_STEPS=1500 \
   --gin.LEARNING_RATE=2.0 \
   --gin.RANDOM_SEED=2 \
   --gin.EVAL_PERIOD=500 2> target.log
@@ -60,7 +60,7 @@ python -m t5x.eval --gin_search_paths="$gin" \
   --gin_file=tiny_prompt.gin \
   --gin_file=runs/t5x/prompt_eval.gin \
   --gin_file=topics.gin \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/tuned/checkpoint_1100'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/tuned/checkpoint_1600'" \
   --gin.EVAL_OUTPUT_DIR="'$PWD/on-source'" 2> on-source.log
 
 # recycled for the other model,
@@ -70,7 +70,7 @@ python -m t5x.eval --gin_search_paths="$gin" \
   --gin_file=runs/t5x/prompt_eval.gin \
   --gin_file=topics.gin \
   --gin.RECYCLE_FROM="'$PWD/tuned'" \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1500'" \
   --gin.EVAL_OUTPUT_DIR="'$PWD/recycled'" 2> recycled.log
 
 # copied to the other model without recycling,
@@ -80,7 +80,7 @@ python -m t5x.eval --gin_search_paths="$gin" \
   --gin_file=runs/t5x/prompt_eval.gin \
   --gin_file=topics.gin \
   --gin.PROMPT_FILE="'$PWD/tuned'" \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1500'" \
   --gin.EVAL_OUTPUT_DIR="'$PWD/copied'" 2> copied.log
 
 # and the words from which its tuning started.
@@ -89,7 +89,7 @@ python -m t5x.eval --gin_search_paths="$gin" \
   --gin_file=random_words.gin \
   --gin_file=runs/t5x/prompt_eval.gin \
   --gin_file=topics.gin \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1500'" \
   --gin.EVAL_OUTPUT_DIR="'$PWD/untuned'" 2> untuned.log
 tail -n 1 {on-source,recycled,copied,untuned}/inference_eval/topics_generation-metrics.jsonl
 
@@ -100,10 +100,9 @@ python -m t5x.infer --gin_search_paths="$gin" \
   --gin_file=runs/t5x/prompt_infer.gin \
   --gin_file=topics.gin \
   --gin.RECYCLE_FROM="'$PWD/tuned'" \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1500'" \
   --gin.INFER_OUTPUT_DIR="'$PWD/answers'" 2> answers.log
-ls answers
-head -n 3 answers/topics_generation-predict.jsonl*
+head -n 3 answers/topics_generation-predict.jsonl-00000-of-00001
 
 # The recycled prompt, tuned further.
 python -m t5x.train --gin_search_paths="$gin" \
@@ -112,7 +111,7 @@ python -m t5x.train --gin_search_paths="$gin" \
   --gin_file=runs/t5x/prompt_finetune.gin \
   --gin_file=topics.gin \
   --gin.RECYCLE_FROM="'$PWD/tuned'" \
-  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1000'" \
+  --gin.INITIAL_CHECKPOINT_PATH="'$PWD/target/checkpoint_1500'" \
   --gin.MODEL_DIR="'$PWD/further'" \
   --gin.TRAIN_STEPS_RELATIVE=20 \
   --gin.LEARNING_RATE=0.02 \

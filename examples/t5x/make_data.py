@@ -5,7 +5,7 @@ files.
 
 | file | what |
 |---|---|
-| `vocabulary.model`, `words.json` | a piece for each word of the language of `examples/demo` |
+| `vocabulary.model`, `words.json` | a piece for each word of `examples/demo` |
 | `pretraining-*.tsv` | questions about reviews, and their answers |
 | `topics-*.tsv` | reviews without a question, and their topics, to tune a prompt on |
 | `*.gin` | copies of those in `gin/` |
