@@ -21,11 +21,9 @@ import tensorstore as ts
 
 from prompt_tuning_recycling import command_line
 
+from .installations import checkout, dependencies, pythons  # noqa: F401
+
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT / "tests"))
-
-from installations import checkout, dependencies, pythons  # noqa: E402, F401
-
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
 VOCABULARY_SIZE = 384

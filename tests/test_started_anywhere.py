@@ -11,7 +11,12 @@ import pytest
 
 @pytest.fixture(params=["checkout", "elsewhere"])
 def where(request, checkout, tmp_path):
-    return checkout if request.param == "checkout" else tmp_path
+    if request.param == "checkout":
+        return checkout
+    # Gin would look into folders of these names for the package's gin files.
+    for name in ("models", "runs"):
+        (tmp_path / name).mkdir()
+    return tmp_path
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import jax
 
-from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling import command_line, gin_search  # noqa: F401
 
 _OURS = "prompt_tuning_recycling.t5x_host."
 _PROGRAMS = (
