@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--shutdown_timeout",
         type=int,
-        default=3600,
-        help="for how many seconds a process that is done waits for the others, such "
-        "as for process 0 to compute metrics, before all end with an error",
+        default=300,
+        help="for how many seconds a process that is done waits for the others, before "
+        "all end with an error",
     )
     known, rest = parser.parse_known_args(arguments)
     # It would catch SIGTERM and leave it to the program to stop, which T5X's do not.

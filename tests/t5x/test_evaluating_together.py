@@ -85,32 +85,35 @@ def check(path, alone):
 
 
 def test_a_part_of_the_examples_in_each(start, written, alone, tmp_path):
-    """While another job has one of the evaluations, and with a prompt that is wrong."""
+    """Ended by SIGTERM where another job has one of the evaluations; started again."""
     path, witness = written("examples"), tmp_path / "witness"
     common = {**COMMON, "folder": path, "environment": {"WITNESS": str(witness)}}
     name = hashlib.sha256(str(path.parent / "one").encode()).hexdigest()
     locks = path.with_name("manifest.json.locks")
     locks.mkdir()
     with filelock.FileLock(locks / name):
-        runs = start_both(start, "evaluate_prompts", **common)
+        runs = start_both(
+            start,
+            "evaluate_prompts",
+            through_ours=["--heartbeat_timeout=10"],
+            **common,
+        )
         wait_for(runs, pathlib.Path(scores_file.place(path.parent / "scored", DRAWING)))
-        time.sleep(3)
         assert not (path.parent / "one").exists()
+        runs[1].process.terminate()
+        codes = [run.wait(60) for run in runs]
+        assert not {0, None} & set(codes), [run.output for run in runs]
+    assert {int(rows) for rows in witnessed(witness)["rows"].values()} == {32128}
+
+    runs = start_both(start, "evaluate_prompts", **common)
     assert [run.wait() for run in runs] == [1, 1], [run.output for run in runs]
     check(path, alone)
     for run in runs:
         assert "error: 1 of 5 evaluations failed" in run.output
+    assert "3 of 5 were evaluated before" in runs[0].output
     assert "has 7 vectors, but the model expects 8" in runs[0].output
-    assert "4 of 5: " in runs[0].output
-    assert " of 5: " not in runs[1].output
-    assert {int(rows) for rows in witnessed(witness)["rows"].values()} == {32128}
-
-    # Once more: the one that is missing, and mended.
-    with (path.parent / "short_p").open("wb") as file:
-        np.save(file, np.ones((LENGTH, WIDTH), np.float32))
-    for run in start_both(start, "evaluate_prompts", **common):
-        run.must_work()
-    assert len(found(path)["short's examples"]) == 32
+    assert "1 of 2: " in runs[0].output
+    assert "1 of 2: " not in runs[1].output
 
 
 def test_a_part_of_the_model_in_each(start, written, alone, tmp_path):

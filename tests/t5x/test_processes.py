@@ -138,7 +138,7 @@ def test_process_0_may_be_slow_and_the_only_one_that_sees_the_source(
         start,
         "eval",
         "--gin.RECYCLER=@recyclers.PausedLinear()",
-        through_ours=["--heartbeat_timeout=10"],
+        through_ours=["--heartbeat_timeout=5"],
         each=[{}, {"RECYCLE_FROM": "/not/seen/here/checkpoint_50"}],
         folder=tmp_path / "run",
         files=["target_prompt.gin", "recycle_init.gin", "paused.gin"],
@@ -147,7 +147,7 @@ def test_process_0_may_be_slow_and_the_only_one_that_sees_the_source(
             "FITS": str(tmp_path / "fits"),
             "PAUSE": "fit",
             "PAUSED": str(tmp_path / "paused"),
-            "SECONDS": "25",
+            "SECONDS": "15",
         },
     )
     for run in runs:

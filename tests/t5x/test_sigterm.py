@@ -94,6 +94,36 @@ def test_preempted_in_the_fit_in_the_first_save_and_in_a_later_one(
     assert names(folder) == names(undisturbed)
 
 
+@pytest.mark.parametrize("program", ["eval", "choose"])
+def test_what_saves_no_steps_begins_again(
+    start, recycle, t5x_written, tmp_path, program
+):
+    fits, paused, folder = tmp_path / "fits", tmp_path / "paused", tmp_path / "run"
+    given = {"files": ["target_prompt.gin", "recycle_init.gin", "paused.gin"]}
+    flags = ["--gin.RECYCLER=@recyclers.PausedLinear()"]
+    if program == "choose":
+        flags = []
+        given = {
+            "files": ["target_prompt.gin", "paused.gin"],
+            "RECYCLE_FROM": str(t5x_written / "prompt_orbax/checkpoint_50"),
+            "MIXTURE_OR_TASK_NAME": "even_or_odd_ranked",
+            "CANDIDATES": ["paused"],
+            "NUM_UNLABELED": 12,
+        }
+    environment = {"FITS": str(fits), "PAUSE": "fit", "PAUSED": str(paused)}
+    run = start(program, *flags, folder=folder, environment=environment, **given)
+    wait_for([run], paused)
+    run.process.terminate()
+    assert run.wait(60) not in (0, None)
+    assert not list(folder.glob("*/prompt.npy"))
+
+    environment = {"FITS": str(fits)}
+    run = start(program, *flags, folder=folder, environment=environment, **given)
+    run.must_work()
+    (made,) = folder.glob("*/prompt.npy")
+    np.testing.assert_array_equal(np.load(made), recycle())
+
+
 def names(folder):
     """What is there, without what T5X names after the time."""
     return {path.name for path in folder.iterdir() if "tfevents" not in path.name}

@@ -10,11 +10,15 @@ SHARED_MODEL = (
 )
 
 
-def flags_of_both():
-    """The flags of each of two processes."""
+def free_address():
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def flags_of_both():
+    """The flags of each of two processes."""
+    address = free_address()
     return [
         [
             f"--coordinator_address={address}",
