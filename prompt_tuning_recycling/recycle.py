@@ -92,6 +92,8 @@ def _recycle(
             f"({outcome.seconds:.1f} s; {len(outcomes)} of {len(pieces)} pairs)",
             flush=True,
         )
+    for change in dict.fromkeys(text for one in outcomes for text in one.changes):
+        logger.warning("warning: %s; what came from it was recycled again", change)
     recycled, present, fitted = (
         sum(len(getattr(outcome, name)) for outcome in outcomes)
         for name in ("recycled", "present", "fitted")

@@ -21,11 +21,13 @@ import tensorstore as ts
 
 from prompt_tuning_recycling import command_line
 
+from .installations import checkout, dependencies, pythons  # noqa: F401
+
+CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDING = "target/token_embedder/embedding"
 PROMPT = "target/encoder/prompt/prompt/prompt"
 VOCABULARY_SIZE = 384
 SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
-CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 DEMO_MODELS = CHECKOUT / "examples/demo/models"
 IMPORTABLE = CHECKOUT / "tests/importable"
 

@@ -17,7 +17,7 @@ PACKAGE = pathlib.Path(prompt_tuning_recycling.__file__).parent
 FLOORS = [
     ["errors", "version"],
     ["files"],
-    ["command_line", "accelerators", "network"],
+    ["command_line", "accelerators", "network", "gin_search"],
     ["models"],
     ["words"],
     ["maps"],

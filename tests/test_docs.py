@@ -41,6 +41,18 @@ def test_the_readmes_python(tmp_path, monkeypatch, write_orbax, rng):
         assert np.load(file).shape == (5, 12)
 
 
+def test_the_road_from_nothing_is_the_scripts():
+    page = (CHECKOUT / "docs/t5x.md").read_text()
+    section = page.partition("\n## From nothing\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```\n(python -m t5x.*?)```", section, re.S)
+    script = (CHECKOUT / "examples/t5x/from_nothing.sh").read_text()
+    # The script sends each log to a file.
+    script = re.sub(r" 2> \S+$", "", script, flags=re.M)
+    assert len(blocks) > 3
+    for block in blocks:
+        assert block in script
+
+
 def test_links_between_pages_lead_somewhere():
     for page in [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

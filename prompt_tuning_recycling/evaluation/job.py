@@ -28,7 +28,8 @@ from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, is_remote, sync
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
-from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.prompts import find_prompt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,8 +99,10 @@ class Loggers:
         return log
 
     @contextlib.contextmanager
-    def writing_to(self, output_dir: str) -> Iterator[None]:
-        """Writes what is logged inside the `with` to `output_dir` once it is whole."""
+    def writing_to(self, output_dir: str, prompt: str | None) -> Iterator[None]:
+        """Writes what is logged inside the `with` to `output_dir` once it is whole,
+        and the digest of the prompt that is evaluated.
+        """
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.
@@ -112,6 +115,8 @@ class Loggers:
         self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
         yield
         self._current = []
+        if prompt is not None:
+            metrics_file.write_prompt(temporary, prompt)
         if temporary != final:
             temporary.rename(final)
             sync(final.parent)
@@ -162,6 +167,7 @@ class ManifestJob:
         self._manifest = os.fspath(manifest)
         self._tasks = [part.name for part in evaluated]
         self._content = read(manifest)
+        self._digests: dict[epath.PathLike, str | None] = {}
         self.listed = self._content.evaluations
         self.missing = [entry for entry in self.listed if not self._is_done(entry)]
         done = len(self.listed) - len(self.missing)
@@ -228,7 +234,7 @@ class ManifestJob:
         prompts = _prompts(entry, target, random_prompt)
         lines = []
         if not self._is_evaluated(entry):
-            with loggers.writing_to(entry.output_dir):
+            with loggers.writing_to(entry.output_dir, self._digest(entry)):
                 metrics = target.evaluate(prompts)
             lines += metrics_file.metric_lines(metrics)
         for drawing in self._unscored(entry):
@@ -236,7 +242,13 @@ class ManifestJob:
             rows = criteria.split(target.score(prompts, inputs), inputs.sizes)
             scores_file.write(
                 scores_file.place(entry.output_dir, drawing),
-                Scores(rows, inputs.origin, inputs.digest, inputs.has_same_choices),
+                Scores(
+                    rows,
+                    inputs.origin,
+                    inputs.digest,
+                    inputs.has_same_choices,
+                    self._digest(entry),
+                ),
             )
             lines.append(f"scored on {len(rows)} unlabeled inputs")
         return lines
@@ -249,8 +261,11 @@ class ManifestJob:
         found = []
         for drawing in self._content.scored(entry):
             try:
-                scores_file.read(scores_file.place(entry.output_dir, drawing))
+                scores = scores_file.read(scores_file.place(entry.output_dir, drawing))
             except RecyclingError:
+                found.append(drawing)
+                continue
+            if self._is_of_another(entry, scores.prompt):
                 found.append(drawing)
         return found
 
@@ -265,7 +280,28 @@ class ManifestJob:
                 metrics_file.read(metrics_file.place(entry.output_dir, task))
             except RecyclingError:
                 return False
-        return True
+        evaluated = metrics_file.read_prompt(entry.output_dir)
+        return not self._is_of_another(entry, evaluated)
+
+    def _is_of_another(self, entry: Evaluation, prompt: str | None) -> bool:
+        """Whether results are of another prompt than the file has now."""
+        return None not in (prompt, self._digest(entry)) and (
+            prompt != self._digest(entry)
+        )
+
+    def _digest(self, entry: Evaluation) -> str | None:
+        """The digest of an evaluation's prompt; None if it is not in a file, or gone.
+        The file is read once in a job.
+        """
+        if entry.prompt is None:
+            return None
+        if entry.prompt not in self._digests:
+            self._digests[entry.prompt] = None
+            with contextlib.suppress(RecyclingError):
+                prompt = find_prompt(open_model(entry.prompt))
+                digest = prompt.checkpoint.fingerprint(prompt.name)
+                self._digests[entry.prompt] = digest
+        return self._digests[entry.prompt]
 
     def _shared_out(self) -> Iterator[Evaluation]:
         """Yields evaluations that no other job has done or is doing. The system

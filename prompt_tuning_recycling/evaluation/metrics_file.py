@@ -5,6 +5,7 @@ A file is JSON Lines: each line is an object with a `step` and its metrics.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -13,12 +14,13 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.files.json_files import parse_json
+from prompt_tuning_recycling.files.json_files import parse_json, read_json
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Task -> metric -> value."""
 
 _FOLDER = "inference_eval"
+_PROMPT = "evaluated_prompt.json"
 
 
 def folders(output_dir: str) -> tuple[str, str]:
@@ -62,6 +64,22 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
+
+
+def write_prompt(folder: epath.Path, digest: str) -> None:
+    """Writes the digest of the prompt that an evaluation in `folder` is of."""
+    (folder / _PROMPT).write_text(json.dumps({"fingerprint": digest}) + "\n")
+
+
+def read_prompt(output_dir: str) -> str | None:
+    """Returns the digest of the prompt that an evaluation is of; None if that is not
+    recorded, as by `t5x.eval`.
+    """
+    try:
+        record = read_json(as_path(output_dir) / _FOLDER / _PROMPT, "the prompt")
+        return str(record["fingerprint"])
+    except (RecyclingError, KeyError, TypeError):
+        return None
 
 
 def metric_lines(metrics: Metrics) -> list[str]:

@@ -5,6 +5,7 @@ their file and its content.
      "unlabeled": {...},            where the inputs come from
      "unlabeled_sha256": "...",     of their tokens and their choices' tokens
      "same_choices": true,          whether all inputs have the same choices
+     "prompt": "...",               the prompt file's fingerprint, or null
      "scores": [[-0.1, -2.3], ...]}    log-likelihoods of the choices, input by input
 """
 
@@ -55,12 +56,14 @@ class Scores:
       origin: where the inputs come from, JSON-compatible.
       digest: SHA-256 of the inputs and their choices; see `Unlabeled.digest`.
       has_same_choices: whether the choices are the same texts for all inputs.
+      prompt: the fingerprint of the prompt's file; None if that is not known.
     """
 
     rows: Sequence[Float[np.ndarray, " choices"]]
     origin: Mapping[str, Any]
     digest: str
     has_same_choices: bool
+    prompt: str | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -85,6 +88,7 @@ def write(path: epath.PathLike, scores: Scores) -> None:
         "unlabeled": dict(scores.origin),
         "unlabeled_sha256": scores.digest,
         "same_choices": scores.has_same_choices,
+        "prompt": scores.prompt,
         "scores": [np.asarray(row, np.float64).tolist() for row in scores.rows],
     }
     write_atomically(path, (json.dumps(content, ensure_ascii=False) + "\n").encode())
@@ -121,4 +125,4 @@ def read(path: epath.PathLike) -> Scores:
             f"{path}: cannot be read: expected a list of scores for each input, found: "
             f"{error}"
         ) from error
-    return Scores(rows, origin, digest, same)
+    return Scores(rows, origin, digest, same, content.get("prompt"))

@@ -216,6 +216,7 @@ MACROS: Mapping[str, Kind] = {
     "EVAL_PERIOD": Kind(
         _NOT_NEGATIVE.type, "a whole number of at least 1, or 0 for no evaluation"
     ),
+    "EVAL_STEPS": _POSITIVE,
     "RUN_EVAL_BEFORE_TRAINING": _TRUTH,
     "EVALUATOR_NUM_EXAMPLES": _or_none(_POSITIVE),
     "EVALUATOR_USE_MEMORY_CACHE": _TRUTH,

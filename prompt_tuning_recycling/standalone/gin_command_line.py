@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import gin
 
-from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling import command_line, gin_search  # noqa: F401
 from prompt_tuning_recycling.accelerators import check_platform
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import as_path

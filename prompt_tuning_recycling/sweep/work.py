@@ -25,6 +25,7 @@ from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.recorder import Recorder
 from prompt_tuning_recycling.recycling import check_width
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork
+from prompt_tuning_recycling.sweep.present import valid
 from prompt_tuning_recycling.words import EmbeddedWords, read_embeddings
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Outcome:
       present: prompts that existed before.
       fitted: paths of the maps that were fitted now.
       failed: outputs or runs that failed, and why.
+      changes: why prompts that existed were recycled again, as texts for messages.
       seconds: how long the work took.
     """
 
@@ -54,17 +56,21 @@ class Outcome:
     present: tuple[str, ...]
     fitted: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
+    changes: tuple[str, ...]
     seconds: float
 
 
 def recycle_pair(work: PairWork) -> Outcome:
     """Does what is missing of a pair's work; reports failures and does the rest.
 
-    A prompt that exists is complete and has its record, and is not written again unless
-    the sweep clobbers.
+    A prompt that exists is complete and has its record. It is not written again unless
+    the sweep clobbers, or the prompt that it was made from was tuned again.
     """
     started = time.monotonic()
-    present = [] if work.clobber else _present(work.items)
+    present: set[str] = set()
+    changes: list[str] = []
+    if not work.clobber:
+        present, changes = valid(work.items)
     log = _Log(failed=list(work.unlisted))
     missing = [
         dataclasses.replace(
@@ -82,6 +88,7 @@ def recycle_pair(work: PairWork) -> Outcome:
         tuple(item.output for item in work.items if item.output in present),
         tuple(log.fitted),
         tuple(log.failed),
+        tuple(changes),
         time.monotonic() - started,
     )
 
@@ -108,26 +115,6 @@ class _Log:
             return
         done = set(self.recycled) | {name for name, _ in self.failed}
         self.failed += [(i.output, message) for i in items if i.output not in done]
-
-
-def _present(items: Sequence[Item]) -> set[str]:
-    """The outputs that exist. A prompt is written after its record."""
-    names: dict[str, set[str]] = {}
-    found = set()
-    for item in items:
-        folder = as_path(item.output).parent
-        if str(folder) not in names:
-            try:
-                names[str(folder)] = {child.name for child in folder.iterdir()}
-            except OSError:
-                names[str(folder)] = set()
-        name = as_path(item.output).name
-        # Listings leave out names that end in `~`, such as an editor's backups.
-        if name in names[str(folder)] or (
-            name.endswith("~") and as_path(item.output).exists()
-        ):
-            found.add(item.output)
-    return found
 
 
 def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:

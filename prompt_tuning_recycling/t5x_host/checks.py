@@ -187,7 +187,10 @@ class _Restoring:
                 for name, array in model.parameters.items()
                 if matches(name, PROMPT_REGEX)
             }
-            contract.prompts_to_make(stored, stored, declared, None, str(model.path))
+            if stored:
+                contract.prompts_to_make(
+                    stored, stored, declared, None, str(model.path)
+                )
 
 
 def _is_resumed(stated: _Stated) -> bool:

@@ -10,6 +10,7 @@ import seqio
 from absl import flags
 from t5x import config_utils, gin_utils
 
+from prompt_tuning_recycling import gin_search  # noqa: F401
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path

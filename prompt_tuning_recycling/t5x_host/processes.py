@@ -27,8 +27,9 @@ def from_process_zero(
       compute: called only on process 0.
 
     Raises:
-      RecyclingError: `compute` failed. Every process raises it, because the others
+      RecyclingError: `compute` raised it. Every process raises it, because the others
         would otherwise wait forever for a result.
+      RuntimeError: `compute` failed with another error, which process 0 raises.
     """
     if jax.process_count() == 1:
         return compute()
@@ -39,10 +40,10 @@ def from_process_zero(
         except Exception as caught:
             error = caught
             payload = _message(caught).encode()
-    # Only process 0 knows whether there is a result, and how long it is, so this comes
-    # first.
-    header = np.array([error is None, len(payload)], np.int32)
-    succeeded, length = multihost_utils.broadcast_one_to_all(header).tolist()
+    # Only process 0 knows what came of it, and how long that is, so this comes first.
+    expected = isinstance(error, RecyclingError)
+    header = np.array([error is None, expected, len(payload)], np.int32)
+    succeeded, expected, length = multihost_utils.broadcast_one_to_all(header).tolist()
     buffer = np.frombuffer(payload, np.uint8) if payload else np.zeros(length, np.uint8)
     # Integers are sent, because a broadcast is a sum, which turns -0.0 into 0.0.
     received = np.asarray(multihost_utils.broadcast_one_to_all(buffer)).astype(np.uint8)
@@ -52,7 +53,8 @@ def from_process_zero(
     if error is not None:
         raise error
     if not succeeded:
-        raise RecyclingError(received.tobytes().decode())
+        kind = RecyclingError if expected else RuntimeError
+        raise kind(received.tobytes().decode())
     return np.load(io.BytesIO(received.tobytes()), allow_pickle=False)
 
 

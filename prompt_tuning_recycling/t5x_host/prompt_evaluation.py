@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gin
-import jax
 import numpy as np
 import seqio
 from etils import epath
@@ -15,7 +14,6 @@ from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
-from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
@@ -23,6 +21,8 @@ from prompt_tuning_recycling.initial_prompts import (
     SampledVocabulary,
 )
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX
+from prompt_tuning_recycling.t5x_host.leading import lead
+from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.prompted import PromptedModel
 
 
@@ -46,6 +46,9 @@ def evaluate_prompts(
     manifest share the work. An evaluation that fails is reported, and the others are
     done. Prompts in files are also scored on the manifest's unlabeled inputs.
 
+    With several processes, process 0 shares the work with other jobs, reads prompts,
+    and writes; all processes run the model.
+
     Args:
       model: any network whose prompts are parameters, and how it decodes.
       dataset_cfg: the task or mixture.
@@ -63,29 +66,31 @@ def evaluate_prompts(
     Raises:
       RecyclingError: anything given cannot be used, or an evaluation failed.
     """
-    if jax.process_count() > 1:
-        raise RecyclingError(
-            f"evaluate_prompts runs in one process, found {jax.process_count()}. Use "
-            "all devices of one host; several jobs on one manifest share the work."
-        )
     if dataset_cfg.module:
         utils.import_module(dataset_cfg.module)
     task = seqio.get_mixture_or_task(dataset_cfg.mixture_or_task_name)
-    job = ManifestJob(
-        manifest,
-        task,
-        dataset_cfg.split,
-        lengths=dataset_cfg.task_feature_lengths,
-        use_cached=dataset_cfg.use_cached,
-    )
-    if not job.missing:
+    jobs: list[ManifestJob] = []
+
+    def read_manifest() -> np.ndarray:
+        jobs.append(
+            ManifestJob(
+                manifest,
+                task,
+                dataset_cfg.split,
+                lengths=dataset_cfg.task_feature_lengths,
+                use_cached=dataset_cfg.use_cached,
+            )
+        )
+        return np.array(len(jobs[0].missing))
+
+    if not from_process_zero(read_manifest):
         return 0
     loggers = Loggers(logger_cls, _write_config)
     evaluator_cls = loggers.bound_to(inference_evaluator_cls)
     target = _Target(
         model, dataset_cfg, restore_checkpoint_cfg, partitioner, evaluator_cls, patterns
     )
-    return job.run(target, loggers, random_prompt)
+    return lead(target, lambda leader: jobs[0].run(leader, loggers, random_prompt))
 
 
 def _write_config(output_dir: str) -> None:
@@ -127,10 +132,10 @@ class _Target:
     def check_without_prompt(self) -> None:
         _ = self._prompted.without_prompt
 
-    def evaluate(self, prompts: Mapping[str, np.ndarray]) -> Metrics:
+    def start(self, prompts: Mapping[str, np.ndarray]) -> Callable[[], Metrics]:
         evaluator, axes = self._with if prompts else self._without
         future = evaluator.evaluate(self._prompted.state(prompts), axes)
-        return {task: dict(metrics) for task, metrics in future.result().items()}
+        return lambda: {task: dict(found) for task, found in future.result().items()}
 
     def score(
         self, prompts: Mapping[str, np.ndarray], unlabeled: Unlabeled

@@ -130,6 +130,8 @@ def test_what_separate_jobs_would_have_written(
         together = pathlib.Path(tmp_path, "out", name)
         files = {p.name for p in pathlib.Path(alone, name).rglob("*")}
         stable = {name for name in files if "tfevents" not in name}
+        if name.isdigit():  # Which prompt in a file it was; see metrics_file.
+            stable.add("evaluated_prompt.json")
         assert {p.name for p in together.rglob("*") if "tfevents" not in p.name} == (
             stable
         )
@@ -176,6 +178,25 @@ def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     for folder, when in others.items():
         now = os.stat(pathlib.Path(folder, "inference_eval")).st_mtime_ns
         assert now == when
+    assert evaluate_prompts(arguments) == 0
+    assert "5 of 5 were evaluated before" in capfd.readouterr().out
+
+
+def test_a_prompt_that_has_changed_is_evaluated_again(listed, arguments, capfd):
+    assert evaluate_prompts(arguments) == 0
+    before = {entry.output_dir: metrics(entry.output_dir) for entry in listed}
+    changed = listed[-1]
+    worse = -5 * np.load(changed.prompt)
+    with open(changed.prompt, "wb") as file:
+        np.save(file, worse)
+    capfd.readouterr()
+    assert evaluate_prompts(arguments) == 0
+    out = capfd.readouterr().out
+    assert "4 of 5 were evaluated before" in out
+    assert f"1 of 1: {changed.output_dir}" in out
+    for entry in listed:
+        same = metrics(entry.output_dir) == before[entry.output_dir]
+        assert same == (entry is not changed)
     assert evaluate_prompts(arguments) == 0
     assert "5 of 5 were evaluated before" in capfd.readouterr().out
 

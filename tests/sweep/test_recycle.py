@@ -131,6 +131,31 @@ def test_a_second_run_does_only_what_is_missing(config, content, run, capsys):
             assert path.stat().st_mtime_ns == times[path]
 
 
+def test_a_prompt_that_was_tuned_again_is_recycled_again(config, content, run, capsys):
+    assert run(recycle.main, {"config": config}) == 0
+    before = tree(content["root_dir"])
+    tuned = {}
+    for path in prompts(content):
+        record = json.loads(path.with_name(f"{path.name}.json").read_text())
+        tuned.setdefault(record["prompt"]["path"], []).append(path)
+    changed, made_from_it = next(iter(tuned.items()))
+    tuned_again = 3 * load_prompt(changed).array
+    with open(changed, "wb") as file:
+        np.save(file, tuned_again)
+    capsys.readouterr()
+    assert run(recycle.main, {"config": config}) == 0
+    printed = capsys.readouterr()
+    assert f"{len(made_from_it)} prompts recycled by 0 newly learned" in printed.out
+    assert f"{changed} was written again" in printed.err
+    after = tree(content["root_dir"])
+    root = pathlib.Path(content["root_dir"])
+    written = {str(path.relative_to(root)) for path in made_from_it}
+    differ = {name for name in after if after[name] != before[name]}
+    assert differ == written | {f"{name}.json" for name in written}
+    assert run(recycle.main, {"config": config}) == 0
+    assert tree(content["root_dir"]) == after
+
+
 @pytest.mark.slow
 def test_clobber_does_it_again(content, write_config, run, capsys):
     assert run(recycle.main, {"config": write_config(content)}) == 0

@@ -137,7 +137,7 @@ def programs(shared_data, tmp_path_factory):
 def command(shared_data, t5x_written, tmp_path_factory):
     """What follows `python -m`, to run a program of T5X's on the target with a prompt
     recycled for it; and the output folder."""
-    search = f"--gin_search_paths={gin_path.gin_path()},{HERE / 'gin'}"
+    search = f"{gin_path.gin_path()},{HERE / 'gin'}"
 
     def command(
         program,
@@ -148,6 +148,7 @@ def command(shared_data, t5x_written, tmp_path_factory):
         through=(),
         host="t5x",
         run_file=None,
+        search_path=search,
         **macros,
     ) -> tuple[list[str], pathlib.Path]:
         folder = folder or tmp_path_factory.mktemp(program) / "run"
@@ -168,7 +169,7 @@ def command(shared_data, t5x_written, tmp_path_factory):
         given |= macros
         return [
             *(through or [f"{package}.{program}"]),
-            search,
+            f"--gin_search_paths={search_path}",
             *(f"--gin_file={file}" for file in (*files, run_file, last) if file),
             *flags,
             *(

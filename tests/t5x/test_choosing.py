@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from t5x_processes import start_both
+from t5x_processes import SHARED_MODEL, start_both
 from t5x_results import exported_prompt, witnessed
 
 MODEL = ("target_prompt.gin",)
@@ -50,12 +50,24 @@ def test_it_chooses_as_the_standalone_host_does(start, choice, chosen):
     assert (chosen / "choice.svg").read_text().startswith("<?xml")
 
 
-def test_two_processes_choose_the_same(start, choice, chosen, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "rows"), [((), 32128), (SHARED_MODEL, 16064)], ids=["examples", "model"]
+)
+def test_two_processes_choose_the_same(start, choice, chosen, tmp_path, flags, rows):
+    """Each has a part of the examples, or a part of the model."""
+    witness = tmp_path / "witness"
     runs = start_both(
-        start, "choose", files=MODEL, folder=tmp_path / "choice", **choice
+        start,
+        "choose",
+        *flags,
+        files=MODEL,
+        folder=tmp_path / "choice",
+        environment={"WITNESS": str(witness)},
+        **choice,
     )
     for run in runs:
         run.must_work()
+    assert {int(found) for found in witnessed(witness)["rows"].values()} == {rows}
     same_choice(chosen, tmp_path / "choice" / "chosen")
     assert "  chosen" in runs[0].output
     assert "wrote" not in runs[1].output

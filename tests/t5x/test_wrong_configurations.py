@@ -127,6 +127,45 @@ def test_a_value_that_cannot_be(refused, name, value):
     assert f"{name}: expected " in refused(**{name: value})
 
 
+def test_a_macro_that_has_no_place_here(refused):
+    """The command line sets nothing in vain, even if another file has the macro."""
+    assert "nothing in these gin files uses LEARNING_RATE" in refused(LEARNING_RATE=0.1)
+
+
+def test_a_target_that_is_not_there(refused, t5x_written):
+    folder = t5x_written / "target_orbax"
+    message = refused(INITIAL_CHECKPOINT_PATH=str(folder / "checkpoint_41"))
+    assert f"{folder}/checkpoint_41 does not exist" in message
+    assert "Steps there: checkpoint_40" in message
+
+
+def test_a_target_that_t5x_cannot_restore(refused, tmp_path):
+    np.save(tmp_path / "table.npy", np.ones((32128, 24), np.float32))
+    message = refused(INITIAL_CHECKPOINT_PATH=str(tmp_path / "table.npy"))
+    assert "is a file, from which T5X cannot restore a model" in message
+    (tmp_path / "model.ckpt-7.index").touch()
+    message = refused(INITIAL_CHECKPOINT_PATH=str(tmp_path / "model.ckpt-7"))
+    assert "is a TensorFlow checkpoint" in message
+
+
+def test_packed_data(refused):
+    message = refused("--gin.utils.DatasetConfig.pack=True")
+    assert "packed examples would share one prompt" in message
+
+
+def test_data_that_is_not_cached(refused):
+    message = refused(USE_CACHED_TASKS=True)
+    assert "even_or_odd has not been cached" in message
+    assert "--gin.USE_CACHED_TASKS=False" in message
+
+
+def test_a_task_that_is_not_there(refused):
+    message = refused(MIXTURE_OR_TASK_NAME="even_or_od")
+    assert "no task or mixture 'even_or_od'. Did you mean even_or_odd" in message
+    message = refused(MIXTURE_OR_TASK_MODULE="t5x_test_task")
+    assert "cannot import 't5x_test_task'" in message
+
+
 def test_an_unknown_recycler(refused):
     message = refused(RECYCLER="v2v-lim")
     assert "v2v-lin" in message

@@ -8,12 +8,16 @@ import sys
 import traceback
 
 
-def run(program, arguments, log, environment):
-    """Runs a module as a program; everything that it writes goes to a file."""
+def run(program, arguments, log, environment, folder=None):
+    """Runs a module as a program, in a folder; everything that it writes goes to a
+    file.
+    """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ.update(environment)
+    if folder:
+        os.chdir(folder)
     sys.argv = [program, *arguments]
     code = 1
     try:
@@ -34,6 +38,11 @@ def run(program, arguments, log, environment):
             print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
+    if code == 0:
+        # As Python's end would: process 0 waits for the others, which need it.
+        import jax
+
+        jax.distributed.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

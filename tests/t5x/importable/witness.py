@@ -1,5 +1,6 @@
 """Notes the prompt that each process and each of its devices has: the arrays are in
-WITNESS/<what>-process_<index>-device_<index>.npy.
+WITNESS/<what>-process_<index>-device_<index>.npy. The first dimension of the part of
+the embedding table that it has is noted, too.
 """
 
 import dataclasses
@@ -21,7 +22,10 @@ def observe_restoring():
 
     def restore_and_note(*args, **kwargs):
         state, manager = restore(*args, **kwargs)
-        _note("restored", state.params["encoder"]["prompt"]["prompt"]["prompt"])
+        # The model into which prompts are put one by one has none yet.
+        if "prompt" in state.params["encoder"]:
+            _note("restored", state.params["encoder"]["prompt"]["prompt"]["prompt"])
+        _note("rows", state.params["token_embedder"]["embedding"], len)
         return state, manager
 
     utils.create_checkpoint_manager_and_restore = restore_and_note
@@ -40,13 +44,13 @@ class Saved:
         return state_dict, parameter_infos
 
 
-def _note(what, array):
+def _note(what, array, of=np.asarray):
     folder = pathlib.Path(os.environ["WITNESS"])
     folder.mkdir(exist_ok=True)
     assert isinstance(array, jax.Array), type(array)
     for shard in array.addressable_shards:
         name = f"{what}-process_{jax.process_index()}-device_{shard.device.id}.npy"
-        data = np.asarray(shard.data)
+        data = np.asarray(of(shard.data))
         # Numpy files know no bfloat16.
         suffix = f".{data.dtype.name}.npy"
         np.save(folder / name.replace(".npy", suffix), data.astype(np.float32))

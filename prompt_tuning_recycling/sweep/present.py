@@ -1,0 +1,61 @@
+"""Which of a sweep's prompts are there and need not be made again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from collections.abc import Sequence
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.initial_prompts.base import checkpoint_changes
+from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.prompts.prompt import record_path
+from prompt_tuning_recycling.sweep.plan import Item
+
+# Most of the time they wait for the disk or the network.
+_THREADS = 16
+
+
+def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
+    """Returns the outputs that exist and were made from the prompts of today, and which
+    prompts were tuned again since, as texts for messages.
+    """
+    present = _present(items)
+    found = [item for item in items if item.output in present]
+    opened = functools.cache(open_model)
+
+    def changes(item: Item) -> list[str]:
+        try:
+            tuned = opened(item.prompt_from)
+            record = read_json(record_path(item.output), "the record")
+            return checkpoint_changes("the prompt", record["prompt"], tuned)
+        except (RecyclingError, KeyError, TypeError):
+            # The prompt is gone, or what it was is not known.
+            return []
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        of_each = dict(zip(found, threads.map(changes, found), strict=True))
+    again = dict.fromkeys(text for texts in of_each.values() for text in texts)
+    return {item.output for item, texts in of_each.items() if not texts}, list(again)
+
+
+def _present(items: Sequence[Item]) -> set[str]:
+    """The outputs that exist. A prompt is written after its record."""
+    names: dict[str, set[str]] = {}
+    found = set()
+    for item in items:
+        folder = as_path(item.output).parent
+        if str(folder) not in names:
+            try:
+                names[str(folder)] = {child.name for child in folder.iterdir()}
+            except OSError:
+                names[str(folder)] = set()
+        name = as_path(item.output).name
+        # Listings leave out names that end in `~`, such as an editor's backups.
+        if name in names[str(folder)] or (
+            name.endswith("~") and as_path(item.output).exists()
+        ):
+            found.add(item.output)
+    return found
