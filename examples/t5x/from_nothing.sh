@@ -3,9 +3,9 @@
 #
 #   bash from_nothing.sh FOLDER
 #
-# Needs a Python that has T5X and this package (docs/t5x.md says how to install them), and
-# nothing else: no downloads, no other files. Prints each command before it runs, and what
-# docs/t5x.md shows of its results. Takes about six minutes on two idle cores.
+# Needs a Python that has T5X and this package (docs/t5x.md says how to install them), but
+# no downloads. Prints each command before it runs, and then its results. Takes about ten
+# minutes of processor time.
 set -eu
 examples="$(cd "$(dirname "$0")" && pwd)"
 mkdir -p "$1"
