@@ -116,6 +116,9 @@ def test_the_initializer_makes_the_same_prompt_on_both(start, recycle, tmp_path)
         environment={"WITNESS": str(witness), "FITS": str(fits)},
         USE_CACHED_TASKS=False,
         EVAL_PERIOD=0,
+        # Prompt-tuning's run file has no macros for these.
+        CHECKPOINT_PERIOD=...,
+        KEEP_CHECKPOINTS=...,
     )
     for run in runs:
         run.must_work()
