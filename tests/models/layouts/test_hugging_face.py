@@ -185,7 +185,7 @@ def test_a_damaged_configuration(save, table, text, message):
 
 
 def test_each_side_names_its_table(save, rng, run, word_list, tmp_path):
-    """One with a name of its own, the other recycled in T5X's fashion."""
+    """A flag for one side does not change the other."""
     table = rng.normal(size=(384, 6)).astype(np.float32)
     source = save({"model_type": "odd"}, {"one": table}, "source")
     image = (table @ rng.normal(size=(6, 9))).astype(np.float32)
