@@ -1,7 +1,7 @@
 """Gemma's own checkpoints, of all its versions.
 
 The releases keep the parameters in `transformer/`, the library's trainer in `params/`,
-and its `save_params` under their bare names. The embedder multiplies an embedding by the
+its `save_params` under their bare names. The embedder multiplies embeddings by the
 square root of the width.
 Names: gemma, gm/ckpts/_checkpoint.py and gm/nn/_modules.py.
 """
