@@ -1,5 +1,5 @@
-"""Runs from a T5 folder of Hugging Face: with a model file, which is checked, and without
-one (from_checkpoint.py, default_model.py)."""
+"""Runs from a T5 folder of Hugging Face: with a model file, which is checked, or
+without one (from_checkpoint.py, default_model.py)."""
 
 import json
 import pathlib
