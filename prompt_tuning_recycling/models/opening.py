@@ -16,27 +16,25 @@ from prompt_tuning_recycling.files import (
     reason,
     storage_errors,
 )
-from prompt_tuning_recycling.models.formats import numpy_file, orbax, state_file
+from prompt_tuning_recycling.models.formats import (
+    foreign,
+    numpy_file,
+    orbax,
+    safetensors,
+    state_file,
+)
 from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.models.formats.numpy_file import NumpyFile
 from prompt_tuning_recycling.models.formats.orbax import OrbaxCheckpoint
+from prompt_tuning_recycling.models.formats.safetensors import SafetensorsCheckpoint
 from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
 
 _EXPECTED = (
     "a T5X checkpoint folder (checkpoint_N, in today's Orbax format or the older "
-    "one), the MODEL_DIR that holds such folders, or a numpy file"
+    "one), the MODEL_DIR that holds such folders, a folder or file of safetensors, or "
+    "a numpy file"
 )
-
-# The first bytes of files that people give by mistake.
-_NOT_OURS = {
-    b"PK\x03\x04": "a zip archive (.npz, or a PyTorch file)",
-    **dict.fromkeys(
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "a pickle, which is never loaded because doing so runs code from it",
-    ),
-    b"model_checkpoint_path": "a TensorFlow checkpoint's index",
-}
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -44,8 +42,9 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
     Args:
       path: a step folder (`checkpoint_N`) that T5X wrote, through Orbax or in the
-        legacy format; a `MODEL_DIR`, for its newest complete step; or a numpy file.
-        It is local (absolute or relative), `gs://` or `s3://`.
+        legacy format; a `MODEL_DIR`, for its newest complete step; a folder of
+        safetensors, one of its files or its index; or a numpy file. It is local
+        (absolute or relative), `gs://` or `s3://`.
 
     Raises:
       RecyclingError: the path does not exist, is none of these, or is damaged.
@@ -72,8 +71,8 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
     For a `MODEL_DIR`, these are all its steps, complete or not, but not the folder
     itself, because people put prompts beside the steps. For a step, or a part of one
     that `open_checkpoint` accepts in its place (`checkpoint`, `state/`), it is the
-    whole step. For a numpy file, it is that file. A folder without a checkpoint has
-    none.
+    whole step. For a folder of safetensors or its index, it is the folder, and for any
+    other file, that file. A folder without a checkpoint has none.
 
     Raises:
       RecyclingError: the path cannot be read.
@@ -85,12 +84,16 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
         if path.is_dir():
             if (path / state_file.NAME).is_file() or orbax.state_folder(path):
                 return [path]
+            if safetensors.is_folder(path):
+                return [path]
             if not steps(path):
                 return []
             return [child for child in path.iterdir() if STEP_FOLDER.match(child.name)]
         if path.name == state_file.NAME and path.exists():
             is_numpy = _first_bytes(path).startswith(numpy_file.MAGIC)
             return [path if is_numpy else path.parent]
+        if path.name in (safetensors.FILE, safetensors.INDEX):
+            return [path.parent]
     except storage_errors() as error:
         raise _unreadable(path, error) from error
     return [path]
@@ -120,6 +123,8 @@ def _open_folder(path: epath.Path) -> Checkpoint:
         return OrbaxCheckpoint(path)
     if (path / state_file.NAME).is_file():
         return _open_file(path / state_file.NAME)
+    if safetensors.is_folder(path):
+        return SafetensorsCheckpoint(path)
     found = steps(path)
     if found:
         return _open_folder(found[max(found)])
@@ -127,7 +132,8 @@ def _open_folder(path: epath.Path) -> Checkpoint:
     raise RecyclingError(
         f"{path} is not a checkpoint and holds no complete one; expected {_EXPECTED}. "
         f"It holds {', '.join(names[:5]) or 'nothing'}"
-        f"{', ...' if len(names) > 5 else ''}.{_meant_inside(path, names)}"
+        f"{', ...' if len(names) > 5 else ''}."
+        f"{_meant_inside(path, names) or foreign.advice_for_folder(names)}"
     )
 
 
@@ -135,9 +141,10 @@ def _open_file(path: epath.Path) -> Checkpoint:
     start = _first_bytes(path)
     if start.startswith(numpy_file.MAGIC):
         return NumpyFile(path)
-    for magic, description in _NOT_OURS.items():
-        if start.startswith(magic):
-            raise RecyclingError(f"{path} is {description}; expected {_EXPECTED}.")
+    if (what := foreign.what_it_is(start)) is not None:
+        raise RecyclingError(f"{path} is {what} Expected {_EXPECTED}.")
+    if safetensors.is_file(path.name, start):
+        return SafetensorsCheckpoint(path)
     if path.name == state_file.NAME:
         return _of_state_file(path.parent)
     raise RecyclingError(f"{path} is of no known format; expected {_EXPECTED}.")
@@ -180,4 +187,4 @@ def _meant_inside(folder: epath.Path, names: list[str]) -> str:
 
 def _first_bytes(path: epath.Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(32)
+        return file.read(foreign.START_BYTES)
