@@ -47,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recycler = _recycler(flags)
     paired(flags.source_model, flags.prompt_path)
     _check_outputs(flags)
-    *sources, target = (
-        open_model(path, embedding_name=flags.embedding_name)
-        for path in (*flags.source_model, flags.target_model)
-    )
+    of_sources = flags.source_embedding_name or flags.embedding_name
+    of_target = flags.target_embedding_name or flags.embedding_name
+    sources = [
+        open_model(path, embedding_name=of_sources) for path in flags.source_model
+    ]
+    target = open_model(flags.target_model, embedding_name=of_target)
     prompts = [open_model(path) for path in flags.prompt_path]
     for prompt in prompts if flags.report else ():
         tuned = load_prompt(prompt, flags.prompt_name)
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     models = parser.add_argument_group("what to recycle")
     checkpoint = (
         "a checkpoint that T5X wrote (checkpoint_N, or the MODEL_DIR that holds it, "
-        "for its newest step) or a numpy file"
+        "for its newest step), a folder of safetensors, or a numpy file"
     )
     models.add_argument(
         "--source_model",
@@ -110,8 +112,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_argument(
         "--embedding_name",
-        help="the embedding table's name in the checkpoints (default: T5X's)",
+        help="the embedding tables' name in the checkpoints (default: the usual one)",
     )
+    for side in ("source", "target"):
+        models.add_argument(
+            f"--{side}_embedding_name",
+            metavar="NAME",
+            help=f"the same for the {side} model alone (default: --embedding_name)",
+        )
     models.add_argument(
         "--prompt_name",
         help="the prompt's name in its checkpoint (default: the encoder's, or the only "

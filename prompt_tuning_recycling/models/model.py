@@ -32,11 +32,13 @@ class StoredArray:
       name: its name in the checkpoint.
       scale: the factor that the model multiplies it by before use; `read` and `take`
         multiply by it too.
+      transposed: whether it is the transpose of the matrix that is stored.
     """
 
     checkpoint: Checkpoint
     name: str
     scale: float = 1.0
+    transposed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,7 +48,8 @@ class StoredArray:
           RecyclingError: the checkpoint has no such parameter; the message names the
             nearest ones.
         """
-        return self.checkpoint.shape(self.name)
+        shape = self.checkpoint.shape(self.name)
+        return shape[::-1] if self.transposed else shape
 
     @property
     def dtype(self) -> np.dtype:
@@ -67,18 +70,22 @@ class StoredArray:
           RecyclingError: as `dtype`, or it cannot be read completely.
         """
         dtype = self.dtype
-        return self._scaled(self.checkpoint.read(self.name), dtype)
+        stored = self.checkpoint.read(self.name)
+        return self._scaled(stored.T if self.transposed else stored, dtype)
 
     def take(
         self, rows: Int[np.ndarray, rows] | Sequence[int]
     ) -> Float[np.ndarray, "rows ..."]:
         """Returns some rows, in the order requested and in the dtype they are stored
-        in. Only the chunks that hold those rows are read.
+        in. Only the chunks that hold those rows are read; if it is transposed, all of
+        it.
 
         Raises:
           RecyclingError: as `read`, or a row is outside the array.
         """
         dtype = self.dtype
+        if self.transposed:
+            return self.read()[np.asarray(rows, np.int64)]
         return self._scaled(self.checkpoint.take(self.name, rows), dtype)
 
     def origin(self, used: Float[np.ndarray, ...]) -> dict[str, Any]:
@@ -94,6 +101,7 @@ class StoredArray:
             "format": self.checkpoint.format,
             "fingerprint": self.checkpoint.fingerprint(self.name),
             "name": self.name,
+            **({} if self.scale == 1 else {"scale": self.scale}),
             "shape": list(self.shape),
             "dtype": str(used.dtype),
             "used_sha256": digest(used),
@@ -147,23 +155,46 @@ class Model:
                 f"{self.path}: expected {name} to be a table [vocabulary, width], "
                 f"found shape {list(table.shape)}."
             )
-        return dataclasses.replace(table, scale=self.layout.scale(table.shape[1]))
+        # Models multiply in the dtype of the table, to which the factor is rounded.
+        scale = np.asarray(self.layout.scale(table.shape[1]), table.dtype)
+        return dataclasses.replace(table, scale=float(scale))
 
     @property
     def has_embeddings(self) -> bool:
         """Whether it holds an embedding table of that name."""
-        name = self.embedding_name or self.layout.embeddings(self.checkpoint)
+        try:
+            name = self.embedding_name or self.layout.embeddings(self.checkpoint)
+        except RecyclingError:
+            return False
         return name in self.checkpoint.keys()
 
     @functools.cached_property
     def prompts(self) -> Mapping[str, StoredArray]:
         """The checkpoint's prompts, by their sites (`encoder`)."""
-        return self._arrays(self.layout.prompts(self.checkpoint))
+        return {
+            site: StoredArray(self.checkpoint, name)
+            for site, name in self.layout.prompts(self.checkpoint).items()
+        }
 
     @functools.cached_property
     def parameters(self) -> Mapping[str, StoredArray]:
         """All parameters, prompts included, by the names that `network` gives them."""
-        return self._arrays(self.layout.parameters(self.checkpoint))
+        return {
+            name: StoredArray(
+                self.checkpoint, stored.name, stored.scale, stored.transposed
+            )
+            for name, stored in self.layout.parameters(self.checkpoint).items()
+        }
+
+    @property
+    def network_sizes(self) -> Mapping[str, Any] | None:
+        """What its own configuration says about `network.T5Config`, by the names of its
+        attributes; None if it has no configuration.
+
+        Raises:
+          RecyclingError: `network` cannot be this model.
+        """
+        return self.layout.network_sizes(self.checkpoint)
 
     @functools.cached_property
     def step(self) -> int:
@@ -184,9 +215,6 @@ class Model:
             file = vocabularies.beside(self.path)
         return None if file is None else vocabularies.load_vocabulary(file)
 
-    def _arrays(self, names: Mapping[str, str]) -> Mapping[str, StoredArray]:
-        return {key: StoredArray(self.checkpoint, name) for key, name in names.items()}
-
 
 Origin: TypeAlias = epath.PathLike | Model | np.ndarray
 """A model, a path to one, or a single array: an embedding table or a prompt."""
@@ -205,8 +233,9 @@ def open_model(
     Args:
       origin: a path, local (absolute or relative), `gs://` or `s3://`, to a step folder
         (`checkpoint_N`) that T5X wrote, through Orbax or in the legacy format; to a
-        `MODEL_DIR`, for its newest complete step; or to a numpy file. An array becomes
-        a model that holds nothing else. A model is returned unchanged.
+        `MODEL_DIR`, for its newest complete step; to a folder of safetensors with its
+        `config.json`, one of its files or its index; or to a numpy file. An array
+        becomes a model that holds nothing else. A model is returned unchanged.
       embedding_name: the embedding table's name in the checkpoint, if it is not the
         usual one.
       vocabulary: the model's SentencePiece file, if it is not beside the checkpoint as

@@ -24,10 +24,10 @@ MARKS = (_MANIFEST, "_METADATA")
 
 
 def state_folder(path: epath.Path) -> epath.Path | None:
-    """Returns the folder that holds the arrays: `path`, its `state/` or `default/`, or
-    None.
+    """Returns the folder that holds the arrays: `path`, its `state/` (T5X), `default/`
+    or `items/` (MaxText), or None.
     """
-    inside = (path / "state", path / "default")
+    inside = (path / "state", path / "default", path / "items")
     for folder in (path, *inside):
         if any((folder / mark).exists() for mark in MARKS) or _unmerged(folder):
             return folder
@@ -100,10 +100,13 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
                 f"{folder}: the checkpoint's database is damaged. Copy the checkpoint "
                 f"again. (tensorstore: {error})"
             ) from error
-        self._names = {name.replace(".", "/") for name in stored} | set(leaves)
+        # Gemma's releases also have slashes in a parameter's stored name.
+        self._stored = {name.replace(".", "/"): name for name in stored}
+        for name in leaves:
+            self._stored.setdefault(name, name.replace("/", "."))
 
     def keys(self) -> list[str]:
-        return sorted(self._names)
+        return sorted(self._stored)
 
     def _identity_files(self) -> list[epath.Path]:
         # This file has the time of writing; it is in the step or in its state/.
@@ -117,14 +120,17 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
 
     def _array_folder(self, name: str) -> epath.Path | None:
         # In an OCDBT database there is none.
-        return self._folder / name.replace("/", ".")
+        return self._folder / self._stored_name(name)
+
+    def _stored_name(self, name: str) -> str:
+        return self._stored.get(name, name.replace("/", "."))
 
     def _array(self, name: str) -> ts.TensorStore | np.ndarray:
         if name in self._inlined:
             return self._inlined[name]
         if name not in self._arrays:
-            array = tensorstores.open_array(self._store, name.replace("/", "."))
-            if array is None and name in self._names:
+            array = tensorstores.open_array(self._store, self._stored_name(name))
+            if array is None and name in self._stored:
                 raise RecyclingError(
                     f"{self.path}: parameter {name} belongs to it, but its array is "
                     "missing. Copy the checkpoint again, all its folders included."

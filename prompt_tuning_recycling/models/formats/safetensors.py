@@ -1,7 +1,7 @@
 """Models as safetensors: one file, or several with an index.
 
-A folder holds `model.safetensors`, or `model.safetensors.index.json`, whose `weight_map`
-says which file each tensor is in. The names of tensors are kept as they are, with dots.
+A folder holds `model.safetensors`, or `model.safetensors.index.json`, whose
+`weight_map` says which file each tensor is in. Names are kept as they are, with dots.
 Format: see `safetensors_header`.
 """
 
@@ -40,8 +40,8 @@ _SUFFIX = ".safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _SHARD = re.compile(r"[^/\0]+\.safetensors")
 
-# How many bytes are on their way at once: enough to wait for many requests together, and
-# few enough to hold twice.
+# How many bytes are on their way at once: enough to wait for many requests together,
+# and few enough to hold twice.
 _AT_ONCE = 1 << 25
 _SAMPLE = 1 << 16
 

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """How a checkpoint stores a parameter of `network`.
+
+    Attributes:
+      name: its name in the checkpoint.
+      transposed: whether the stored matrix is the transpose of the network's.
+      scale: the factor that makes the stored numbers the network's.
+    """
+
+    name: str
+    transposed: bool = False
+    scale: float = 1.0
 
 
 class Layout(abc.ABC):
@@ -27,7 +43,11 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def embeddings(self, checkpoint: Checkpoint) -> str:
-        """Returns the name of the token embedding table, [vocabulary, width]."""
+        """Returns the name of the token embedding table, [vocabulary, width].
+
+        Raises:
+          RecyclingError: the layout cannot tell which of several it is.
+        """
 
     def scale(self, width: int) -> float:
         """Returns the factor by which the model multiplies embeddings before the prompt
@@ -44,10 +64,20 @@ class Layout(abc.ABC):
         """Returns the names of the prompts, each [length, width], by their sites."""
 
     @abc.abstractmethod
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        """Returns the names of the model's parameters, prompts included, by the names
-        that `network` gives them (`encoder/encoder_norm/scale`).
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
+        """Returns the model's parameters, prompts included, by the names that `network`
+        gives them (`encoder/encoder_norm/scale`).
         """
+
+    def network_sizes(self, checkpoint: Checkpoint) -> Mapping[str, Any] | None:
+        """Returns what the model's own configuration says about `network.T5Config`, by
+        the names of its attributes, or None if the checkpoint has no configuration.
+
+        Raises:
+          RecyclingError: `network` cannot be that model.
+        """
+        del checkpoint
+        return None
 
     @abc.abstractmethod
     def step(self, checkpoint: Checkpoint) -> str | None:

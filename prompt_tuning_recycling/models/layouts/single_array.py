@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
-from prompt_tuning_recycling.models.layouts.base import Layout
+from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
 
 
 class SingleArray(Layout):
@@ -24,7 +24,7 @@ class SingleArray(Layout):
         # A single array does not say where in a model it belongs.
         return {"encoder": checkpoint.keys()[0]}
 
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
         return {}
 
     def step(self, checkpoint: Checkpoint) -> str | None:

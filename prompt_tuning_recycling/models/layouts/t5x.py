@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout
+from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
 
 PARAMETERS = "target/"
 """The prefix of the names of a model's parameters."""
@@ -53,9 +53,9 @@ class T5X(Layout):
             if _PROMPTS.fullmatch(name)
         }
 
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
         return {
-            name.removeprefix(PARAMETERS): name
+            name.removeprefix(PARAMETERS): Parameter(name)
             for name in checkpoint.keys()
             if name.startswith(PARAMETERS)
         }

@@ -1,0 +1,202 @@
+"""T5 1.0 and 1.1, FLAN, mT5, and the embeddings of umT5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.hugging_face.tables import find_table
+
+TYPES = ("t5", "mt5", "umt5")
+"""The `model_type`s of this layout."""
+
+# One table, which older files hold up to three times.
+_TABLES = (
+    "shared.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+)
+_LOGITS = "lm_head.weight"
+# A bias of T5 1.0 that its first code had, and nothing uses.
+_UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+
+_POSITIONS = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+_BLOCK = re.compile(
+    r"(encoder|decoder)\.block\.(\d+)\.layer\.(\d)\.(?:(\w+)\.)?(\w+)\.weight"
+)
+_PARTS = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "out",
+    "wi": "wi",
+    "wi_0": "wi_0",
+    "wi_1": "wi_1",
+    "wo": "wo",
+}
+# Stack and number of a layer within its block -> the layer, and the norm before it.
+_LAYERS = {
+    ("encoder", "0"): ("attention", "pre_attention_layer_norm"),
+    ("encoder", "1"): ("mlp", "pre_mlp_layer_norm"),
+    ("decoder", "0"): ("self_attention", "pre_self_attention_layer_norm"),
+    ("decoder", "1"): ("encoder_decoder_attention", "pre_cross_attention_layer_norm"),
+    ("decoder", "2"): ("mlp", "pre_mlp_layer_norm"),
+}
+
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "d_model": "emb_dim",
+    "num_heads": "num_heads",
+    "d_kv": "head_dim",
+    "d_ff": "mlp_dim",
+    "num_layers": "num_encoder_layers",
+}
+_ACTIVATIONS = {
+    "relu": ("relu",),
+    "silu": ("silu",),
+    "gelu_new": ("gelu",),
+    "gated-relu": ("relu", "linear"),
+    "gated-silu": ("silu", "linear"),
+    "gated-gelu": ("gelu", "linear"),
+    "gated-gelu_new": ("gelu", "linear"),
+}
+# What `network` cannot change.
+_FIXED = {
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "layer_norm_epsilon": 1e-6,
+}
+
+
+def looks_like_t5(checkpoint: Checkpoint) -> bool:
+    """Whether the names alone tell that this is a T5 model."""
+    return f"encoder.{_POSITIONS}" in checkpoint.keys()
+
+
+class HuggingFaceT5(Layout):
+    """An encoder-decoder, which `network` can be.
+
+    Attributes:
+      config: its configuration; None if there is none.
+    """
+
+    usual_prompt = "prompt_embeddings"
+
+    def __init__(self, config: Mapping[str, Any] | None) -> None:
+        self.config = config
+
+    def matches(self, checkpoint: Checkpoint) -> bool:
+        return looks_like_t5(checkpoint)
+
+    def embeddings(self, checkpoint: Checkpoint) -> str:
+        return find_table(checkpoint, _TABLES, "a T5 model")
+
+    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
+        return {}
+
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
+        table = self.embeddings(checkpoint)
+        found = {"token_embedder/embedding": Parameter(table)}
+        for name in checkpoint.keys():
+            if name not in (table, _LOGITS, _UNUSED, *_TABLES):
+                parameter, is_matrix = _translated(name)
+                found[parameter] = Parameter(name, transposed=is_matrix)
+        if (logits := self._logits(checkpoint, table)) is not None:
+            found["decoder/logits_dense/kernel"] = logits
+        return found
+
+    def network_sizes(self, checkpoint: Checkpoint) -> Mapping[str, Any] | None:
+        if self.config is None:
+            return None
+        where = f"the config.json of {checkpoint.path}"
+        for key, value in _FIXED.items():
+            if self.config.get(key, value) != value:
+                raise RecyclingError(
+                    f"{where} says {key} = {self.config[key]!r}, but this package's "
+                    f"network has {value!r}. Only the model's embeddings can be used."
+                )
+        if self._model_type == "umt5":
+            raise RecyclingError(
+                f"{where} says model_type = 'umt5'. Such a model has position biases "
+                "in every layer, and this package's network only in the first. Only "
+                "its embeddings can be used."
+            )
+        missing = [key for key in _SIZES if not isinstance(self.config.get(key), int)]
+        if missing:
+            raise RecyclingError(
+                f"{where} has no number {missing[0]}. Is it a T5 model's configuration?"
+            )
+        default = "relu" if self._model_type == "t5" else "gated-gelu"
+        activation = self.config.get("feed_forward_proj", default)
+        if activation not in _ACTIVATIONS:
+            raise RecyclingError(
+                f"{where} says feed_forward_proj = {activation!r}. Expected one of "
+                f"{', '.join(_ACTIVATIONS)}."
+            )
+        sizes = {ours: self.config[theirs] for theirs, ours in _SIZES.items()}
+        decoder_layers = self.config.get("num_decoder_layers")
+        if decoder_layers is None:
+            decoder_layers = sizes["num_encoder_layers"]
+        logits = self._logits(checkpoint, self.embeddings(checkpoint))
+        return {
+            **sizes,
+            "num_decoder_layers": decoder_layers,
+            "mlp_activations": _ACTIVATIONS[activation],
+            "logits_via_embedding": logits is None,
+        }
+
+    def step(self, checkpoint: Checkpoint) -> str | None:
+        return None
+
+    @property
+    def _model_type(self) -> object:
+        return None if self.config is None else self.config.get("model_type")
+
+    def _logits(self, checkpoint: Checkpoint, table: str) -> Parameter | None:
+        """Returns the output layer; None if it is the embedding table, applied to
+        vectors that are divided by the square root of their width.
+
+        A table that is applied to vectors as they are is the same as a matrix of its
+        own.
+        """
+        has_its_own = _LOGITS in checkpoint.keys()
+        if not self._divides():
+            return Parameter(_LOGITS if has_its_own else table, transposed=True)
+        if not has_its_own:
+            return None
+        width = checkpoint.shape(_LOGITS)[-1]
+        return Parameter(_LOGITS, transposed=True, scale=width**-0.5)
+
+    def _divides(self) -> bool:
+        """Whether the decoder's output is divided by the square root of its width. T5
+        1.0 does this. Older configurations tell by whether the tables are tied.
+        """
+        if self.config is None or self._model_type == "mt5":
+            return False
+        tied = self.config.get("tie_word_embeddings") is not False
+        return bool(self.config.get("scale_decoder_outputs", tied))
+
+
+def _translated(name: str) -> tuple[str, bool]:
+    """Returns `network`'s name of a tensor, and whether it is a matrix to transpose. A
+    tensor that `network` lacks keeps its name.
+    """
+    for stack in ("encoder", "decoder"):
+        if name == f"{stack}.{_POSITIONS}":
+            return f"{stack}/relpos_bias/rel_embedding", True
+        if name == f"{stack}.final_layer_norm.weight":
+            return f"{stack}/{stack}_norm/scale", False
+    match = _BLOCK.fullmatch(name)
+    if match is None or (match[1], match[3]) not in _LAYERS:
+        return name, False
+    stack, block, layer, module, part = match.groups()
+    layer_name, norm = _LAYERS[stack, layer]
+    if module is None:
+        return f"{stack}/layers_{block}/{norm}/scale", False
+    if part not in _PARTS:
+        return name, False
+    return f"{stack}/layers_{block}/{layer_name}/{_PARTS[part]}/kernel", True
