@@ -25,12 +25,16 @@ from prompt_tuning_recycling.files import (
 )
 from prompt_tuning_recycling.files.json_files import json_text, read_json
 from prompt_tuning_recycling.models.floats import check_floating
+from prompt_tuning_recycling.models.formats import safetensors
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 USUAL_SITE = "encoder"
 """The site of an encoder-decoder's prompt."""
+
+ADAPTER_RECORD = "prompt.json"
+"""The file of a prompt's record in the folder of its adapter."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,15 +83,17 @@ class Prompt:
 
 
 def load_record(path: epath.PathLike) -> dict[str, Any]:
-    """Returns the record of a prompt file.
+    """Returns the record of a prompt file, or of an adapter that `save_adapter` wrote.
 
     Raises:
       RecyclingError: there is none, or it belongs to another prompt.
     """
     beside = record_path(path)
     record = read_json(beside, f"the record of {os.fspath(path)},")
+    adapter = _in_adapter(path)
     try:
-        digest = hashlib.sha256(as_path(path).read_bytes()).hexdigest()
+        data = (adapter or as_path(path)).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
     if not isinstance(record, dict) or record.get("file_sha256") != digest:
@@ -99,8 +105,18 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
 
 
 def record_path(path: epath.PathLike) -> epath.Path:
-    """Returns where the record of a prompt or a map is: `<path>.json`."""
+    """Returns where the record of a prompt or a map is: `<path>.json`. Of an adapter,
+    it is in the folder.
+    """
+    if (adapter := _in_adapter(path)) is not None:
+        return adapter.parent / ADAPTER_RECORD
     return as_path(os.fspath(path) + ".json")
+
+
+def _in_adapter(path: epath.PathLike) -> epath.Path | None:
+    """Returns the file of the prompt in an adapter's folder; None for other paths."""
+    file = as_path(path) / safetensors.ADAPTER
+    return file if file.is_file() else None
 
 
 def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:
