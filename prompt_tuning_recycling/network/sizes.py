@@ -21,6 +21,7 @@ def resized(
     shapes: Mapping[str, tuple[int, ...]],
     prompt_length: int,
     where: str,
+    declared: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Returns the same kind of network with the sizes of a checkpoint.
 
@@ -29,6 +30,8 @@ def resized(
       shapes: name -> shape of each of the checkpoint's parameters.
       prompt_length: how many vectors the new network's prompt has.
       where: the checkpoint, for messages.
+      declared: what the checkpoint's own configuration says, by the names of
+        `T5Config`'s attributes, if it has one.
 
     Raises:
       RecyclingError: the network is not this package's, or the checkpoint does not
@@ -42,7 +45,7 @@ def resized(
             "as TEACHER_SCORES."
         )
     try:
-        sizes = _sizes(shapes, config)
+        sizes = {**_sizes(shapes, config), **(declared or {})}
     except KeyError as error:
         raise RecyclingError(
             f"the sizes of {where} cannot be told: expected the parameters of a T5 "
@@ -52,6 +55,29 @@ def resized(
     return module.clone(
         config=dataclasses.replace(config, prompt_length=prompt_length, **sizes)
     )
+
+
+def check_sizes(module: nn.Module, declared: Mapping[str, Any], where: str) -> None:
+    """Raises RecyclingError if a network is not what a checkpoint's own configuration
+    says.
+
+    Args:
+      module: the network. Only this package's own is checked.
+      declared: as for `resized`.
+      where: the checkpoint, for the message.
+    """
+    config: Any = getattr(module, "config", None)
+    if not isinstance(config, T5Config):
+        return
+    wrong = [name for name, value in declared.items() if getattr(config, name) != value]
+    if wrong:
+        theirs = ", ".join(f"{name} = {declared[name]!r}" for name in wrong)
+        ours = ", ".join(f"{getattr(config, name)!r}" for name in wrong)
+        raise RecyclingError(
+            f"the configuration of {where} says {theirs}, but the model file says "
+            f"{ours}. Name the model file for this checkpoint, or none: then its "
+            "configuration says the sizes."
+        )
 
 
 def _sizes(shapes: Mapping[str, tuple[int, ...]], config: T5Config) -> dict[str, Any]:

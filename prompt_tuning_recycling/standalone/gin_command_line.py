@@ -18,6 +18,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path
 from prompt_tuning_recycling.macros.given import given, given_names
 from prompt_tuning_recycling.macros.kinds import MACROS
+from prompt_tuning_recycling.standalone.default_model import default_model
 
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
 _RUNS = {
@@ -172,14 +173,32 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
     """
     import seqio
 
-    gin.clear_config()
     if flags.tfds_data_dir:
         seqio.set_tfds_data_dir_override(os.fspath(as_path(flags.tfds_data_dir)))
     if flags.seqio_additional_cache_dirs:
         seqio.add_global_cache_dirs(_paths(flags.seqio_additional_cache_dirs))
     for path in [*_paths(flags.gin_search_paths), gin_path()]:
         gin.add_config_file_search_path(path)
-    for name in (os.fspath(as_path(file)) for file in flags.gin_file):
+    files = [os.fspath(as_path(file)) for file in flags.gin_file]
+    _parse_gin(files, overrides)
+    model_file = default_model()
+    if model_file is not None:
+        # Before the others, so that they and the overrides change what it sets.
+        _parse_gin([model_file, *files], overrides)
+    try:
+        # This checks the macros' values, because the run files import `macros`.
+        with given(overrides):
+            _check_required()
+            gin.finalize()
+    except RecyclingError:
+        raise
+    except ValueError as error:
+        raise RecyclingError(f"the gin files leave something open: {error}") from error
+
+
+def _parse_gin(files: Sequence[str], overrides: Sequence[str]) -> None:
+    gin.clear_config()
+    for name in files:
         try:
             gin.parse_config_file(name)
         except OSError as error:
@@ -191,15 +210,6 @@ def configure(flags: argparse.Namespace, overrides: Sequence[str]) -> None:
             gin.parse_config(line)
         except (SyntaxError, ValueError, ImportError, AttributeError) as error:
             raise RecyclingError(_bad_override(line, error)) from error
-    try:
-        # This checks the macros' values, because the run files import `macros`.
-        with given(overrides):
-            _check_required()
-            gin.finalize()
-    except RecyclingError:
-        raise
-    except ValueError as error:
-        raise RecyclingError(f"the gin files leave something open: {error}") from error
 
 
 def _paths(separated_by_commas: str) -> list[str]:

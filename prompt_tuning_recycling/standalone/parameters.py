@@ -21,9 +21,14 @@ from prompt_tuning_recycling import contract, initial_prompts
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model
+from prompt_tuning_recycling.network import check_sizes
 from prompt_tuning_recycling.prompts.export import matches
 
 Parameters: TypeAlias = dict[str, jax.Array]
+
+_WHICH_MODEL_FILE = (
+    " Is the model file (--gin_file=models/...) the one for this checkpoint?"
+)
 
 
 @functools.cache
@@ -62,10 +67,11 @@ def load(
     """
     kinds = prompts_to_make(model, module, default_prompt)
     expected = shapes(module)
-    check_shapes(
+    _check(
+        model,
+        module,
         {name: shape for name, shape in expected.items() if name not in kinds},
         _stored_shapes(model),
-        str(model.path),
     )
     # The prompts come first: they fail sooner, and read little.
     keeping = None if output_dir is None else Keeping(output_dir)
@@ -85,7 +91,7 @@ def load_rest(model: Model, module: nn.Module) -> Parameters:
     expected = shapes(module)
     stored = _stored_shapes(model)
     rest = {name: shape for name, shape in stored.items() if not matches(name)}
-    check_shapes(expected, rest, str(model.path))
+    _check(model, module, expected, rest)
     return _read(model, list(expected))
 
 
@@ -132,13 +138,30 @@ def _read(model: Model, names: Sequence[str]) -> Parameters:
     }
 
 
+def _check(
+    model: Model,
+    module: nn.Module,
+    expected: Mapping[str, tuple[int, ...]],
+    stored: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raises RecyclingError unless a checkpoint is the network's."""
+    where = str(model.path)
+    declared = model.network_sizes
+    if declared is None:
+        check_shapes(expected, stored, where)
+        return
+    check_sizes(module, declared, where)
+    hint = " Its configuration says otherwise. Copy or download both again."
+    check_shapes(expected, stored, where, hint)
+
+
 def check_shapes(
     expected: Mapping[str, tuple[int, ...]],
     stored: Mapping[str, tuple[int, ...]],
     where: str,
+    hint: str = _WHICH_MODEL_FILE,
 ) -> None:
     """Raises RecyclingError unless both have the same parameters and shapes."""
-    hint = " Is the model file (--gin_file=models/...) the one for this checkpoint?"
     missing = [name for name in expected if name not in stored]
     leftover = [name for name in stored if name not in expected]
     if missing:

@@ -141,7 +141,13 @@ def source_model(
       RecyclingError: the sizes cannot be told from the checkpoint.
     """
     shapes = {name: array.shape for name, array in checkpoint.parameters.items()}
-    module = resized(like.module, shapes, prompt_length, str(checkpoint.path))
+    module = resized(
+        like.module,
+        shapes,
+        prompt_length,
+        str(checkpoint.path),
+        checkpoint.network_sizes,
+    )
     return PromptedModel(
         dataclasses.replace(like, module=module),
         checkpoint,

@@ -1,8 +1,8 @@
 """Gemma's own checkpoints, of all its versions.
 
 The releases keep the parameters in `transformer/`, the library's trainer in `params/`,
-and its `save_params` under their bare names. Embeddings are multiplied by the square root of
-the width as they are read.
+its `save_params` under their bare names. The embedder multiplies embeddings by the
+square root of the width.
 Names: gemma, gm/ckpts/_checkpoint.py and gm/nn/_modules.py.
 """
 

@@ -54,6 +54,7 @@ _SIZES = {
     "d_kv": "head_dim",
     "d_ff": "mlp_dim",
     "num_layers": "num_encoder_layers",
+    "num_decoder_layers": "num_decoder_layers",
 }
 _ACTIVATIONS = {
     "relu": ("relu",),
@@ -125,26 +126,26 @@ class HuggingFaceT5(Layout):
                 "in every layer, and this package's network only in the first. Only "
                 "its embeddings can be used."
             )
-        missing = [key for key in _SIZES if not isinstance(self.config.get(key), int)]
-        if missing:
-            raise RecyclingError(
-                f"{where} has no number {missing[0]}. Is it a T5 model's configuration?"
-            )
+        config = dict(self.config)
+        # As the configuration's class has it.
+        if config.get("num_decoder_layers") is None:
+            config["num_decoder_layers"] = config.get("num_layers")
+        for key in _SIZES:
+            if type(config.get(key)) is not int or config[key] < 1:
+                raise RecyclingError(
+                    f"{where} says {key} = {config.get(key)!r}. Expected a whole "
+                    "number of at least 1. Is it a T5 model's configuration?"
+                )
         default = "relu" if self._model_type == "t5" else "gated-gelu"
-        activation = self.config.get("feed_forward_proj", default)
-        if activation not in _ACTIVATIONS:
+        activation = config.get("feed_forward_proj", default)
+        if not isinstance(activation, str) or activation not in _ACTIVATIONS:
             raise RecyclingError(
                 f"{where} says feed_forward_proj = {activation!r}. Expected one of "
                 f"{', '.join(_ACTIVATIONS)}."
             )
-        sizes = {ours: self.config[theirs] for theirs, ours in _SIZES.items()}
-        decoder_layers = self.config.get("num_decoder_layers")
-        if decoder_layers is None:
-            decoder_layers = sizes["num_encoder_layers"]
         logits = self._logits(checkpoint, self.embeddings(checkpoint))
         return {
-            **sizes,
-            "num_decoder_layers": decoder_layers,
+            **{ours: config[theirs] for theirs, ours in _SIZES.items()},
             "mlp_activations": _ACTIVATIONS[activation],
             "logits_via_embedding": logits is None,
         }
