@@ -119,7 +119,7 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
                 os.rename(path, replaced)
             try:
                 os.rename(temporary, path)
-            except OSError:
+            except BaseException:
                 if replaced.exists():
                     os.rename(replaced, path)
                 raise

@@ -205,8 +205,9 @@ def _checked_kind(config: Mapping[str, Any], folder: epath.Path) -> tuple[str, s
         if isinstance(kind, str):
             why = _REFUSED.get(kind, why)
         raise RecyclingError(
-            f"{folder} cannot be used as a prompt: its peft_type is {_shown(kind)}, and "
-            f"{why}. Expected an adapter of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}."
+            f"{folder} cannot be used as a prompt: its peft_type is {_shown(kind)}, "
+            f"and {why}. Expected an adapter of {', '.join(_KINDS[:-1])} or "
+            f"{_KINDS[-1]}."
         )
     if not isinstance(of_task, str) or of_task not in SITES:
         raise RecyclingError(
@@ -216,9 +217,9 @@ def _checked_kind(config: Mapping[str, Any], folder: epath.Path) -> tuple[str, s
         )
     if trained := config.get("modules_to_save"):
         raise RecyclingError(
-            f"{folder} cannot be used as a prompt: parts of the model were tuned with its "
-            f"prompt (modules_to_save is {_shown(trained)}), and they cannot be "
-            "carried over. Expected a prompt alone."
+            f"{folder} cannot be used as a prompt: parts of the model were tuned with "
+            f"it (modules_to_save is {_shown(trained)}), and they cannot be carried "
+            "over. Expected a prompt alone."
         )
     return kind, SITES[of_task]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,10 @@ from prompt_tuning_recycling.files import (
 )
 from prompt_tuning_recycling.files.json_files import json_text
 from prompt_tuning_recycling.models import Model, Origin, adapter_config, open_model
-from prompt_tuning_recycling.models.formats.safetensors import ADAPTER
+from prompt_tuning_recycling.models.formats.safetensors import (
+    ADAPTER,
+    SafetensorsCheckpoint,
+)
 from prompt_tuning_recycling.models.layouts.hugging_face.adapter import PROMPT
 from prompt_tuning_recycling.prompts.prompt import ADAPTER_RECORD, Prompt
 from prompt_tuning_recycling.records.text import record_text
@@ -39,8 +43,8 @@ _CLASSES = {"encoder": "AutoModelForSeq2SeqLM", "decoder": "AutoModelForCausalLM
 def save_adapter(prompt: Prompt, folder: epath.PathLike, target: Origin) -> None:
     """Writes a prompt as an adapter, as float32, whole or not at all.
 
-    For an encoder-decoder, the file holds the prompt twice, one after the other, because
-    PEFT expects a second one there, which it does not use.
+    For an encoder-decoder, the file holds the prompt twice, one after the other. PEFT
+    expects a second one there and does not use it.
 
     Args:
       prompt: the prompt, [length, width].
@@ -89,9 +93,9 @@ def check_adapter(folder: epath.PathLike, target: Model) -> str:
     if held and (held - _FILES or ADAPTER_RECORD not in held):
         raise RecyclingError(
             f"cannot write an adapter to {path}: the folder holds "
-            f"{min(held - _FILES, default=ADAPTER)}, which would be lost. Expected a new "
-            "or empty folder, or an adapter that this package wrote. Choose another "
-            "output path."
+            f"{min(held - _FILES, default=ADAPTER)}, which would be lost. Expected a "
+            "new or empty folder, or an adapter that this package wrote. Choose "
+            "another output path."
         )
     site = target.site
     if site is None:
@@ -107,9 +111,10 @@ def check_adapter(folder: epath.PathLike, target: Model) -> str:
 def _loadable(target: Model) -> str | None:
     """Returns the path of a model that transformers can load, or None."""
     path = target.path
-    if is_remote(path) or not (path / "config.json").is_file():
+    if is_remote(path) or not isinstance(target.checkpoint, SafetensorsCheckpoint):
         return None
-    return absolute(path)
+    folder = path if path.is_dir() else path.parent
+    return absolute(folder) if (folder / "config.json").is_file() else None
 
 
 def _card(
@@ -136,7 +141,7 @@ def _card(
         lines += [
             "They were tuned on another model and carried over to this one by",
             "prompt_tuning_recycling, without any training on this one (Lester et al.",
-            "2022, https://arxiv.org/abs/2208.05577). Evaluate them before you use them.",
+            "2022, https://arxiv.org/abs/2208.05577). Evaluate them before use.",
         ]
     name = json.dumps("path/of/the/model" if base is None else os.fspath(base))
     lines += [
@@ -151,12 +156,8 @@ def _card(
         "",
     ]
     if is_recycled:
-        lines += [
-            "## How it was made",
-            "",
-            "```",
-            record_text(record),
-            "```",
-            "",
-        ]
+        text = record_text(record)
+        # The words that it names may have backticks.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+        lines += ["## How it was made", "", fence, text, fence, ""]
     return "\n".join([*lines, f"`{ADAPTER_RECORD}` is the whole record.", ""])

@@ -6,6 +6,7 @@ exports it (`encoder.prompt.prompt.prompt`) and reads it (`from_file.gin`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -88,12 +89,14 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
     Raises:
       RecyclingError: there is none, or it belongs to another prompt.
     """
-    beside = record_path(path)
+    file, beside = as_path(path), record_path(path)
+    # What cannot be looked at cannot be read either; reading it says why.
+    with contextlib.suppress(*storage_errors()):
+        if not beside.exists() and (file / ADAPTER_RECORD).exists():
+            file, beside = file / safetensors.ADAPTER, file / ADAPTER_RECORD
     record = read_json(beside, f"the record of {os.fspath(path)},")
-    adapter = _in_adapter(path)
     try:
-        data = (adapter or as_path(path)).read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
     if not isinstance(record, dict) or record.get("file_sha256") != digest:
@@ -105,18 +108,8 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
 
 
 def record_path(path: epath.PathLike) -> epath.Path:
-    """Returns where the record of a prompt or a map is: `<path>.json`. Of an adapter,
-    it is in the folder.
-    """
-    if (adapter := _in_adapter(path)) is not None:
-        return adapter.parent / ADAPTER_RECORD
+    """Returns where the record of a prompt or a map is: `<path>.json`."""
     return as_path(os.fspath(path) + ".json")
-
-
-def _in_adapter(path: epath.PathLike) -> epath.Path | None:
-    """Returns the file of the prompt in an adapter's folder; None for other paths."""
-    file = as_path(path) / safetensors.ADAPTER
-    return file if file.is_file() else None
 
 
 def check_prompt(array: Float[np.ndarray, ...], where: str) -> None:

@@ -77,10 +77,8 @@ def _prompt_lines(prompt: Mapping[str, Any]) -> list[str]:
         return []
     lines = [f"Prompt          {prompt['path']}"]
     if part["rows"] < part["stored_rows"]:
-        lines.append(
-            f"  used          the first {part['rows']} of its vectors, which "
-            f"are {part['stored_rows']}"
-        )
+        used = f"the first {part['rows']} of {part['stored_rows']} vectors"
+        lines.append(f"  used          {used}")
     if "task" in part:
         lines.append(f"  task          {part['task']}")
     if "note" in part:
