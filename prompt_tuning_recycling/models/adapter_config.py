@@ -6,6 +6,7 @@ and src/peft/utils/peft_types.py.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import types
@@ -15,7 +16,7 @@ from typing import Any
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, storage_errors
 from prompt_tuning_recycling.files.json_files import read_json
 
 NAME = "adapter_config.json"
@@ -177,8 +178,11 @@ def _halves(site: str) -> int:
 def _folder(base: object) -> epath.Path | None:
     if not isinstance(base, str) or not base:
         return None
-    path = as_path(base)
-    return path if path.is_dir() else None
+    # It may be anything, such as an address that cannot be read.
+    with contextlib.suppress(*storage_errors(RecyclingError)):
+        path = as_path(base)
+        return path if path.is_dir() else None
+    return None
 
 
 def _read(folder: epath.Path) -> dict[str, Any]:
