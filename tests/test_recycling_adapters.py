@@ -1,5 +1,6 @@
 """Adapters of PEFT in and out: by command line, in Python, and by gin."""
 
+import os
 import re
 
 import gin
@@ -138,6 +139,13 @@ def test_a_task_for_nothing(run, files, capsys):
     _fails(run, {**files, "task": "0"}, "no prompts of several tasks", capsys)
 
 
+def test_an_adapter_is_no_target(run, files, adapter, tmp_path, capsys):
+    flags = {**files, "target_model": str(adapter), "output_path": str(tmp_path / "o")}
+    for output_format in ("numpy", "peft"):
+        flags["output_format"] = output_format
+        _fails(run, flags, "is an adapter: it holds a prompt, but no", capsys)
+
+
 def test_a_table_has_no_kind(run, files, target_table, tmp_path, capsys):
     np.save(tmp_path / "table.npy", target_table)
     files["target_model"] = str(tmp_path / "table.npy")
@@ -176,7 +184,9 @@ def test_an_adapter_again(run, files, tmp_path):
 
 def _fails(run, flags, message, capsys):
     capsys.readouterr()
+    existed = os.path.exists(flags["output_path"])
     assert run(run_recycle.main, flags) == 1
+    assert os.path.exists(flags["output_path"]) == existed
     error = capsys.readouterr().err.strip()
     assert "\n" not in error.removeprefix("error: ")
     assert "Traceback" not in error

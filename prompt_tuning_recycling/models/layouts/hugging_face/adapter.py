@@ -79,6 +79,9 @@ class Adapter(Layout):
             )
         return Adapter(checkpoint, self.config, task)
 
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        return self.config.site
+
     def base(self) -> os.PathLike:
         return self.config.base_folder()
 
