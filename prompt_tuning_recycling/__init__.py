@@ -32,6 +32,7 @@ _HOME = {
     "load_prompt": "prompts",
     "open_model": "models",
     "recycle_prompt": "recycling",
+    "save_adapter": "prompts",
     "save_map": "maps",
 }
 _MODULES = ("maps", "recyclers")
@@ -51,6 +52,7 @@ __all__ = [
     "open_model",
     "recycle_prompt",
     "recyclers",
+    "save_adapter",
     "save_map",
 ]
 
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from prompt_tuning_recycling.errors import RecyclingError
     from prompt_tuning_recycling.maps import load_map, save_map
     from prompt_tuning_recycling.models import Model, open_model
-    from prompt_tuning_recycling.prompts import Prompt, load_prompt
+    from prompt_tuning_recycling.prompts import Prompt, load_prompt, save_adapter
     from prompt_tuning_recycling.recyclers import Recycler
     from prompt_tuning_recycling.recycling import RecycledPrompt, recycle_prompt
     from prompt_tuning_recycling.words import AlignedWords, Words

@@ -47,12 +47,14 @@ def recycle_prompt(
 
     Args:
       source: the model the prompt was tuned on: a path (see `open_model`), a model, or
-        its embedding table [vocabulary, source_dim]. A list of these means several
+        its embedding table [vocabulary, source_dim]; or an adapter, for the model that
+        its description names, and for its prompt. A list of these means several
         models, of any widths; the result is the mean over them.
       target: the model to recycle the prompt for, in any of the same forms.
-      prompt: a path to a numpy file or a checkpoint, an opened model, or an array
-        [length, source_dim]; by default the prompt inside `source`. For several source
-        models, a list: the prompt of each, in the same order and of the same length.
+      prompt: a path to a numpy file, an adapter or a checkpoint, an opened model, or an
+        array [length, source_dim]; by default the prompt inside `source`. For several
+        source models, a list: the prompt of each, in the same order and of the same
+        length.
       words: the words to fit on; by default entries 1000 to 5000 of the package's
         English list for the T5 vocabulary.
       recycler: a recycler, or its name.
@@ -93,7 +95,9 @@ def recycle_in_ways(
     sources = []
     for one, its_prompt in paired(source, prompt):
         model = open_model(one)
-        sources.append((model, model if its_prompt is one else open_model(its_prompt)))
+        prompt_from = model if its_prompt is one else open_model(its_prompt)
+        # An adapter stands for the model that it was tuned on.
+        sources.append((model.base, prompt_from))
     target = open_model(target)
     # All of them are checked before anything large is read.
     stored = [find_prompt(prompt_from, prompt_name) for _, prompt_from in sources]

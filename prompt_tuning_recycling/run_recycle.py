@@ -13,7 +13,9 @@ This needs no task data, no training of either model, and no T5X.
 Several source models, each with its prompt, give the mean of what is recycled from
 each: --source_model=A --source_model=B --prompt_path=OF_A --prompt_path=OF_B
 
-The prompt's record is written beside it, to <output_path>.json.
+The prompt may be a PEFT adapter; --output_format=peft writes one.
+
+The prompt's record is written beside it, to <output_path>.json, or into its adapter.
 """
 
 from __future__ import annotations
@@ -25,16 +27,19 @@ from etils import epath
 
 from prompt_tuning_recycling import command_line, recyclers
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import check_writable
+from prompt_tuning_recycling.files import check_folder_writable, check_writable
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.maps import save_map
 from prompt_tuning_recycling.models import open_model, read_places
-from prompt_tuning_recycling.prompts import load_prompt
+from prompt_tuning_recycling.prompts import load_prompt, save_adapter
+from prompt_tuning_recycling.prompts.adapter import check_adapter
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recyclers import flags as recycler_flags
 from prompt_tuning_recycling.recycling import paired, recycle_prompt
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
+
+_PEFT = "peft"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         open_model(path, embedding_name=of_sources) for path in flags.source_model
     ]
     target = open_model(flags.target_model, embedding_name=of_target)
-    prompts = [open_model(path) for path in flags.prompt_path]
+    if flags.output_format == _PEFT:
+        check_adapter(flags.output_path, target)
+    prompts = [open_model(path, task=flags.task) for path in flags.prompt_path]
     for prompt in prompts if flags.report else ():
         tuned = load_prompt(prompt, flags.prompt_name)
         print(prompt_text(tuned.array, str(prompt.path)), flush=True)
@@ -68,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if flags.save_recycler and recycled.fit is not None:
         metadata = {"recycler": recycled.record["recycler"]}
         save_map(recycled.fit.map, flags.save_recycler, metadata)
-    recycled.save(flags.output_path)
+    if flags.output_format == _PEFT:
+        save_adapter(recycled, flags.output_path, target)
+    else:
+        recycled.save(flags.output_path)
     if flags.report:
         print(record_text(recycled.record))
     print(f"wrote {flags.output_path} {list(recycled.array.shape)}")
@@ -102,13 +112,14 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         action="extend",
-        help=f"the prompt: a numpy file [length, width], or {checkpoint}. One for each "
-        "source model, in the same order",
+        help="the prompt: a numpy file [length, width], the folder of a PEFT adapter, "
+        "or a checkpoint that holds it. One for each source model, in the same order",
     )
     models.add_argument(
         "--output_path",
         required=True,
-        help="the numpy file to write the recycled prompt to, with exactly this name",
+        help="the numpy file to write the recycled prompt to, with exactly this name; "
+        "or the folder of its adapter",
     )
     models.add_argument(
         "--embedding_name",
@@ -124,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
         "--prompt_name",
         help="the prompt's name in its checkpoint (default: the encoder's, or the only "
         "one)",
+    )
+    models.add_argument(
+        "--task",
+        type=int,
+        metavar="NUMBER",
+        help="which task's prompt to take, from 0 on, of a PEFT adapter whose prompt "
+        "several tasks share",
     )
 
     words = parser.add_argument_group("words to learn the map from")
@@ -164,7 +182,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     recycler_flags.add_flags(method)
 
-    output = parser.add_argument_group("what else to write")
+    output = parser.add_argument_group("what to write")
+    output.add_argument(
+        "--output_format",
+        choices=["numpy", _PEFT],
+        default="numpy",
+        help="peft writes an adapter, which PeftModel.from_pretrained loads "
+        "(docs/hugging_face.md)",
+    )
     output.add_argument(
         "--report",
         action=argparse.BooleanOptionalAction,
@@ -189,11 +214,14 @@ def _number_of_words(text: str) -> int | str | None:
 
 def _check_outputs(flags: argparse.Namespace) -> None:
     """Checks that each output can be written and destroys nothing."""
-    check_writable(flags.output_path)
-    outputs = {
-        "--output_path": flags.output_path,
-        "the record beside --output_path": record_path(flags.output_path),
-    }
+    outputs = {"--output_path": flags.output_path}
+    if flags.output_format == _PEFT:
+        check_folder_writable(flags.output_path)
+    else:
+        check_writable(flags.output_path)
+        record = record_path(flags.output_path)
+        check_writable(record)
+        outputs["the record beside --output_path"] = record
     if flags.save_recycler is not None:
         if len(flags.source_model) > 1:
             raise RecyclingError(
@@ -202,8 +230,7 @@ def _check_outputs(flags: argparse.Namespace) -> None:
                 "it out, or recycle from each model by itself."
             )
         outputs["--save_recycler"] = flags.save_recycler
-    for output in outputs.values():
-        check_writable(output)
+        check_writable(flags.save_recycler)
     check_apart(
         {
             "--source_model": _all_places(flags.source_model),

@@ -165,9 +165,10 @@ class Chooser:
         lengths = self.task_feature_lengths or {}
         taught = []
         for checkpoint, prompt_from in self.recycled.sources():
-            prompt = load_prompt(prompt_from, self.recycled.prompt_name)
+            holds_prompt = open_model(prompt_from, task=self.recycled.prompt_task)
+            prompt = load_prompt(holds_prompt, self.recycled.prompt_name)
             array = np.asarray(prompt.array, np.float32)
-            model = load_source(open_model(checkpoint), len(array))
+            model = load_source(open_model(checkpoint).base, len(array))
             parameter, shape = _only_prompt(model)
             contract.check_shape(parameter, array.shape, shape, str(prompt_from))
             taught.append(

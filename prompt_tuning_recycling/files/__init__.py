@@ -16,9 +16,11 @@ from prompt_tuning_recycling.files.paths import (
     is_remote,
 )
 from prompt_tuning_recycling.files.writing import (
+    check_folder_writable,
     check_writable,
     sync,
     write_atomically,
+    write_folder,
     write_together,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "as_list",
     "as_path",
     "canonical",
+    "check_folder_writable",
     "check_writable",
     "is_remote",
     "reason",
@@ -34,5 +37,6 @@ __all__ = [
     "store_errors",
     "sync",
     "write_atomically",
+    "write_folder",
     "write_together",
 ]

@@ -85,6 +85,52 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
         ) from error
 
 
+def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
+    """Writes a folder of files, whole or not at all. A folder that exists is replaced,
+    with all that it holds.
+
+    On a local disk, the files go to a temporary folder beside it, which is renamed when
+    they are on the disk. On an object store, they are written one by one, in the order
+    given.
+
+    Args:
+      path: the folder; missing parents are created.
+      files: name of each file -> content.
+
+    Raises:
+      RecyclingError: the folder cannot be written. Nothing is left behind.
+    """
+    check_folder_writable(path)
+    path = as_path(path)
+    if is_remote(path):
+        for name, data in files.items():
+            write_atomically(path / name, data)
+        return
+    path = epath.Path(os.path.realpath(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        start = f".{path.name[:_NAME_KEPT]}."
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=start) as around:
+            temporary, replaced = epath.Path(around) / "new", epath.Path(around) / "old"
+            write_together({temporary / name: data for name, data in files.items()})
+            sync(temporary)
+            # A folder cannot be renamed to one that is not empty.
+            if path.exists():
+                os.rename(path, replaced)
+            try:
+                os.rename(temporary, path)
+            except BaseException:
+                if replaced.exists():
+                    os.rename(replaced, path)
+                raise
+            sync(path.parent)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
+            "that can be written to and has room."
+        ) from error
+
+
 def check_writable(path: epath.PathLike) -> None:
     """Raises RecyclingError if it is already clear that `path` cannot be written.
 
@@ -107,6 +153,24 @@ def check_writable(path: epath.PathLike) -> None:
         raise RecyclingError(
             f"cannot write {path}: it is a folder. Expected the name of a file."
         )
+    _check_parent(path)
+
+
+def check_folder_writable(path: epath.PathLike) -> None:
+    """The same for a folder that is going to be written."""
+    if not os.fspath(path):
+        raise RecyclingError("the output path is empty; expected the name of a folder.")
+    path = as_path(path)
+    if is_remote(path):
+        return
+    if path.exists() and not path.is_dir():
+        raise RecyclingError(
+            f"cannot write {path}: it is a file. Expected the name of a folder."
+        )
+    _check_parent(path)
+
+
+def _check_parent(path: epath.Path) -> None:
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -117,6 +117,9 @@ def checkpoint_changes(
     """
     try:
         model = open_model(now)
+        if then["name"] not in model.checkpoint.keys():
+            # An adapter stands for the model that it was tuned on.
+            model = model.base
     except RecyclingError:
         return []
     is_gone = model.checkpoint.is_stored and not model.path.exists()

@@ -38,8 +38,9 @@ class Recycled(InitialPrompt):
     Attributes:
       source_checkpoint: the model that the prompt was tuned on; a list of several for
         the mean of what is recycled from each.
-      source_prompt: a checkpoint or a numpy file that holds the prompt, or a list of
-        them, one for each model in the same order; None for `source_checkpoint`.
+      source_prompt: a checkpoint, an adapter or a numpy file that holds the prompt, or
+        a list of them, one for each model in the same order; None for
+        `source_checkpoint`.
       target_checkpoint: the checkpoint to read the target's embeddings from; None for
         the one that the run starts from.
       recycler: a recycler, or its name.
@@ -50,12 +51,19 @@ class Recycled(InitialPrompt):
       source_embedding_name, target_embedding_name: the names of the embedding tables in
         the checkpoints, if they are not the usual ones; see `open_model`.
       prompt_name: the prompt's site or name in its checkpoint; see `find_prompt`.
+      prompt_task: which task's prompt to take, of an adapter whose prompt several tasks
+        share.
     """
 
     kept_in = "recycled_prompt"
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
     _files = ("word_list",)
-    _names = ("source_embedding_name", "target_embedding_name", "prompt_name")
+    _names = (
+        "source_embedding_name",
+        "target_embedding_name",
+        "prompt_name",
+        "prompt_task",
+    )
 
     source_checkpoint: epath.PathLike | Sequence[epath.PathLike] | None = None
     source_prompt: epath.PathLike | Sequence[epath.PathLike] | None = None
@@ -67,6 +75,7 @@ class Recycled(InitialPrompt):
     source_embedding_name: str | None = None
     target_embedding_name: str | None = None
     prompt_name: str | None = None
+    prompt_task: int | None = None
 
     def sources(self) -> list[tuple[epath.PathLike, epath.PathLike]]:
         """Returns each source model with what holds its prompt."""
@@ -142,9 +151,11 @@ class Recycled(InitialPrompt):
         sources, prompts = [], []
         for path, holds_prompt in self.sources():
             source = open_model(path, embedding_name=self.source_embedding_name)
-            sources.append(source)
-            same = holds_prompt == path
-            prompts.append(sources[-1] if same else open_model(holds_prompt))
+            sources.append(source.base)
+            same = holds_prompt == path and self.prompt_task is None
+            prompts.append(
+                source if same else open_model(holds_prompt, task=self.prompt_task)
+            )
         target = self.target(target)
         # Checked before anything large is read.
         for prompt in prompts:
@@ -176,21 +187,24 @@ class Recycled(InitialPrompt):
 
 @dataclasses.dataclass(frozen=True)
 class FromFile(InitialPrompt):
-    """A prompt from a numpy file or a checkpoint, unchanged.
+    """A prompt from a numpy file, an adapter or a checkpoint, unchanged.
 
     Attributes:
-      path: the numpy file, or the checkpoint that holds the prompt.
+      path: the numpy file, or the adapter or checkpoint that holds the prompt.
       prompt_name: the prompt's site or name in the checkpoint; see `find_prompt`.
+      prompt_task: which task's prompt to take, of an adapter whose prompt several tasks
+        share.
     """
 
     path: epath.PathLike
     prompt_name: str | None = None
+    prompt_task: int | None = None
 
     _places = ("path",)
-    _names = ("prompt_name",)
+    _names = ("prompt_name", "prompt_task")
 
     def make(self, target: Model, length: int, site: str | None = None) -> Prompt:
-        model = open_model(self.path)
+        model = open_model(self.path, task=self.prompt_task)
         name = _find(model, site, self.prompt_name).name
         array = load_prompt(model, name).array.astype(np.float32)
         _check_length(len(array), length, f"the prompt {self.path}")

@@ -52,6 +52,7 @@ _USED_BY: Mapping[str, tuple[set[str], str]] = {
     "SOURCE_EMBEDDING_NAME": _RECYCLING,
     "TARGET_EMBEDDING_NAME": _RECYCLING,
     "PROMPT_NAME": ({_RECYCLED, _FROM_FILE}, "recycle_init.gin"),
+    "PROMPT_TASK": ({_RECYCLED, _FROM_FILE}, "recycle_init.gin"),
     "CANDIDATES": _CHOOSING,
     "UNLABELED_TASK_NAME": _CHOOSING,
     "UNLABELED_SPLIT": _CHOOSING,

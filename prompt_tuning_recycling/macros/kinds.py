@@ -119,6 +119,7 @@ MACROS: Mapping[str, Kind] = {
     "SOURCE_EMBEDDING_NAME": _or_none(_TEXT),
     "TARGET_EMBEDDING_NAME": _or_none(_TEXT),
     "PROMPT_NAME": _or_none(_TEXT),
+    "PROMPT_TASK": _or_none(_NOT_NEGATIVE),
     # What to choose among, and on which inputs (choosing.gin).
     "CHOOSER": _OBJECT,
     "CANDIDATES": Kind(

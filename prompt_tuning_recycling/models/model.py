@@ -18,6 +18,7 @@ from prompt_tuning_recycling.models.floats import check_floating, digest
 from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
 from prompt_tuning_recycling.models.opening import open_checkpoint
+from prompt_tuning_recycling.models.parts import Part
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -33,12 +34,14 @@ class StoredArray:
       scale: the factor that the model multiplies it by before use; `read` and `take`
         multiply by it too.
       transposed: whether it is the transpose of the matrix that is stored.
+      part: what the model uses of it, if not all; nothing else is read.
     """
 
     checkpoint: Checkpoint
     name: str
     scale: float = 1.0
     transposed: bool = False
+    part: Part | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,6 +52,8 @@ class StoredArray:
             nearest ones.
         """
         shape = self.checkpoint.shape(self.name)
+        if self.part is not None:
+            return (self.part.rows, *shape[1:])
         return shape[::-1] if self.transposed else shape
 
     @property
@@ -70,6 +75,8 @@ class StoredArray:
           RecyclingError: as `dtype`, or it cannot be read completely.
         """
         dtype = self.dtype
+        if self.part is not None:
+            return self.part.read(self.checkpoint, self.name)
         stored = self.checkpoint.read(self.name)
         return self._scaled(stored.T if self.transposed else stored, dtype)
 
@@ -77,14 +84,14 @@ class StoredArray:
         self, rows: Int[np.ndarray, rows] | Sequence[int]
     ) -> Float[np.ndarray, "rows ..."]:
         """Returns some rows, in the order requested and in the dtype they are stored
-        in. Only the chunks that hold those rows are read; if it is transposed, all of
-        it.
+        in. Only the chunks that hold those rows are read; if it is transposed or a
+        part, all of it.
 
         Raises:
           RecyclingError: as `read`, or a row is outside the array.
         """
         dtype = self.dtype
-        if self.transposed:
+        if self.transposed or self.part is not None:
             return self.read()[np.asarray(rows, np.int64)]
         return self._scaled(self.checkpoint.take(self.name, rows), dtype)
 
@@ -103,9 +110,16 @@ class StoredArray:
             "name": self.name,
             **({} if self.scale == 1 else {"scale": self.scale}),
             "shape": list(self.shape),
+            **self._described_part(),
             "dtype": str(used.dtype),
             "used_sha256": digest(used),
         }
+
+    def _described_part(self) -> dict[str, Any]:
+        if self.part is None:
+            return {}
+        stored_rows = self.checkpoint.shape(self.name)[0]
+        return {"part": self.part.described(stored_rows)}
 
     def _scaled(
         self, array: Float[np.ndarray, ...], dtype: np.dtype
@@ -168,11 +182,33 @@ class Model:
             return False
         return name in self.checkpoint.keys()
 
+    @property
+    def site(self) -> str | None:
+        """Where its prompt is: `encoder` in an encoder-decoder, `decoder` in a decoder;
+        None if that is not known.
+        """
+        return self.layout.site(self.checkpoint)
+
+    @functools.cached_property
+    def base(self) -> Model:
+        """The model that holds the embeddings: this one itself; of an adapter, the one
+        that it was tuned on.
+
+        Raises:
+          RecyclingError: it is an adapter whose model is not in a folder.
+        """
+        path = self.layout.base()
+        if path is None:
+            return self
+        return open_model(
+            path, embedding_name=self.embedding_name, vocabulary=self.vocabulary_file
+        )
+
     @functools.cached_property
     def prompts(self) -> Mapping[str, StoredArray]:
         """The checkpoint's prompts, by their sites (`encoder`)."""
         return {
-            site: StoredArray(self.checkpoint, name)
+            site: StoredArray(self.checkpoint, name, part=self.layout.part(name))
             for site, name in self.layout.prompts(self.checkpoint).items()
         }
 
@@ -225,6 +261,7 @@ def open_model(
     *,
     embedding_name: str | None = None,
     vocabulary: epath.PathLike | None = None,
+    task: int | None = None,
 ) -> Model:
     """Opens a model, or a single prompt, without reading its arrays.
 
@@ -234,21 +271,27 @@ def open_model(
       origin: a path, local (absolute or relative), `gs://` or `s3://`, to a step folder
         (`checkpoint_N`) that T5X wrote, through Orbax or in the legacy format; to a
         `MODEL_DIR`, for its newest complete step; to a folder of safetensors with its
-        `config.json`, one of its files or its index; or to a numpy file. An array
-        becomes a model that holds nothing else. A model is returned unchanged.
+        `config.json`, one of its files or its index; to the folder of an adapter
+        that PEFT saved, for its prompt; or to a numpy file. An array becomes a model
+        that holds nothing else. A model is returned unchanged, but for `task`.
       embedding_name: the embedding table's name in the checkpoint, if it is not the
         usual one.
       vocabulary: the model's SentencePiece file, if it is not beside the checkpoint as
         `sentencepiece.model` or `spiece.model`.
+      task: which task's prompt to take, of an adapter whose prompt several tasks share.
 
     Raises:
-      RecyclingError: the path does not exist, is none of these, or is damaged.
+      RecyclingError: the path does not exist, is none of these, or is damaged; or there
+        is no such task.
     """
     if isinstance(origin, Model):
-        return origin
-    if isinstance(origin, np.ndarray):
-        checkpoint: Checkpoint = ArrayInMemory(origin)
+        model = origin
     else:
-        checkpoint = open_checkpoint(origin)
-    layout = layouts.recognize(checkpoint)
-    return Model(checkpoint, layout, embedding_name, vocabulary)
+        is_array = isinstance(origin, np.ndarray)
+        checkpoint = ArrayInMemory(origin) if is_array else open_checkpoint(origin)
+        layout = layouts.recognize(checkpoint)
+        model = Model(checkpoint, layout, embedding_name, vocabulary)
+    if task is None:
+        return model
+    layout = model.layout.of_task(model.checkpoint, task)
+    return dataclasses.replace(model, layout=layout)

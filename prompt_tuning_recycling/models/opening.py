@@ -16,6 +16,7 @@ from prompt_tuning_recycling.files import (
     reason,
     storage_errors,
 )
+from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats import (
     foreign,
     numpy_file,
@@ -32,8 +33,8 @@ from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
 
 _EXPECTED = (
     "a T5X checkpoint folder (checkpoint_N, in today's Orbax format or the older "
-    "one), the MODEL_DIR that holds such folders, a folder or file of safetensors, or "
-    "a numpy file"
+    "one), the MODEL_DIR that holds such folders, a folder or file of safetensors (a "
+    "model, or an adapter of PEFT), or a numpy file"
 )
 
 
@@ -71,8 +72,9 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
     For a `MODEL_DIR`, these are all its steps, complete or not, but not the folder
     itself, because people put prompts beside the steps. For a step, or a part of one
     that `open_checkpoint` accepts in its place (`checkpoint`, `state/`), it is the
-    whole step. For a folder of safetensors or its index, it is the folder, and for any
-    other file, that file. A folder without a checkpoint has none.
+    whole step. For a folder of safetensors or its index, it is the folder; for an
+    adapter, the folder of its model, too. For any other file, it is that file. A folder
+    without a checkpoint has none.
 
     Raises:
       RecyclingError: the path cannot be read.
@@ -85,18 +87,26 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
             if (path / state_file.NAME).is_file() or orbax.state_folder(path):
                 return [path]
             if safetensors.is_folder(path):
-                return [path]
+                return _of_model_and_base(path)
             if not steps(path):
                 return []
             return [child for child in path.iterdir() if STEP_FOLDER.match(child.name)]
         if path.name == state_file.NAME and path.exists():
             is_numpy = _first_bytes(path).startswith(numpy_file.MAGIC)
             return [path if is_numpy else path.parent]
-        if path.name in (safetensors.FILE, safetensors.INDEX):
-            return [path.parent]
+        if path.name in (safetensors.FILE, safetensors.INDEX, safetensors.ADAPTER):
+            return _of_model_and_base(path.parent)
     except storage_errors() as error:
         raise _unreadable(path, error) from error
     return [path]
+
+
+def _of_model_and_base(folder: epath.Path) -> list[epath.Path]:
+    """Returns a folder of safetensors and, of an adapter, its model's, which is read in
+    its place where no other is given.
+    """
+    base = adapter_config.base_of(folder)
+    return [folder] if base is None else [folder, base]
 
 
 def _exists(path: epath.Path) -> bool:

@@ -6,6 +6,7 @@ exports it (`encoder.prompt.prompt.prompt`) and reads it (`from_file.gin`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -25,12 +26,16 @@ from prompt_tuning_recycling.files import (
 )
 from prompt_tuning_recycling.files.json_files import json_text, read_json
 from prompt_tuning_recycling.models.floats import check_floating
+from prompt_tuning_recycling.models.formats import safetensors
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 USUAL_SITE = "encoder"
 """The site of an encoder-decoder's prompt."""
+
+ADAPTER_RECORD = "prompt.json"
+"""The file of a prompt's record in the folder of its adapter."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,15 +84,19 @@ class Prompt:
 
 
 def load_record(path: epath.PathLike) -> dict[str, Any]:
-    """Returns the record of a prompt file.
+    """Returns the record of a prompt file, or of an adapter that `save_adapter` wrote.
 
     Raises:
       RecyclingError: there is none, or it belongs to another prompt.
     """
-    beside = record_path(path)
+    file, beside = as_path(path), record_path(path)
+    # What cannot be looked at cannot be read either; reading it says why.
+    with contextlib.suppress(*storage_errors()):
+        if not beside.exists() and (file / ADAPTER_RECORD).exists():
+            file, beside = file / safetensors.ADAPTER, file / ADAPTER_RECORD
     record = read_json(beside, f"the record of {os.fspath(path)},")
     try:
-        digest = hashlib.sha256(as_path(path).read_bytes()).hexdigest()
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
     if not isinstance(record, dict) or record.get("file_sha256") != digest:

@@ -40,7 +40,9 @@ def find_prompt(model: Model, name: str | None = None) -> StoredArray:
     """
     prompts = model.prompts
     if name is not None:
-        return prompts.get(name, StoredArray(model.checkpoint, name))
+        by_name = {stored.name: stored for stored in prompts.values()}
+        found = prompts.get(name) or by_name.get(name)
+        return StoredArray(model.checkpoint, name) if found is None else found
     if USUAL_SITE in prompts:
         return prompts[USUAL_SITE]
     if len(prompts) == 1:

@@ -30,7 +30,7 @@ def record_text(record: Mapping[str, Any]) -> str:
     """Describes how a prompt was recycled and how far to trust it."""
     if "mean_of" in record:
         return _mean_text(record)
-    lines = []
+    lines = _prompt_lines(record["prompt"])
     for role in ("source", "target"):
         used = record[role]
         lines.append(f"{role.capitalize():16}{used['path']}")
@@ -68,6 +68,22 @@ def record_text(record: Mapping[str, Any]) -> str:
     lines.extend(_combination_lines(record.get("combination")))
     lines.extend(f"Warning         {warning}" for warning in record["warnings"])
     return "\n".join(lines)
+
+
+def _prompt_lines(prompt: Mapping[str, Any]) -> list[str]:
+    """Says which part of a stored prompt was used, if it was not all of it."""
+    part = prompt.get("part")
+    if part is None:
+        return []
+    lines = [f"Prompt          {prompt['path']}"]
+    if part["rows"] < part["stored_rows"]:
+        used = f"the first {part['rows']} of {part['stored_rows']} vectors"
+        lines.append(f"  used          {used}")
+    if "task" in part:
+        lines.append(f"  task          {part['task']}")
+    if "note" in part:
+        lines.append(f"  note          {part['note']}")
+    return lines
 
 
 def _mean_text(record: Mapping[str, Any]) -> str:

@@ -51,5 +51,10 @@ def advice_for_folder(names: Collection[str]) -> str:
             f" To read only {shards[0]}, give its path; a model in several files needs "
             "its index, model.safetensors.index.json."
         )
+    if "adapter_config.json" in names and "adapter_model.bin" not in names:
+        return (
+            " adapter_config.json describes adapter_model.safetensors, which is "
+            "missing. Copy or download the whole adapter."
+        )
     weights = [name for name in names if name.endswith(_ENDINGS)]
     return f" {weights[0]} is not read. {_SAVE}" if weights else ""

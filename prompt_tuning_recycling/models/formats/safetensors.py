@@ -1,7 +1,8 @@
 """Models as safetensors: one file, or several with an index.
 
 A folder holds `model.safetensors`, or `model.safetensors.index.json`, whose
-`weight_map` says which file each tensor is in. Names are kept as they are, with dots.
+`weight_map` says which file each tensor is in; or `adapter_model.safetensors`, with its
+`adapter_config.json`. Names are kept as they are, with dots.
 Format: see `safetensors_header`.
 """
 
@@ -19,6 +20,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats import (
     base,
     foreign,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_model.safetensors"
 _SUFFIX = ".safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _SHARD = re.compile(r"[^/\0]+\.safetensors")
@@ -47,8 +50,8 @@ _SAMPLE = 1 << 16
 
 
 def is_folder(path: epath.Path) -> bool:
-    """Whether a folder holds a model in this format."""
-    return any((path / name).is_file() for name in (FILE, INDEX))
+    """Whether a folder holds a model or an adapter in this format."""
+    return any((path / name).is_file() for name in (FILE, INDEX, ADAPTER))
 
 
 def is_file(name: str, start: bytes) -> bool:
@@ -76,10 +79,12 @@ class SafetensorsCheckpoint(base.Checkpoint):
           RecyclingError: a file is missing, or a header does not fit its file.
         """
         super().__init__(path)
-        self._folder, index = _find(self.path)
+        self._folder, file = _find(self.path)
+        index = file if file.endswith(_INDEX_SUFFIX) else None
+        self._is_adapter = file == ADAPTER
         self._store = ts.KvStore.open(tensorstores.kvstore_spec(self._folder)).result()
         places = None if index is None else _weight_map(self._folder / index)
-        files = [self.path.name if self._folder != self.path else FILE]
+        files = [file]
         if places is not None:
             files = sorted(set(places.values()))
         self._headers: dict[str, str] = {}
@@ -95,6 +100,11 @@ class SafetensorsCheckpoint(base.Checkpoint):
                     "included."
                 )
             self._tensors[name] = file, stored[file][name]
+
+    @property
+    def path_of_adapter(self) -> epath.Path | None:
+        """The folder of the adapter that this is; None if it is a model."""
+        return self._folder if self._is_adapter else None
 
     def keys(self) -> list[str]:
         return sorted(self._tensors)
@@ -130,16 +140,21 @@ class SafetensorsCheckpoint(base.Checkpoint):
 
     def fingerprint(self, name: str) -> str:
         """Returns a SHA-256 of all headers and of a part of one tensor; see the base
-        class.
+        class. Of an adapter, it covers its description, too, and a part of every
+        tensor.
         """
         digest = hashlib.sha256(self.format.encode())
+        if self._is_adapter and (self._folder / adapter_config.NAME).exists():
+            digest.update((self._folder / adapter_config.NAME).read_bytes())
         for file, header in sorted(self._headers.items()):
             digest.update(f"{file} {header}\0".encode())
-        file, tensor = self._find(name)
-        begin = max(tensor.begin, (tensor.begin + tensor.end - _SAMPLE) // 2)
-        span = begin, min(tensor.end, begin + _SAMPLE)
-        for part in self._read_spans(file, [span]):
-            digest.update(part)
+        names = self._tensors if self._is_adapter else {name} & self._tensors.keys()
+        for one in sorted(names):
+            file, tensor = self._tensors[one]
+            begin = max(tensor.begin, (tensor.begin + tensor.end - _SAMPLE) // 2)
+            span = begin, min(tensor.end, begin + _SAMPLE)
+            for part in self._read_spans(file, [span]):
+                digest.update(part)
         return digest.hexdigest()
 
     def _find(self, name: str) -> tuple[str, Tensor]:
@@ -222,13 +237,12 @@ class SafetensorsCheckpoint(base.Checkpoint):
         return bytes(found.value)
 
 
-def _find(path: epath.Path) -> tuple[epath.Path, str | None]:
-    """Returns the folder of the files, and the name of their index if there is one."""
-    if path.name.endswith(_INDEX_SUFFIX):
+def _find(path: epath.Path) -> tuple[epath.Path, str]:
+    """Returns the folder of the files, and the name of the index or the only file."""
+    if path.name.endswith(_INDEX_SUFFIX) or not path.is_dir():
         return path.parent, path.name
-    if not path.is_dir():
-        return path.parent, None
-    return path, None if (path / FILE).is_file() else INDEX
+    found = (name for name in (FILE, INDEX, ADAPTER) if (path / name).is_file())
+    return path, next(found, FILE)
 
 
 def _weight_map(index: epath.Path) -> dict[str, str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.parts import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,43 @@ class Layout(abc.ABC):
     @abc.abstractmethod
     def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
         """Returns the names of the prompts, each [length, width], by their sites."""
+
+    def part(self, name: str) -> Part | None:
+        """Returns what the model uses of a stored prompt; None if it uses all of it.
+
+        Args:
+          name: the prompt's name.
+        """
+        del name
+        return None
+
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        """Returns where a prompt of this model is: `encoder` in an encoder-decoder,
+        `decoder` in a decoder, or None if that is not known.
+        """
+        del checkpoint
+        return None
+
+    def base(self) -> os.PathLike | None:
+        """Returns the folder of the model that this is an addition to; None if it is a
+        model itself.
+
+        Raises:
+          RecyclingError: it is an addition, but its model is not found.
+        """
+        return None
+
+    def of_task(self, checkpoint: Checkpoint, task: int) -> Layout:
+        """Returns the layout with the prompt of one task, where several tasks share a
+        prompt.
+
+        Raises:
+          RecyclingError: there are no tasks, or not this one.
+        """
+        raise RecyclingError(
+            f"{checkpoint.path} holds no prompts of several tasks, but task {task} was "
+            "asked for. Leave out --task, in gin PROMPT_TASK."
+        )
 
     @abc.abstractmethod
     def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:

@@ -36,5 +36,8 @@ class MaxText(Layout):
     def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
         return {}
 
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        return "decoder"
+
     def step(self, checkpoint: Checkpoint) -> str | None:
         return "step" if "step" in checkpoint.keys() else None

@@ -60,6 +60,10 @@ class T5X(Layout):
             if name.startswith(PARAMETERS)
         }
 
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        of_decoder = self.embeddings(checkpoint) == _OF_A_DECODER
+        return "decoder" if of_decoder else "encoder"
+
     def step(self, checkpoint: Checkpoint) -> str | None:
         return STEP if STEP in checkpoint.keys() else None
 

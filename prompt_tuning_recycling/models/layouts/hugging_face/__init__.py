@@ -1,5 +1,7 @@
-"""Models that transformers saved. `model_type` in the `config.json` beside the tensors
-says which kind a model is; a multimodal model's `text_config` says it of its text part.
+"""Models that transformers saved, and prompts that PEFT saved.
+
+`model_type` in the `config.json` beside the tensors says which kind a model is; a
+multimodal model's `text_config` says it of its text part.
 Names and configurations: https://github.com/huggingface/transformers, models/.
 """
 
@@ -9,8 +11,11 @@ from typing import Any
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats.base import Checkpoint
+from prompt_tuning_recycling.models.formats.safetensors import SafetensorsCheckpoint
 from prompt_tuning_recycling.models.layouts.base import Layout
+from prompt_tuning_recycling.models.layouts.hugging_face.adapter import Adapter
 from prompt_tuning_recycling.models.layouts.hugging_face.decoder import (
     ENDINGS,
     HuggingFaceDecoder,
@@ -25,12 +30,16 @@ from prompt_tuning_recycling.models.layouts.hugging_face.unknown import Unknown
 _CONFIG = "config.json"
 
 
-def recognize(checkpoint: Checkpoint) -> Layout:
+def recognize(checkpoint: SafetensorsCheckpoint) -> Layout:
     """Returns the layout of a checkpoint, `Unknown` if its kind is not known.
 
     Raises:
-      RecyclingError: its `config.json` cannot be read.
+      RecyclingError: its `config.json` cannot be read; or it is an adapter that is not
+        a prompt among embeddings, or is damaged.
     """
+    if checkpoint.path_of_adapter is not None:
+        folder = checkpoint.path_of_adapter
+        return Adapter(checkpoint, adapter_config.read_config(folder))
     config = _config(checkpoint)
     if config is None:
         return HuggingFaceT5(None) if looks_like_t5(checkpoint) else Unknown(None)

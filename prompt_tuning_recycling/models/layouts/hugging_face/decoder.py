@@ -90,5 +90,8 @@ class HuggingFaceDecoder(Layout):
         # `network` is no decoder.
         return {}
 
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        return "decoder"
+
     def step(self, checkpoint: Checkpoint) -> str | None:
         return None

@@ -150,6 +150,9 @@ class HuggingFaceT5(Layout):
             "logits_via_embedding": logits is None,
         }
 
+    def site(self, checkpoint: Checkpoint) -> str | None:
+        return "encoder"
+
     def step(self, checkpoint: Checkpoint) -> str | None:
         return None
 
