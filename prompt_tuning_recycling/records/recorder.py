@@ -66,6 +66,7 @@ class Recorder:
             "row_norms": self._norms,
             "warnings": [
                 *filter(None, [self._embedded.mismatch]),
+                *self._embedded.words.warnings,
                 *fit.warnings,
                 *_far_off(held_out),
             ],
