@@ -119,14 +119,14 @@ def _check_enough(
         f"only {found} of the {asked} words asked for are one piece, at the beginning "
         f"of a word, both in {source.vocabulary.path} and in {target.vocabulary.path}"
     )
-    expected = f"at least {FEWEST_WORDS} and half of those asked for"
     if not words.allow_few:
         raise RecyclingError(
-            f"{few}; expected {expected}. Give a list of words that both models know, "
-            "or ask for more of it (--filtered_word, --num_words; WORD_LIST, NUM_WORDS "
-            "in gin), or allow few (--allow_few_words; ALLOW_FEW_WORDS = True)."
+            f"{few}; expected at least {FEWEST_WORDS}, and half of those asked for. "
+            "Give a list of words that both models know (--filtered_word, WORD_LIST in "
+            "gin), take more of it (--num_words, NUM_WORDS), or allow few "
+            "(--allow_few_words, ALLOW_FEW_WORDS = True)."
         )
-    warning = f"{few}. A map that is fitted on fewer than {expected} may be far off."
+    warning = f"{few}. A map that is fitted on few words may be far off."
     logger.warning("warning: %s", warning)
     return (warning,)
 
