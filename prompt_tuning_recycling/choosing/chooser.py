@@ -248,9 +248,9 @@ class Chooser:
         """Raises RecyclingError if a source cannot read the target's inputs."""
         for source in self.recycled.of_other_vocabularies(target):
             raise RecyclingError(
-                f"the source model {source.path} has another vocabulary than the target "
-                f"{target.path}, so it cannot read the inputs, which are the target's "
-                "pieces, to judge the answers. Set USE_TEACHER = False."
+                f"the source model {source.path} has another vocabulary than the "
+                f"target {target.path}, so it cannot read the inputs, which are the "
+                "target's pieces, to judge the answers. Set USE_TEACHER = False."
             )
 
     def _refine(
