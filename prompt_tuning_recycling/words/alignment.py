@@ -25,7 +25,8 @@ SMALLEST_SHARE = 0.5
 # T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
 # and 100 extra ids, another has 32,100; their vocabularies are the same.
 _PADDING = 128
-# How often a table may have the rows that its vocabulary, with padding, needs.
+# Some models have a few thousand rows that nothing uses: a table has at most so many
+# times the rows that its vocabulary needs with the usual padding.
 _MOST_UNUSED = 1.1
 # A list is of a vocabulary if it has this share of the list's pieces at their indices.
 _SAME_PIECES = 0.9
@@ -52,9 +53,9 @@ def in_models(words: Words, source: Model, target: Model) -> Words:
     sides = _Side("source", source, mine), _Side("target", target, its)
     if not mine.is_same(its) or _is_foreign(words, mine):
         return _by_text(words, *sides)
-    if not _of_one_size(source, target):
-        for side in sides:
-            side.check()
+    for side in sides:
+        if not side.fits and not _of_one_size(source, target):
+            raise RecyclingError(side.misfit())
     found = words.enough_for(width)
     return dataclasses.replace(found, origin={**found.origin, **_origins(*sides)})
 
@@ -67,23 +68,35 @@ class _Side:
     model: Model
     vocabulary: Vocabulary
 
-    def check(self) -> None:
-        """Raises RecyclingError if the vocabulary cannot be the model's."""
-        rows = self.model.embeddings.shape[0]
-        fewest, most = self.vocabulary.table_sizes
-        # Some models have a few thousand rows that nothing uses.
-        if fewest <= rows <= _MOST_UNUSED * most:
-            return
-        raise RecyclingError(
-            f"the {self.role} model {self.model.path} has {rows} embeddings, but the "
-            f"vocabulary {self.vocabulary.path} has {fewest} pieces, so it is another "
-            f"model's. Give the {self.role}'s own ({_how_to_give(self.role)})."
+    @property
+    def has_all_pieces(self) -> bool:
+        """Whether the model's table has a row for each piece."""
+        return self.model.embeddings.shape[0] >= self.vocabulary.fewest_rows
+
+    @property
+    def fits(self) -> bool:
+        """Whether the table has those rows, and no more than padding explains."""
+        most = _MOST_UNUSED * self.vocabulary.table_sizes[1]
+        return self.has_all_pieces and self.model.embeddings.shape[0] <= most
+
+    def misfit(self) -> str:
+        """Says that the vocabulary seems to be another model's."""
+        return (
+            f"the {self.role} model {self.model.path} has "
+            f"{self.model.embeddings.shape[0]} embeddings, but the vocabulary "
+            f"{self.vocabulary.path} has {self.vocabulary.fewest_rows} pieces: is it "
+            f"another model's? Give the {self.role}'s own "
+            f"({_how_to_give(self.role)})."
         )
 
 
 def _by_text(words: Words, source: _Side, target: _Side) -> Words:
-    source.check()
-    target.check()
+    warnings = []
+    for side in (source, target):
+        if not side.has_all_pieces:
+            raise RecyclingError(side.misfit())
+        if not side.fits:
+            warnings.append(side.misfit())
     fitted = _common(_texts(words, words.fitted.pieces), source, target)
     wide = words.for_wide_models
     if wide is not None and too_few(len(fitted), source.model.embeddings.shape[1]):
@@ -93,6 +106,9 @@ def _by_text(words: Words, source: _Side, target: _Side) -> Words:
     unseen = ~np.isin(held_out.source_rows, fitted.source_rows)
     asked = len(words.fitted)
     logger.info("%d of %d words are in both vocabularies", len(fitted), asked)
+    warnings += _check_enough(words, len(fitted), asked, source, target)
+    for warning in warnings:
+        logger.warning("warning: %s", warning)
     return dataclasses.replace(
         words,
         fitted=fitted,
@@ -105,16 +121,16 @@ def _by_text(words: Words, source: _Side, target: _Side) -> Words:
         },
         table_sizes=None,
         for_wide_models=None,
-        warnings=_check_enough(words, len(fitted), asked, source, target),
+        warnings=tuple(warnings),
     )
 
 
 def _check_enough(
     words: Words, found: int, asked: int, source: _Side, target: _Side
-) -> tuple[str, ...]:
+) -> list[str]:
     """Returns warnings about few words, if these are allowed."""
     if found >= FEWEST_WORDS and found >= SMALLEST_SHARE * asked:
-        return ()
+        return []
     few = (
         f"only {found} of the {asked} words asked for are one piece, at the beginning "
         f"of a word, both in {source.vocabulary.path} and in {target.vocabulary.path}"
@@ -126,9 +142,7 @@ def _check_enough(
             "gin), take more of it (--num_words, NUM_WORDS), or allow few "
             "(--allow_few_words, ALLOW_FEW_WORDS = True)."
         )
-    warning = f"{few}. A map that is fitted on few words may be far off."
-    logger.warning("warning: %s", warning)
-    return (warning,)
+    return [f"{few}. A map that is fitted on few words may be far off."]
 
 
 def _texts(words: Words, pieces: Iterable[str | None]) -> list[str]:

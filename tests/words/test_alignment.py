@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 
 import numpy as np
@@ -305,14 +306,29 @@ def test_one_vocabulary_is_known_and_the_sizes_agree(model_of, prompt, known):
     np.testing.assert_array_equal(found.array, expected.array)
 
 
-@pytest.mark.parametrize(("rows", "role"), [(5000, "source"), (9000, "target")])
-def test_a_vocabulary_that_is_another_models(model_of, words, prompt, rows, role):
-    source, _ = model_of("WordPiece", 7, rows if role == "source" else 6000)
-    target, _ = model_of("byte-level BPE", 9, rows if role == "target" else 6000)
-    message = f"the {role} model .* has {rows} embeddings, but the vocabulary .*tokeni"
-    with pytest.raises(RecyclingError, match=message) as error:
-        recycle_prompt(source, target, prompt, words=words)
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_a_vocabulary_of_another_model(model_of, words, prompt, role):
+    def models(rows):
+        return (
+            model_of("WordPiece", 7, rows if role == "source" else 6000)[0],
+            model_of("byte-level BPE", 9, rows if role == "target" else 6000)[0],
+        )
+
+    message = f"the {role} model .* has {{}} embeddings, but the vocabulary .*tokeni"
+    with pytest.raises(RecyclingError, match=message.format(5000)) as error:
+        recycle_prompt(*models(5000), prompt, words=words)
     assert f"--{role}_vocabulary" in str(error.value)
+    # Rows that nothing uses may be many.
+    record = recycle_prompt(*models(9000), prompt, words=words).record
+    assert re.match(message.format(9000), record["warnings"][0])
+    assert record["words"]["found"] == 2300
+
+
+def test_two_models_beside_one_file_that_cannot_be_both(model_of, words, prompt):
+    source, _ = model_of("WordPiece", 7)
+    target, _ = model_of("WordPiece", 9, 9000)
+    with pytest.raises(RecyclingError, match="the target model .* has 9000 embeddings"):
+        recycle_prompt(source, target, prompt, words=words)
 
 
 def test_vocabularies_beside_the_models(
