@@ -8,7 +8,13 @@ a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
-from prompt_tuning_recycling.files.paths import as_list, as_path, canonical, is_remote
+from prompt_tuning_recycling.files.paths import (
+    absolute,
+    as_list,
+    as_path,
+    canonical,
+    is_remote,
+)
 from prompt_tuning_recycling.files.writing import (
     check_writable,
     sync,
@@ -17,6 +23,7 @@ from prompt_tuning_recycling.files.writing import (
 )
 
 __all__ = [
+    "absolute",
     "as_list",
     "as_path",
     "canonical",

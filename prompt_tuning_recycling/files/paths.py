@@ -63,6 +63,12 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
+def absolute(path: epath.PathLike) -> str:
+    """Returns an absolute path, with `~` expanded and links as they are."""
+    path = os.fspath(as_path(path))
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def canonical(path: epath.PathLike) -> str:
     """Returns a path's canonical spelling: absolute, without links, `~`, `./`, or a
     slash at the end.

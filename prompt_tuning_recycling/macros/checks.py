@@ -10,7 +10,7 @@ import gin.config
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_list, as_path, is_remote
+from prompt_tuning_recycling.files import absolute, as_list, as_path, is_remote
 from prompt_tuning_recycling.files.guard import Paths, check_apart
 from prompt_tuning_recycling.macros.given import given_names
 from prompt_tuning_recycling.macros.kinds import (
@@ -101,7 +101,8 @@ def check(config: Config) -> dict[str, Any]:
     """Checks the macros of a configuration. Gin calls it after reading everything.
 
     Returns:
-      The changes for gin to make: paths whose `~` was expanded.
+      The changes for gin to make: paths whose `~` was expanded, or that T5X needs to be
+      absolute.
 
     Raises:
       RecyclingError: a macro has a value that is not allowed, nothing uses a macro, or
@@ -111,6 +112,7 @@ def check(config: Config) -> dict[str, Any]:
     used = used_macros(config)
     configurables = {configurable for _, configurable in config}
     _check_used(macros, used, configurables, given_names())
+    in_t5x = any(name.startswith("t5x.") for name in configurables)
     standalone = any(name.startswith(_STANDALONE) for name in configurables)
     kinds = {**MACROS, **IN_STANDALONE} if standalone else MACROS
     expanded: dict[str, Any] = {}
@@ -133,18 +135,21 @@ def check(config: Config) -> dict[str, Any]:
             )
         if kind.is_path and value is not None:
             paths[name] = [as_path(path) for path in as_list(value)]
-            if stated != (at_home := _expanded(stated)):
-                expanded[f"{name}/{MACRO}.value"] = at_home
+            if stated != (plain := _plain(stated, in_t5x)):
+                expanded[f"{name}/{MACRO}.value"] = plain
     _check_apart(paths, teaches=bool(_TEACH & configurables))
     return expanded
 
 
-def _expanded(stated: Any) -> Any:
-    """Returns a path, or a list of them, with a leading `~` expanded."""
+def _plain(stated: Any, in_t5x: bool) -> Any:
+    """Returns a path, or a list of them, with a leading `~` expanded. T5X also needs
+    absolute paths: it does not save to others.
+    """
     if isinstance(stated, (list, tuple)):
-        return type(stated)(_expanded(path) for path in stated)
-    is_at_home = isinstance(stated, str) and stated.startswith("~")
-    return os.fspath(as_path(stated)) if is_at_home else stated
+        return type(stated)(_plain(path, in_t5x) for path in stated)
+    if isinstance(stated, str) and stated and (in_t5x or stated.startswith("~")):
+        return absolute(stated) if in_t5x else os.fspath(as_path(stated))
+    return stated
 
 
 def _check_apart(paths: Mapping[str, Sequence[epath.Path]], teaches: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +17,8 @@ from etils import epath
 
 from prompt_tuning_recycling import contract, initial_prompts
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.kept_prompts import Keeping, check_kept, is_outdated
+from prompt_tuning_recycling.files import absolute, as_path
+from prompt_tuning_recycling.kept_prompts import check_kept, is_outdated
 from prompt_tuning_recycling.macros.values import (
     Config,
     MadeLaterError,
@@ -29,6 +28,7 @@ from prompt_tuning_recycling.macros.values import (
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.steps import steps
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.t5x_host import finished_work
 from prompt_tuning_recycling.t5x_host.restore import AddPrompt
 
 _RESTORE = "t5x.utils.RestoreCheckpointConfig"
@@ -49,9 +49,12 @@ def check(config: Config) -> dict[str, Any]:
     """
     stated = _Stated(config)
     adds_prompt = _ADD_PROMPT in stated.configurables
-    has_initializer = _INITIALIZER in stated.configurables
+    add_prompt = gin.get_configurable(_ADD_PROMPT)() if adds_prompt else None
+    declares = initial_prompts.initial_prompt() is not None or (
+        add_prompt is not None and add_prompt.default is not None
+    )
     for dataset in stated.each(_DATASET):
-        _check_dataset(dataset, may_pack=not (adds_prompt or has_initializer))
+        _check_dataset(dataset, may_pack=not declares)
     # A run that goes on reads its own checkpoints, and the others may be gone.
     if _is_resumed(stated):
         return {}
@@ -61,10 +64,10 @@ def check(config: Config) -> dict[str, Any]:
         if restoring is None:
             continue
         changes |= restoring.changes(adds_prompt)
-        if has_initializer:
+        if _INITIALIZER in stated.configurables:
             restoring.check_without_prompt()
-        if adds_prompt:
-            _check_kept(gin.get_configurable(_ADD_PROMPT)(), restoring)
+        if add_prompt is not None:
+            _check_kept(add_prompt, restoring)
     return changes
 
 
@@ -80,6 +83,10 @@ class _Bound:
         """Returns gin's name of a parameter."""
         prefix = f"{self.scope}/" if self.scope else ""
         return f"{prefix}{self.configurable}.{parameter}"
+
+    def flag(self, parameter: str) -> str:
+        """Returns the name by which the command line sets a parameter."""
+        return self.key(parameter).replace("t5x.", "", 1)
 
 
 class _Stated:
@@ -162,7 +169,7 @@ class _Restoring:
         """Returns the changes that tell T5X and `AddPrompt` which steps are meant."""
         if self.all:
             return {f"{_ADD_PROMPT}.restores_all": True} if adds_prompt else {}
-        step = os.fspath(self.models[0].path)
+        step = absolute(self.models[0].path)
         if step == self.path:
             return {}
         changes = {self.bound.key("path"): step, self.bound.key("mode"): "specific"}
@@ -205,36 +212,25 @@ def _check_kept(add_prompt: AddPrompt, restoring: _Restoring) -> None:
     run that did not happen. (A training run writes it afterwards, and checks what it
     was started with.)
 
-    Where a prompt has to be made again, T5X would still not repeat what it finished
-    with the one of before. So its marks of that are removed.
+    Where the prompt of one of several steps has to be made again, T5X would still skip
+    the steps that it has evaluated before. So its marks of them are removed.
     """
     if add_prompt.is_training:
         return
     declared = initial_prompts.initial_prompt()
     for model in restoring.models:
-        keeping = Keeping(
-            add_prompt.output_dir, model.path.name if restoring.all else None
-        )
+        keeping = add_prompt.keeping(model if restoring.all else None)
         check_kept(declared, keeping)
-        if is_outdated(declared, model, keeping):
-            _remove_marks(as_path(add_prompt.output_dir))
-
-
-def _remove_marks(output_dir: epath.Path) -> None:
-    """Removes what says that a part of an evaluation or of inference is done."""
-    for mark in ("*.COMPLETED", "eval.*.ckpt"):
-        for path in output_dir.glob(mark):
-            path.unlink(missing_ok=True)
-    for folder in output_dir.glob("tmp-*-of-*"):
-        folder.rmtree(missing_ok=True)
+        if restoring.all and is_outdated(declared, model, keeping):
+            finished_work.forget(add_prompt.output_dir)
 
 
 def _check_dataset(dataset: _Bound, may_pack: bool) -> None:
     given = dataset.parameters
     if given.get("pack") and not may_pack:
         raise RecyclingError(
-            f"{dataset.key('pack')} is True, but packed examples would share one "
-            f"prompt. Set --gin.{dataset.key('pack')}=False."
+            f"{dataset.flag('pack')} is True, but packed examples would share one "
+            f"prompt. Set --gin.{dataset.flag('pack')}=False."
         )
     name, module = given.get("mixture_or_task_name"), given.get("module")
     if not isinstance(name, str):
@@ -257,7 +253,7 @@ def _check_dataset(dataset: _Bound, may_pack: bool) -> None:
         for task in seqio.get_subtasks(seqio.get_mixture_or_task(name)):
             if not task.cache_dir:
                 raise RecyclingError(
-                    f"{dataset.key('use_cached')} is True, but {task.name} has not "
+                    f"{dataset.flag('use_cached')} is True, but {task.name} has not "
                     "been cached. Set --gin.USE_CACHED_TASKS=False, or name the folder "
                     "with --seqio_additional_cache_dirs."
                 )

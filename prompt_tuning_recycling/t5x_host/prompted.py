@@ -9,29 +9,31 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import flax
 import jax
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
-from t5x import models, partitioning, state_utils, utils
+from t5x import models, partitioning, utils
 
 from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled, until_eos
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.models.layouts.t5x import PARAMETERS
 from prompt_tuning_recycling.network import T5Config, resized, without_prompt
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host.matching import check_network
+from prompt_tuning_recycling.t5x_host.states import (
+    flat,
+    initializer_of,
+    restored,
+    shapes_of,
+    with_params,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     Prompts = Mapping[str, Float[np.ndarray, "length width"]]
-
-# The parameters' shapes do not depend on the lengths of the inputs.
-_INPUT_LENGTH = 8
 
 
 class PromptedModel:
@@ -73,9 +75,9 @@ class PromptedModel:
         self.model = model
         self._partitioner = partitioner
         self._batch_size = batch_size
-        initializer = _initializer(model, partitioner, batch_size)
+        initializer = initializer_of(model, partitioner, batch_size)
         self.axes = initializer.train_state_axes
-        expected = _shapes(initializer)
+        expected = shapes_of(initializer)
         self.shapes: contract.Shapes = {
             name: shape for name, shape in expected.items() if matches(name, patterns)
         }
@@ -97,22 +99,9 @@ class PromptedModel:
             name: shape for name, shape in expected.items() if name not in self.shapes
         }
         check_network(self.checkpoint, stored, rest)
-        # The optimizer's state is left out.
-        restore_cfg = dataclasses.replace(
-            restore_cfg,
-            strict=False,
-            assignment_map=None,
-            fallback_to_scratch=False,
-            state_transformation_fns=[_PromptsOfZeros(self.shapes, patterns)],
+        self._state = restored(
+            initializer, restore_cfg, partitioner, self.shapes, patterns
         )
-        restore_cfg, paths = utils.get_first_valid_restore_config_and_paths(
-            [restore_cfg]
-        )
-        restored, _ = utils.create_checkpoint_manager_and_restore(
-            initializer, partitioner, restore_cfg, paths[0], None, use_orbax=True
-        )
-        params = _flat(restored.params)
-        self._state = _with_params(restored, {name: params[name] for name in rest})
 
     @functools.cached_property
     def without_prompt(self) -> models.BaseTransformerModel:
@@ -134,7 +123,7 @@ class PromptedModel:
     @functools.cached_property
     def axes_without_prompt(self) -> Any:
         """T5X's axes of the train state without prompts."""
-        initializer = _initializer(
+        initializer = initializer_of(
             self.without_prompt, self._partitioner, self._batch_size
         )
         return initializer.train_state_axes
@@ -143,13 +132,13 @@ class PromptedModel:
         """Returns T5X's train state with these prompts, by name, or with none."""
         if not prompts:
             return self._state
-        params, axes = _flat(self._state.params), _flat(self.axes.params)
+        params, axes = flat(self._state.params), flat(self.axes.params)
         for name, prompt in prompts.items():
             sharding = jax.sharding.NamedSharding(self._partitioner.mesh, axes[name])
             params[name] = jax.make_array_from_callback(
                 prompt.shape, sharding, prompt.__getitem__
             )
-        return _with_params(self._state, params)
+        return with_params(self._state, params)
 
     def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
         """Returns the log-likelihood of each choice; see `ScoredModel.score`."""
@@ -181,7 +170,7 @@ class PromptedModel:
                 f"{jax.process_count()}. Choose without refinement, or use the devices "
                 "of one host."
             )
-        rest = _flat(self._state.params)
+        rest = flat(self._state.params)
         total = {name: np.zeros(array.shape) for name, array in prompts.items()}
         dataset = unlabeled.dataset(None, self.model.FEATURE_CONVERTER_CLS)
         batches = dataset.batch(self._batch_size).as_numpy_iterator()
@@ -247,7 +236,7 @@ def source_model(
       RecyclingError: the sizes cannot be told from the checkpoint.
     """
     shapes = {name: array.shape for name, array in checkpoint.parameters.items()}
-    expected = _shapes(_initializer(like, partitioner, batch_size))
+    expected = shapes_of(initializer_of(like, partitioner, batch_size))
     is_ours = isinstance(getattr(like.module, "config", None), T5Config)
     model = like
     if is_ours or _without_prompts(expected) != _without_prompts(shapes):
@@ -269,50 +258,8 @@ def restored_from(
     return dataclasses.replace(restore_cfg, path=os.fspath(checkpoint.path))
 
 
-@dataclasses.dataclass(frozen=True)
-class _PromptsOfZeros:
-    """A T5X restore transformation. In place of a checkpoint's prompts, if it has any,
-    it puts zeros in the shapes that the model expects.
-    """
-
-    shapes: contract.Shapes
-    patterns: Sequence[str]
-
-    def __call__(
-        self,
-        checkpoint_state: Mapping[str, Any],
-        train_state: Mapping[str, Any],
-        *,
-        is_resuming: bool = False,
-    ) -> Mapping[str, Any]:
-        del train_state, is_resuming
-        state = state_utils.flatten_state_dict(checkpoint_state)
-        kept = {
-            name: leaf
-            for name, leaf in state.items()
-            if not matches(name.removeprefix(PARAMETERS), self.patterns)
-        }
-        zeros = {
-            PARAMETERS + name: np.zeros(shape, np.float32)
-            for name, shape in self.shapes.items()
-        }
-        return traverse_util.unflatten_dict({**kept, **zeros}, sep="/")
-
-
-def _shapes(initializer: utils.TrainStateInitializer) -> contract.Shapes:
-    params = _flat(initializer.global_train_state_shape.params)
-    return {name: tuple(leaf.shape) for name, leaf in params.items()}
-
-
 def _without_prompts(shapes: contract.Shapes) -> contract.Shapes:
     return {name: tuple(shape) for name, shape in shapes.items() if not matches(name)}
-
-
-def _with_params(state: Any, params: Mapping[str, Any]) -> Any:
-    nested = traverse_util.unflatten_dict(params, sep="/")
-    if isinstance(state.params, flax.core.FrozenDict):
-        nested = flax.core.freeze(nested)
-    return state.replace(params=nested)
 
 
 def _with_module(
@@ -321,21 +268,3 @@ def _with_module(
     other = copy.copy(model)
     other.module = module
     return other
-
-
-def _initializer(
-    model: models.BaseTransformerModel,
-    partitioner: partitioning.BasePartitioner,
-    batch_size: int,
-) -> utils.TrainStateInitializer:
-    features = ("encoder_input_tokens", "decoder_input_tokens", "decoder_target_tokens")
-    return utils.TrainStateInitializer(
-        optimizer_def=None,
-        init_fn=model.get_initial_variables,
-        input_shapes=dict.fromkeys(features, (batch_size, _INPUT_LENGTH)),
-        partitioner=partitioner,
-    )
-
-
-def _flat(params: Any) -> dict[str, Any]:
-    return traverse_util.flatten_dict(flax.core.unfreeze(params), sep="/")

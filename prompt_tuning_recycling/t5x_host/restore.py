@@ -21,10 +21,13 @@ from t5x import state_utils
 
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import absolute
 from prompt_tuning_recycling.kept_prompts import Keeping, make_prompts
 from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
+from prompt_tuning_recycling.t5x_host import finished_work
 from prompt_tuning_recycling.t5x_host.matching import check_network
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.steps import restored_now
@@ -88,6 +91,8 @@ class AddPrompt:
             return checkpoint_state
         stored = state_utils.flatten_state_dict(checkpoint_state)
         expected = state_utils.flatten_state_dict(train_state)
+        if self.step_path is not None:
+            _check_same_step(self.step_path)
         shapes = {
             name.removeprefix(PARAMETERS): tuple(leaf.shape)
             for name, leaf in expected.items()
@@ -108,11 +113,15 @@ class AddPrompt:
         for name, leaf in expected.items():
             if name.startswith(OPTIMIZER) and name not in stored:
                 stored[name] = np.zeros(leaf.shape, leaf.dtype)
+                # Of a parameter without states, T5X may have stored an empty one.
+                stored.pop(name.rpartition("/")[0], None)
         return traverse_util.unflatten_dict(stored, sep="/")
 
-    def keeping(self, model: Model) -> Keeping:
-        """Returns where the prompts for a step are kept."""
-        return Keeping(self.output_dir, model.path.name if self.restores_all else None)
+    def keeping(self, step: Model | None = None) -> Keeping:
+        """Returns where prompts are kept: for one of several steps, or for the only
+        one.
+        """
+        return Keeping(self.output_dir, None if step is None else step.path.name)
 
     def _is_prompt(self, name: str) -> bool:
         return name.startswith(PARAMETERS) and matches(
@@ -158,7 +167,11 @@ class AddPrompt:
         )
         if self.is_training:
             _hold(os.fspath(self.output_dir))
-        made = make_prompts(kinds, shapes, model, self.keeping(model))
+        keeping = self.keeping(model if self.restores_all else None)
+        made = make_prompts(kinds, shapes, model, keeping)
+        if not self.is_training and not self.restores_all:
+            results_of = _described(model, shapes, made)
+            finished_work.keep_only_of(self.output_dir, results_of)
         if self.is_training:
             start = run_folder.Start.of(model.step, self.checkpoint_path, kinds)
             run_folder.write_start(self.output_dir, start)
@@ -174,6 +187,35 @@ class AddPrompt:
                 declared = initial_prompts.initial_prompt()
                 start.check(self.checkpoint_path, declared, self.default)
         return np.zeros(0)
+
+
+def _check_same_step(path: epath.PathLike) -> None:
+    """Raises RecyclingError if this process restores another step than process 0."""
+    here = os.fspath(path).encode()
+    there = from_process_zero(lambda: np.frombuffer(here, np.uint8)).tobytes()
+    if here != there:
+        raise RecyclingError(
+            f"this process restores {here.decode()}, and process 0 {there.decode()}: a "
+            "step was added while they started. Name one step as "
+            "INITIAL_CHECKPOINT_PATH, or start them again."
+        )
+
+
+def _described(
+    model: Model, prompts: Collection[str], made: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Describes a model and its prompts, JSON-compatible."""
+    name = model.embeddings.name
+    return {
+        "model": absolute(model.path),
+        "fingerprint": model.checkpoint.fingerprint(name),
+        "prompts": {
+            prompt: digest(made[prompt])
+            if prompt in made
+            else model.checkpoint.fingerprint(PARAMETERS + prompt)
+            for prompt in prompts
+        },
+    }
 
 
 @functools.cache

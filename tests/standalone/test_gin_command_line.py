@@ -13,7 +13,13 @@ from prompt_tuning_recycling.gin_path import gin_path
 GIN = pathlib.Path(gin_path())
 FILES = sorted(str(file.relative_to(GIN)) for file in GIN.rglob("*.gin"))
 # These import T5X or prompt-tuning; tests/t5x uses them.
-OF_T5X = ("runs/t5x/", "models/prompt_tuning.gin", "recycle_as_initializer.gin")
+OF_T5X = (
+    "runs/t5x/",
+    "models/prompt_tuning.gin",
+    "models/scalable_",
+    "models/decoder_only",
+    "recycle_as_initializer.gin",
+)
 STANDALONE = [file for file in FILES if not file.startswith(OF_T5X)]
 RUNS = {
     "train": "runs/standalone/prompt_finetune.gin",
@@ -188,6 +194,18 @@ def test_a_misspelt_macro(error_of):
     error = error_of("eval", "recycle_init.gin", RECYCLE_FORM="/models/source")
     assert "nothing in these gin files uses RECYCLE_FORM" in error
     assert "RECYCLE_FROM" in error
+
+
+def test_a_macro_that_has_no_place_here(error_of):
+    """Though other files of the package have it."""
+    error = error_of("eval", LEARNING_RATE=0.1)
+    assert "nothing in these gin files uses LEARNING_RATE" in error
+
+
+def test_names_that_nothing_uses_may_be_let_pass(dry_run):
+    given = {"MINE": 3, "LEARNING_RATE": 0.1}
+    result = dry_run("eval", UNUSED_MACROS=list(given), **given)
+    assert result.code == 0, result.error
 
 
 @pytest.mark.parametrize("program", RUNS)

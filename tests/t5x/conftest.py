@@ -186,12 +186,13 @@ def command(shared_data, t5x_written, tmp_path_factory):
 def start(programs, shared_data, command):
     """Starts what `command` says."""
 
-    def start(program, *flags, environment=None, **rest) -> Run:
+    def start(program, *flags, environment=None, working_folder=None, **rest) -> Run:
         (module, *arguments), folder = command(program, *flags, **rest)
         environment = {"PROMPT_RECYCLING_DATA": str(shared_data), **(environment or {})}
         log = folder.parent / f"log-{time.monotonic_ns()}"
         process = programs.Process(
-            target=t5x_program.run, args=(module, arguments, str(log), environment)
+            target=t5x_program.run,
+            args=(module, arguments, str(log), environment, working_folder),
         )
         process.start()
         return Run(process, log, folder)

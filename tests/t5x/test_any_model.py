@@ -150,6 +150,14 @@ def record(run):
     return json.loads((run.folder / "chosen/prompt.npy.json").read_text())["choice"]
 
 
+def check_copy_answers_as_its_teacher(run):
+    """Where the teacher is the same model, its own prompt gives the same answers."""
+    taught = json.loads((run.folder / "chosen/teacher.json").read_text())
+    expected = np.mean([np.dot(row, row) for row in taught["probabilities"]])
+    copied = record(run)["candidates"]["copy"]
+    assert copied["agreement"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_scalable_t5_chooses_with_a_teacher_of_its_size(start, pretrained, tuned):
     run = start(
         "choose",
@@ -158,11 +166,8 @@ def test_scalable_t5_chooses_with_a_teacher_of_its_size(start, pretrained, tuned
         RECYCLE_FROM=str(tuned("scalable_t5")),
         **CHOICE,
     ).must_work()
-    candidates = record(run)["candidates"]
-    # The teacher is the same model, so its own prompt answers as it does.
-    assert set(candidates) == set(CHOICE["CANDIDATES"])
-    assert candidates["copy"]["agreement"] == pytest.approx(0, abs=1e-6)
-    assert record(run)["chosen"] in CHOICE["CANDIDATES"]
+    assert set(record(run)["candidates"]) == set(CHOICE["CANDIDATES"])
+    check_copy_answers_as_its_teacher(run)
 
 
 def test_scalable_t5_chooses_with_the_scores_of_another_size(
@@ -201,3 +206,18 @@ def test_flaxformer_chooses_as_our_network_does(start, t5x_written, tmp_path):
         for value in ("agreement", "information"):
             found = theirs["candidates"][name][value]
             assert found == pytest.approx(one[value], rel=1e-4, abs=1e-5)
+
+
+def test_decoder_only_chooses(start, tuned, pretrained, decoder_only_sources):
+    environment = {"T5X_EXAMPLES": decoder_only_sources}
+    run = start(
+        "choose",
+        files=["decoder_only_prompt.gin"],
+        INITIAL_CHECKPOINT_PATH=str(pretrained("decoder_only", environment)),
+        RECYCLE_FROM=str(tuned("decoder_only", environment)),
+        environment=environment,
+        REFINE_STEPS=2,
+        **CHOICE,
+    ).must_work()
+    check_copy_answers_as_its_teacher(run)
+    assert len(record(run)["refined"]["losses"]) >= 2

@@ -114,3 +114,26 @@ def test_all_steps_of_the_target_have_prompts_of_their_own(
     anew = start("eval", ALL, **common).must_work()
     assert anew.output.count("making the prompt again") >= len(expected)
     assert len(file.read_text().splitlines()) == 2 * evaluated
+
+
+def test_inference_is_done_again_with_another_prompt(start, t5x_written, tmp_path):
+    """T5X would skip a task whose predictions are there, whatever made them."""
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(2):
+        np.save(tmp_path / "prompt.npy", rng.normal(size=(8, 24)).astype(np.float32))
+        for again in range(2):
+            run = start(
+                "infer",
+                folder=tmp_path / "run",
+                files=["target_prompt.gin", "prompts/from_file.gin"],
+                PROMPT_FILE=str(tmp_path / "prompt.npy"),
+                INFER_MODE="score",
+            ).must_work()
+            made.append(predictions(run.folder))
+            assert ("are of another model or prompt" in run.output) == (
+                len(made) == 3 and not again
+            )
+    assert made[0] == made[1]
+    assert made[1] != made[2]
+    assert made[2] == made[3]

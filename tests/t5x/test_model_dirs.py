@@ -44,3 +44,20 @@ def test_its_newest_step_is_restored(start, model_dir, recycle, tmp_path, progra
         TRAIN_STEPS=43,
     ).must_work()
     assert (run.folder / "checkpoint_43").is_dir()
+
+
+@pytest.mark.parametrize("program", ["train", "eval", "infer"])
+def test_relative_paths(start, model_dir, recycle, tmp_path, program):
+    output = {"train": "MODEL_DIR", "eval": "EVAL_OUTPUT_DIR"}
+    run = start(
+        program,
+        folder=tmp_path / "run",
+        INITIAL_CHECKPOINT_PATH="target/checkpoint_40",
+        working_folder=str(tmp_path),
+        **{output.get(program, "INFER_OUTPUT_DIR"): "run"},
+    ).must_work()
+    np.testing.assert_array_equal(
+        kept_prompt(run.folder), recycle(target="target_legacy")
+    )
+    if program == "train":
+        assert (run.folder / "checkpoint_42").is_dir()

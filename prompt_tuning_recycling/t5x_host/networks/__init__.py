@@ -1,1 +1,3 @@
-"""T5X's own networks with a soft prompt. `models/t5x_*_prompt.gin` declare them."""
+"""T5X's own networks with a soft prompt, which `models/scalable_*_prompt.gin` and
+`models/decoder_only_*_prompt.gin` declare.
+"""
