@@ -98,15 +98,26 @@ def _by_text(words: Words, source: _Side, target: _Side) -> Words:
         if not side.fits:
             warnings.append(side.misfit())
     fitted = _common(_texts(words, words.fitted.pieces), source, target)
+    few = _few(words, len(fitted), source, target)
     wide = words.for_wide_models
     if wide is not None and too_few(len(fitted), source.model.embeddings.shape[1]):
-        words = wide
+        # Most of those that come on top are rare: enough of the first are enough.
+        words = dataclasses.replace(wide, allow_few=words.allow_few)
         fitted = _common(_texts(words, words.fitted.pieces), source, target)
+        few = few and _few(words, len(fitted), source, target)
+    if few and not words.allow_few:
+        raise RecyclingError(
+            f"{few}; expected at least {FEWEST_WORDS}, and half of those asked for. "
+            "Give a list of words that both models know (--filtered_word, WORD_LIST in "
+            "gin), take another number of them (--num_words, NUM_WORDS), or allow few "
+            "(--allow_few_words, ALLOW_FEW_WORDS = True)."
+        )
+    if few:
+        warnings.append(f"{few}. A map that is fitted on few words may be far off.")
     held_out = _common(_texts(words, words.held_out.pieces), source, target)
     unseen = ~np.isin(held_out.source_rows, fitted.source_rows)
     asked = len(words.fitted)
     logger.info("%d of %d words are in both vocabularies", len(fitted), asked)
-    warnings += _check_enough(words, len(fitted), asked, source, target)
     for warning in warnings:
         logger.warning("warning: %s", warning)
     return dataclasses.replace(
@@ -125,24 +136,15 @@ def _by_text(words: Words, source: _Side, target: _Side) -> Words:
     )
 
 
-def _check_enough(
-    words: Words, found: int, asked: int, source: _Side, target: _Side
-) -> list[str]:
-    """Returns warnings about few words, if these are allowed."""
+def _few(words: Words, found: int, source: _Side, target: _Side) -> str | None:
+    """Says that too few of the words were found, if so."""
+    asked = len(words.fitted)
     if found >= FEWEST_WORDS and found >= SMALLEST_SHARE * asked:
-        return []
-    few = (
+        return None
+    return (
         f"only {found} of the {asked} words asked for are one piece, at the beginning "
         f"of a word, both in {source.vocabulary.path} and in {target.vocabulary.path}"
     )
-    if not words.allow_few:
-        raise RecyclingError(
-            f"{few}; expected at least {FEWEST_WORDS}, and half of those asked for. "
-            "Give a list of words that both models know (--filtered_word, WORD_LIST in "
-            "gin), take more of it (--num_words, NUM_WORDS), or allow few "
-            "(--allow_few_words, ALLOW_FEW_WORDS = True)."
-        )
-    return [f"{few}. A map that is fitted on few words may be far off."]
 
 
 def _texts(words: Words, pieces: Iterable[str | None]) -> list[str]:

@@ -210,6 +210,26 @@ def test_auto_takes_all_words_where_too_few_are_found(model_of, tmp_path):
         assert len(embedded.words.fitted) == found
 
 
+@pytest.mark.parametrize("stops", [False, True])
+def test_rare_words_that_auto_adds_need_not_be_found(model_of, tmp_path, stops):
+    """The first 4000 count, of which 2100 or 1900 are found."""
+    known = 1900 if stops else 2100
+    asked = [*WORDS[:known], *(f"foreign{i}" for i in range(6000))]
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({str(i): word for i, word in enumerate(asked)}))
+    words = Words.from_list(path, num_words="auto", word_offset=0)
+    source, _ = model_of("SentencePiece", 1100, 3000)
+    target, _ = model_of("WordPiece", 3)
+    if stops:
+        with pytest.raises(RecyclingError, match="only 1900 of the 7900"):
+            read_embeddings(source, target, [words])
+        return
+    (embedded,) = read_embeddings(source, target, [words])
+    assert embedded.words.origin["asked"] == 8100
+    assert embedded.words.origin["found"] == 2100
+    assert embedded.words.warnings == ()
+
+
 # Whether two models have one vocabulary
 
 
