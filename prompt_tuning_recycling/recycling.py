@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.errors import RecyclingError
@@ -49,7 +50,9 @@ def recycle_prompt(
       source: the model the prompt was tuned on: a path (see `open_model`), a model, or
         its embedding table [vocabulary, source_dim]; or an adapter, for the model that
         its description names, and for its prompt. A list of these means several
-        models, of any widths; the result is the mean over them.
+        models, of any widths; the result is the mean over them. If a model has another
+        vocabulary than the target, and it is not beside the model, give the vocabulary
+        to `open_model`.
       target: the model to recycle the prompt for, in any of the same forms.
       prompt: a path to a numpy file, an adapter or a checkpoint, an opened model, or an
         array [length, source_dim]; by default the prompt inside `source`. For several
@@ -201,6 +204,24 @@ def paired(
             "once for each of its prompts."
         )
     return list(zip(sources, prompts, strict=True))
+
+
+def one_each(
+    vocabularies: epath.PathLike | Sequence[epath.PathLike] | None, models: int
+) -> list[epath.PathLike | None]:
+    """Returns the vocabulary file of each source model, if any is given: one for all of
+    them, or one for each.
+
+    Raises:
+      RecyclingError: there is another number of them.
+    """
+    given = [None] if vocabularies is None else as_list(vocabularies)
+    if len(given) not in (1, models):
+        raise RecyclingError(
+            "expected one vocabulary for all source models, or one for each in the "
+            f"same order, found {models} source models and {len(given)} vocabularies."
+        )
+    return given * models if len(given) == 1 else given
 
 
 def check_width(source: Model, prompt: StoredArray) -> None:

@@ -36,8 +36,13 @@ from prompt_tuning_recycling.prompts.adapter import check_adapter
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recyclers import flags as recycler_flags
-from prompt_tuning_recycling.recycling import paired, recycle_prompt
-from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
+from prompt_tuning_recycling.recycling import one_each, paired, recycle_prompt
+from prompt_tuning_recycling.words import (
+    FEWEST_WORDS,
+    NUM_WORDS,
+    WORD_OFFSET,
+    Words,
+)
 
 _PEFT = "peft"
 
@@ -54,10 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check_outputs(flags)
     of_sources = flags.source_embedding_name or flags.embedding_name
     of_target = flags.target_embedding_name or flags.embedding_name
+    vocabularies = one_each(flags.source_vocabulary, len(flags.source_model))
     sources = [
-        open_model(path, embedding_name=of_sources) for path in flags.source_model
+        open_model(path, embedding_name=of_sources, vocabulary=vocabulary)
+        for path, vocabulary in zip(flags.source_model, vocabularies, strict=True)
     ]
-    target = open_model(flags.target_model, embedding_name=of_target)
+    target = open_model(
+        flags.target_model,
+        embedding_name=of_target,
+        vocabulary=flags.target_vocabulary,
+    )
     if flags.output_format == _PEFT:
         check_adapter(flags.output_path, target)
     prompts = [open_model(path, task=flags.task) for path in flags.prompt_path]
@@ -169,8 +180,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     words.add_argument(
         "--vocabulary",
-        metavar="MODEL",
-        help="the models' SentencePiece file, for --words_of_text",
+        metavar="FILE",
+        help="the vocabulary to split that text with: a SentencePiece file or a "
+        "tokenizer.json",
+    )
+    vocabulary = (
+        "vocabulary, if it is not beside the model: a SentencePiece file or a "
+        "tokenizer.json. Between different vocabularies, words are found by their text"
+    )
+    words.add_argument(
+        "--source_vocabulary",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help=f"the source's {vocabulary}. Of several source models, one for all or one "
+        "for each",
+    )
+    words.add_argument(
+        "--target_vocabulary", metavar="FILE", help=f"the target's {vocabulary}"
+    )
+    words.add_argument(
+        "--allow_few_words",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help=f"go on if two different vocabularies have fewer than {FEWEST_WORDS} or "
+        "half of the words in common",
     )
 
     method = parser.add_argument_group("how")
@@ -239,6 +273,8 @@ def _check_outputs(flags: argparse.Namespace) -> None:
             "the record beside --prompt_path": map(record_path, flags.prompt_path),
             "--filtered_word": flags.filtered_word,
             "--vocabulary": flags.vocabulary,
+            "--source_vocabulary": flags.source_vocabulary or (),
+            "--target_vocabulary": flags.target_vocabulary,
         },
         outputs,
     )
@@ -254,14 +290,17 @@ def _recycler(flags: argparse.Namespace) -> recyclers.Recycler:
 
 
 def _words(flags: argparse.Namespace) -> Words:
+    few = flags.allow_few_words
     if flags.words_of_text is None:
-        return Words.from_list(flags.filtered_word, flags.num_words, flags.word_offset)
+        return Words.from_list(
+            flags.filtered_word, flags.num_words, flags.word_offset, allow_few=few
+        )
     if flags.vocabulary is None:
         raise RecyclingError(
-            "--words_of_text needs --vocabulary, the models' SentencePiece file, to "
-            "split the text into pieces."
+            "--words_of_text needs --vocabulary, a model's SentencePiece file or "
+            "tokenizer.json, to split the text into pieces."
         )
-    return Words.from_text(flags.words_of_text, flags.vocabulary)
+    return Words.from_text(flags.words_of_text, flags.vocabulary, allow_few=few)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from prompt_tuning_recycling.gin_path import gin_path
 
 GIN = pathlib.Path(gin_path())
 PATHS = [name for name, kind in macros.MACROS.items() if kind.is_path]
-SOURCES = ["RECYCLE_FROM", "SOURCE_CHECKPOINT", "SOURCE_PROMPT"]
+SOURCES = ["RECYCLE_FROM", "SOURCE_CHECKPOINT", "SOURCE_PROMPT", "SOURCE_VOCABULARY"]
 WHOLE = ["BATCH_SIZE", "PROMPT_LENGTH", "LOG_PERIOD", "CHECKPOINT_PERIOD"]
 OBJECTS = ["MODEL", "NETWORK", "VOCABULARY", "OPTIMIZER", "DEFAULT_PROMPT"]
 
@@ -106,6 +106,7 @@ def test_the_files_own_values_are_allowed(name, value):
         ("NUM_WORDS", "'all'"),
         ("WORD_OFFSET", "-1"),
         ("WORD_OFFSET", "None"),
+        ("ALLOW_FEW_WORDS", "1"),
         ("PROMPT_SEED", "-1"),
         ("LEARNING_RATE", "'0.3'"),
         ("LEARNING_RATE", "0"),

@@ -212,6 +212,7 @@ class Chooser:
         if self.teacher_scores is not None:
             teacher = teachers.load(self.teacher_scores, inputs)
         elif self.use_teacher:
+            self._check_teachers(target)
             teacher = self.teach(inputs, load_source)
         judged = inputs
         if teacher is not None and teacher.answers is not None:
@@ -243,6 +244,15 @@ class Chooser:
             inputs,
             teacher,
         )
+
+    def _check_teachers(self, target: Model) -> None:
+        """Raises RecyclingError if a source cannot read the target's inputs."""
+        for source in self.recycled.of_other_vocabularies(target):
+            raise RecyclingError(
+                f"the source model {source.path} has another vocabulary than the "
+                f"target {target.path}, so it cannot read the inputs, which are the "
+                "target's pieces, to judge the answers. Set USE_TEACHER = False."
+            )
 
     def _refine(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from prompt_tuning_recycling.initial_prompts.base import (
 from prompt_tuning_recycling.models import Model, StoredArray, open_model
 from prompt_tuning_recycling.models.layouts import SingleArray
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
-from prompt_tuning_recycling.recycling import paired, recycle_in_ways
+from prompt_tuning_recycling.recycling import one_each, paired, recycle_in_ways
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words, lists
 
 _NOTHING = (
@@ -48,6 +48,11 @@ class Recycled(InitialPrompt):
       num_words: how many of its words to fit on; None for all; "auto" for 4000, or all
         if the source model is wide (see `Words.from_list`).
       word_offset: how many of its words to skip first.
+      source_vocabulary: the source's vocabulary file, if it is not beside the model; of
+        several sources, a list of one for each, or one for all. See `open_model`.
+      target_vocabulary: the target's.
+      allow_few_words: whether models of different vocabularies may have only few of the
+        words in common; see `Words`.
       source_embedding_name, target_embedding_name: the names of the embedding tables in
         the checkpoints, if they are not the usual ones; see `open_model`.
       prompt_name: the prompt's site or name in its checkpoint; see `find_prompt`.
@@ -57,8 +62,10 @@ class Recycled(InitialPrompt):
 
     kept_in = "recycled_prompt"
     _places = ("source_checkpoint", "source_prompt", "target_checkpoint")
-    _files = ("word_list",)
+    _files = ("word_list", "source_vocabulary", "target_vocabulary")
     _names = (
+        "source_vocabulary",
+        "target_vocabulary",
         "source_embedding_name",
         "target_embedding_name",
         "prompt_name",
@@ -72,6 +79,9 @@ class Recycled(InitialPrompt):
     word_list: epath.PathLike | None = None
     num_words: int | Literal["auto"] | None = NUM_WORDS
     word_offset: int = WORD_OFFSET
+    source_vocabulary: epath.PathLike | Sequence[epath.PathLike] | None = None
+    target_vocabulary: epath.PathLike | None = None
+    allow_few_words: bool = False
     source_embedding_name: str | None = None
     target_embedding_name: str | None = None
     prompt_name: str | None = None
@@ -83,12 +93,25 @@ class Recycled(InitialPrompt):
             raise RecyclingError(_NOTHING)
         return paired(self.source_checkpoint, self.source_prompt)
 
+    def _source_models(self) -> Iterator[Model]:
+        sources = self.sources()
+        for (path, _), vocabulary in zip(
+            sources, one_each(self.source_vocabulary, len(sources)), strict=True
+        ):
+            yield open_model(
+                path,
+                embedding_name=self.source_embedding_name,
+                vocabulary=vocabulary,
+            )
+
     def target(self, started_from: Model) -> Model:
         """Returns the model whose embeddings are read."""
-        name = self.target_embedding_name
+        name, vocabulary = self.target_embedding_name, self.target_vocabulary
         named = started_from
         if name is not None:
-            named = dataclasses.replace(started_from, embedding_name=name)
+            named = dataclasses.replace(named, embedding_name=name)
+        if vocabulary is not None:
+            named = dataclasses.replace(named, vocabulary_file=vocabulary)
         if self.target_checkpoint is None:
             return named
         # A MODEL_DIR may hold a newer step than the one that the run starts from.
@@ -98,7 +121,23 @@ class Recycled(InitialPrompt):
             canonical(step.parent),
         ):
             return named
-        return open_model(self.target_checkpoint, embedding_name=name)
+        return open_model(
+            self.target_checkpoint, embedding_name=name, vocabulary=vocabulary
+        )
+
+    def of_other_vocabularies(self, target: Model) -> list[Model]:
+        """Returns the source models that are known to have another vocabulary than the
+        target.
+
+        Args:
+          target: the model that the run starts from.
+        """
+        its = self.target(target).vocabulary
+        return [
+            source
+            for source in (opened.base for opened in self._source_models())
+            if its and source.vocabulary and not source.vocabulary.is_same(its)
+        ]
 
     def declared(self) -> dict[str, Any]:
         recycler = recyclers.make(self.recycler)
@@ -110,6 +149,8 @@ class Recycled(InitialPrompt):
             "name": recycler.name,
             "parameters": recycler.parameters(),
         }
+        if not self.allow_few_words:
+            del declared["allow_few_words"]
         return declared
 
     def changes(self, record: Mapping[str, Any], target: Model) -> list[str]:
@@ -118,8 +159,13 @@ class Recycled(InitialPrompt):
         for (source, prompt), then in zip(self.sources(), records, strict=True):
             found += checkpoint_changes("the source model", then["source"], source)
             found += checkpoint_changes("the tuned prompt", then["prompt"], prompt)
+        # A source that is gone ends the loop, as it has not changed.
+        with contextlib.suppress(RecyclingError):
+            for model, then in zip(self._source_models(), records, strict=True):
+                found += _vocabulary_changes("source", then["words"], model.base)
         now = self.target(target)
         found += checkpoint_changes("the target model", records[0]["target"], now)
+        found += _vocabulary_changes("target", records[0]["words"], now)
         with contextlib.suppress(RecyclingError):
             _, digest = lists.load(self.word_list)
             if digest != records[0]["words"]["word_list_sha256"]:
@@ -149,8 +195,9 @@ class Recycled(InitialPrompt):
           RecyclingError: no recycler can make the prompt.
         """
         sources, prompts = [], []
-        for path, holds_prompt in self.sources():
-            source = open_model(path, embedding_name=self.source_embedding_name)
+        for source, (path, holds_prompt) in zip(
+            self._source_models(), self.sources(), strict=True
+        ):
             sources.append(source.base)
             same = holds_prompt == path and self.prompt_task is None
             prompts.append(
@@ -167,7 +214,12 @@ class Recycled(InitialPrompt):
             sources,
             target,
             prompts,
-            words=Words.from_list(self.word_list, self.num_words, self.word_offset),
+            words=Words.from_list(
+                self.word_list,
+                self.num_words,
+                self.word_offset,
+                allow_few=self.allow_few_words,
+            ),
             ways=asked,
             prompt_name=site or self.prompt_name,
         )
@@ -183,6 +235,15 @@ class Recycled(InitialPrompt):
             )
             for way, one in zip(asked, recycled, strict=True)
         ]
+
+
+def _vocabulary_changes(role: str, words: Mapping[str, Any], now: Model) -> list[str]:
+    """Returns how a model's vocabulary differs from what a record says was used."""
+    then = words.get(f"{role}_vocabulary")
+    with contextlib.suppress(RecyclingError):
+        if then and now.vocabulary and now.vocabulary.sha256 != then["sha256"]:
+            return [f"the {role}'s vocabulary {now.vocabulary.path} is another one"]
+    return []
 
 
 @dataclasses.dataclass(frozen=True)

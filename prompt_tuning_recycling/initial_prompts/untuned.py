@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from etils import epath
@@ -17,7 +16,7 @@ from prompt_tuning_recycling.initial_prompts.base import (
     made,
 )
 from prompt_tuning_recycling.models import Model
-from prompt_tuning_recycling.models.vocabularies import load_vocabulary, table_sizes
+from prompt_tuning_recycling.models.vocabularies import Vocabulary
 from prompt_tuning_recycling.prompts import Prompt
 from prompt_tuning_recycling.words.words import of_another_vocabulary
 
@@ -89,7 +88,8 @@ class FromText(InitialPrompt):
 
     Attributes:
       texts: the texts; those that exceed the length of the prompt are not used.
-      vocabulary: the model's SentencePiece file; None for the one beside the model.
+      vocabulary: the model's SentencePiece file or `tokenizer.json`; None for the one
+        beside the model.
       seed: the seed of the sampling.
     """
 
@@ -116,7 +116,7 @@ class FromText(InitialPrompt):
         record = {"texts": list(self.texts[:length]), "seed": self.seed}
         size = target.embeddings.shape[0]
         if foreign := of_another_vocabulary(
-            table_sizes(vocabulary), size, str(target.path)
+            vocabulary.table_sizes, size, str(target.path)
         ):
             logger.warning("warning: %s", foreign)
             record["warnings"] = [foreign]
@@ -126,13 +126,14 @@ class FromText(InitialPrompt):
             vectors = np.concatenate([vectors, sample.array])
         return made(vectors, site, record)
 
-    def _vocabulary(self, target: Model) -> Any:
+    def _vocabulary(self, target: Model) -> Vocabulary:
         if self.vocabulary is not None:
-            return load_vocabulary(self.vocabulary)
+            return Vocabulary(self.vocabulary)
         if target.vocabulary is None:
             raise RecyclingError(
                 f"there is no vocabulary beside {target.path} to split the texts with. "
-                "Set VOCABULARY_FILE to the model's SentencePiece file."
+                "Set VOCABULARY_FILE to the model's SentencePiece file or "
+                "tokenizer.json."
             )
         return target.vocabulary
 

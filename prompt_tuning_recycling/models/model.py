@@ -19,6 +19,7 @@ from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
 from prompt_tuning_recycling.models.opening import open_checkpoint
 from prompt_tuning_recycling.models.parts import Part
+from prompt_tuning_recycling.models.vocabularies import Vocabulary
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -140,7 +141,8 @@ class Model:
       checkpoint: its arrays, in any format.
       layout: the meaning of their names.
       embedding_name: the embedding table's name, if it is not the layout's.
-      vocabulary_file: its SentencePiece file, if that is not beside the checkpoint.
+      vocabulary_file: its SentencePiece file or `tokenizer.json`, if that is not beside
+        the checkpoint.
     """
 
     checkpoint: Checkpoint
@@ -239,17 +241,17 @@ class Model:
         return 0 if name is None else int(self.checkpoint.read(name))
 
     @functools.cached_property
-    def vocabulary(self) -> Any:
-        """The `sentencepiece.SentencePieceProcessor` of its vocabulary file, which was
-        given or is beside the checkpoint; None if there is none.
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary in its file, which was given or is beside the checkpoint; None
+        if there is none.
 
         Raises:
-          RecyclingError: the file is not a SentencePiece model.
+          RecyclingError: the file that was given cannot be read.
         """
         file = self.vocabulary_file
         if file is None and self.checkpoint.is_stored:
             file = vocabularies.beside(self.path)
-        return None if file is None else vocabularies.load_vocabulary(file)
+        return None if file is None else Vocabulary(file)
 
 
 Origin: TypeAlias = epath.PathLike | Model | np.ndarray
@@ -276,8 +278,9 @@ def open_model(
         that holds nothing else. A model is returned unchanged, but for `task`.
       embedding_name: the embedding table's name in the checkpoint, if it is not the
         usual one.
-      vocabulary: the model's SentencePiece file, if it is not beside the checkpoint as
-        `sentencepiece.model` or `spiece.model`.
+      vocabulary: the model's SentencePiece file or `tokenizer.json`, if it is not
+        beside the checkpoint as `sentencepiece.model`, `spiece.model`,
+        `tokenizer.model` or `tokenizer.json`.
       task: which task's prompt to take, of an adapter whose prompt several tasks share.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from prompt_tuning_recycling.version import __version__
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Float, Int, Shaped
 
 NEAREST = 3
 
@@ -37,10 +37,18 @@ class NearestPieces:
         self,
         embeddings: Shaped[np.ndarray, "words dim"],
         pieces: Sequence[str | None],
+        rows: Int[np.ndarray, "*sides words"] | None = None,
     ) -> None:
-        """Takes the embeddings of words, and their pieces; None if one is unknown."""
+        """Takes the embeddings of words, their pieces, and their rows.
+
+        Args:
+          embeddings: of the words.
+          pieces: one for each word; None if it is unknown.
+          rows: see `AlignedWords.rows`; None to leave them out.
+        """
         named = np.array([piece is not None for piece in pieces], bool)
         self._pieces = [piece for piece in pieces if piece is not None]
+        self._rows = None if rows is None else rows[..., named]
         # BLAS is a tenth faster where the words are contiguous.
         self._directions = np.ascontiguousarray(_unit(embeddings[named]).T)
 
@@ -48,7 +56,7 @@ class NearestPieces:
         self, prompt: Float[np.ndarray, "length dim"]
     ) -> list[list[dict[str, Any]]] | None:
         """Returns, for each vector, the three pieces with the highest cosine similarity
-        and that similarity. Returns None if no piece is known.
+        with their rows and that similarity. Returns None if no piece is known.
         """
         if not self._pieces:
             return None
@@ -61,7 +69,10 @@ class NearestPieces:
             for found, i, cosine in zip(
                 nearest, best.tolist(), similarity[rows, best].tolist(), strict=True
             ):
-                found.append({"piece": self._pieces[i], "cosine": round(cosine, 4)})
+                row = {} if self._rows is None else {"row": self._rows[..., i].tolist()}
+                found.append(
+                    {"piece": self._pieces[i], **row, "cosine": round(cosine, 4)}
+                )
             similarity[rows, best] = -np.inf
         return nearest
 

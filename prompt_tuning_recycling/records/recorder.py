@@ -66,6 +66,7 @@ class Recorder:
             "row_norms": self._norms,
             "warnings": [
                 *filter(None, [self._embedded.mismatch]),
+                *self._embedded.words.warnings,
                 *fit.warnings,
                 *_far_off(held_out),
             ],
@@ -149,12 +150,12 @@ class Recorder:
 
     @functools.cached_property
     def _nearest(self) -> provenance.NearestPieces:
-        words = self._embedded.words
-        pieces = [*words.fitted.pieces, *words.held_out.pieces]
+        words = self._embedded.words.fitted + self._embedded.words.held_out
+        pieces = words.pieces
         if self._embedded.mismatch:
             # These embeddings do not stand for the pieces of another vocabulary.
             pieces = [None] * len(pieces)
-        return provenance.NearestPieces(self._embedded.target_rows, pieces)
+        return provenance.NearestPieces(self._embedded.target_rows, pieces, words.rows)
 
 
 def record_of_mean(

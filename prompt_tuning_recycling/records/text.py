@@ -43,6 +43,10 @@ def record_text(record: Mapping[str, Any]) -> str:
         f"Words           {words['fitted']} fitted on, {words['held_out']} held out"
     )
     lines.append(f"  from          {origin}")
+    if "found" in words:
+        files = (words[f"{role}_vocabulary"]["path"] for role in ("source", "target"))
+        lines.append(f"  found         {words['found']} of {words['asked']} asked for")
+        lines.append(f"  as pieces of  {' and '.join(files)}")
     recycler = record["recycler"]
     parameters = ", ".join(f"{k}={v}" for k, v in recycler["parameters"].items())
     lines.append(f"Recycler        {recycler['name']} ({parameters})")

@@ -31,6 +31,10 @@ def check(content: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _methods(content.get("recycling_methods"))
     yield from _prompts(content)
     yield from _skips(content)
+    models = _object(content.get("pretrained"))
+    for name in _object(content.get("vocabularies")):
+        if models and name not in models:
+            yield ("vocabularies", name), unknown(name, list(models))
 
 
 def _steps(steps: Any) -> Iterator[Mistake]:

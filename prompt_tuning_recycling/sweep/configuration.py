@@ -21,6 +21,7 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.scores_file import Drawing
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.files.json_files import parse_json, read_text
+from prompt_tuning_recycling.models.vocabularies import Vocabulary
 from prompt_tuning_recycling.sweep import checks
 from prompt_tuning_recycling.sweep.mistakes import Mistake, Mistakes, in_words
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, Words
@@ -87,10 +88,16 @@ class WordList(_Settings):
     word_list_path: _Text | None = None
     num_words: Annotated[Any, AfterValidator(_number_of_words)] = NUM_WORDS
     word_offset: _Count = WORD_OFFSET
+    allow_few_words: bool = False
 
     def words(self) -> Words:
         """Reads the list."""
-        return Words.from_list(self.word_list_path, self.num_words, self.word_offset)
+        return Words.from_list(
+            self.word_list_path,
+            self.num_words,
+            self.word_offset,
+            allow_few=self.allow_few_words,
+        )
 
 
 class WordsOfText(_Settings):
@@ -98,12 +105,15 @@ class WordsOfText(_Settings):
 
     string: _Text
     vocab_file: _Text
+    allow_few_words: bool = False
     # The paper's code names the embedding table here; it must be `embedding_name`.
     variable_path: _Text = Field("", repr=False)
 
     def words(self) -> Words:
         """Cuts the text into pieces."""
-        return Words.from_text(self.string, self.vocab_file)
+        return Words.from_text(
+            self.string, self.vocab_file, allow_few=self.allow_few_words
+        )
 
 
 class Baselines(_Settings):
@@ -174,6 +184,8 @@ class Configuration:
       method_names: the names of methods and choices in the file's order.
       wayward_words: the words that maps for `wayward` prompts are fitted on.
       pretrained: name of a model -> its checkpoint.
+      vocabularies: name of a model -> its vocabulary file, for those whose vocabulary
+        is not beside the checkpoint.
       prompts: model -> initialization -> run -> MODEL_DIR of the tuning.
       prompt_file: the file name of an exported prompt.
       embedding: the embedding table's name in the checkpoints, if it is not the usual
@@ -193,6 +205,7 @@ class Configuration:
     wayward_words: WordsOfText | None
     pretrained: Mapping[str, str]
     prompts: Mapping[str, Mapping[str, Mapping[str, str]]]
+    vocabularies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     prompt_file: str = PROMPT_FILE
     embedding: str | None = None
     baselines: Baselines = dataclasses.field(default_factory=Baselines)
@@ -265,6 +278,7 @@ class _File(_Settings):
     load_embeddings: _LoadEmbeddings
     recycling_methods: dict[_Name, _Method]
     pretrained: dict[_Name, _Path]
+    vocabularies: dict[_Name, _Path] = {}
     prompts: dict[str, dict[_Name, dict[_Name, _Path]]]
     prompt_file: _Name = PROMPT_FILE
     embedding_name: _Text | None = None
@@ -302,6 +316,7 @@ class _File(_Settings):
             method_names=tuple(self.recycling_methods),
             wayward_words=words.from_string,
             pretrained=self.pretrained,
+            vocabularies=self.vocabularies,
             prompts=self.prompts,
             prompt_file=self.prompt_file,
             embedding=self.embedding_name,
@@ -344,6 +359,11 @@ def load(path: epath.PathLike, *, check_words: bool = False) -> Configuration:
 
 
 def _unreadable_words(made: Configuration) -> Iterator[Mistake]:
+    for name, path in made.vocabularies.items():
+        try:
+            _ = Vocabulary(path).pieces
+        except RecyclingError as error:
+            yield ("vocabularies", name), str(error)
     for method in made.methods:
         try:
             method.word_list.words()

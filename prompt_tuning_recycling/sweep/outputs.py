@@ -130,6 +130,9 @@ class _Paths:
         yield Claim(sweep.path, Use.READ, "the configuration")
         for name, path in sweep.pretrained.items():
             yield Claim(path, Use.READ, "a model", _model(name))
+        for name, path in sweep.vocabularies.items():
+            place = Name(("vocabularies", name))
+            yield Claim(path, Use.READ, "a vocabulary", (place,))
         for item in items:
             tuning = self._tuning(item.source, item.init, item.run)
             yield Claim(item.prompt_from, Use.READ, "a tuned prompt", tuning)

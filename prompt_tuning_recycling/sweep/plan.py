@@ -75,6 +75,8 @@ class PairWork:
       clobber: whether to make existing outputs again.
       fits: the maps.
       unlisted: runs whose steps could not be listed, and why.
+      source_vocabulary, target_vocabulary: the models' vocabulary files, if these are
+        not beside the checkpoints.
     """
 
     source: str
@@ -85,6 +87,8 @@ class PairWork:
     clobber: bool
     fits: tuple[Fit, ...]
     unlisted: tuple[tuple[str, str], ...] = ()
+    source_vocabulary: str | None = None
+    target_vocabulary: str | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -175,6 +179,8 @@ class Plan:
             made.clobber,
             tuple(fits),
             tuple(unlisted.items()),
+            made.vocabularies.get(source),
+            made.vocabularies.get(target),
         )
 
     def _items(

@@ -123,8 +123,11 @@ def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
     with log.failing(every):
         word_sets = list(dict.fromkeys(fit.words for fit in fits))
         source, target = (
-            open_model(path, embedding_name=work.embedding)
-            for path in (work.source_path, work.target_path)
+            open_model(path, embedding_name=work.embedding, vocabulary=vocabulary)
+            for path, vocabulary in (
+                (work.source_path, work.source_vocabulary),
+                (work.target_path, work.target_vocabulary),
+            )
         )
         words = [word_set.words() for word_set in word_sets]
         embedded = read_embeddings(source, target, words)

@@ -3,6 +3,7 @@ and judged on them.
 """
 
 from prompt_tuning_recycling.words.aligned import AlignedWords
+from prompt_tuning_recycling.words.alignment import FEWEST_WORDS
 from prompt_tuning_recycling.words.embeddings import (
     EmbeddedWords,
     WordEmbeddings,
@@ -11,6 +12,7 @@ from prompt_tuning_recycling.words.embeddings import (
 from prompt_tuning_recycling.words.words import NUM_WORDS, WORD_OFFSET, Words
 
 __all__ = [
+    "FEWEST_WORDS",
     "NUM_WORDS",
     "WORD_OFFSET",
     "AlignedWords",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
@@ -14,6 +13,7 @@ import numpy as np
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.models.floats import check_floating
+from prompt_tuning_recycling.words.alignment import in_models
 from prompt_tuning_recycling.words.words import (
     MIN_WORDS,
     Words,
@@ -27,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 _Arguments = TypeVarTuple("_Arguments")
 _Value = TypeVar("_Value")
-
-# T5 pads its table to a multiple of this. One release has 32,128 rows for 32,000 pieces
-# and 100 extra ids, another has 32,100; their vocabularies are the same.
-_VOCABULARY_PADDING = 128
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,17 +175,15 @@ class EmbeddedWords:
 def read_embeddings(
     source: Model, target: Model, word_sets: Sequence[Words]
 ) -> list[EmbeddedWords]:
-    """Reads the embeddings of each set of words, or of the words that the set has for
-    wide models. Each model is read once.
+    """Reads the embeddings of each set of words, which are found in both models (see
+    `in_models`). Each model is read once.
 
     Raises:
-      RecyclingError: a model has no embedding table, the models' vocabularies differ,
-        or a word is outside them.
+      RecyclingError: a model has no embedding table, the words are not in both models,
+        or a word is outside a table.
     """
-    _check_vocabularies(source, target)
-    width = source.embeddings.shape[1]
     word_sets = [
-        _within(words.enough_for(width), source, target) for words in word_sets
+        _within(in_models(words, source, target), source, target) for words in word_sets
     ]
     every = [words.fitted + words.held_out for words in word_sets]
     of_source = _read(source, "source", [words.source_rows for words in every])
@@ -202,18 +196,6 @@ def read_embeddings(
         if warning:
             logger.warning("warning: %s", warning)
     return embedded
-
-
-def _check_vocabularies(source: Model, target: Model) -> None:
-    """Raises RecyclingError unless both models have tables for the same vocabulary."""
-    sizes = [model.embeddings.shape[0] for model in (source, target)]
-    if len({math.ceil(size / _VOCABULARY_PADDING) for size in sizes}) > 1:
-        raise RecyclingError(
-            f"the source model {source.path} has {sizes[0]} embeddings and the target "
-            f"{target.path} has {sizes[1]}, so their vocabularies differ and the same "
-            "index does not mean the same word. Recycling needs two models with one "
-            "vocabulary."
-        )
 
 
 def _within(words: Words, source: Model, target: Model) -> Words:

@@ -1,4 +1,4 @@
-"""Make a word list: the words of one language in a SentencePiece vocabulary.
+"""Make a word list: the words of one language in a vocabulary.
 
 A piece is a word of the language if it consists only of letters, if the language uses
 it at least once per million words, and if no other language uses it more than five
@@ -23,11 +23,9 @@ from prompt_tuning_recycling import command_line
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import check_writable, write_atomically
 from prompt_tuning_recycling.files.guard import check_apart
-from prompt_tuning_recycling.models.vocabularies import load_vocabulary
+from prompt_tuning_recycling.models.vocabularies import BEGINS_WORD, Vocabulary
 from prompt_tuning_recycling.words import NUM_WORDS, WORD_OFFSET, lists
 
-# SentencePiece's mark on pieces that begin a word.
-_BEGINS_WORD = "\u2581"
 # wordfreq's lists of the words used at least once per million words. It has larger
 # lists for some languages only, but the rule does not need them: a word that is used
 # once per million and is five times as frequent elsewhere is in both small lists.
@@ -103,32 +101,21 @@ def filter_vocabulary(
             wordfreq.word_frequency(text, other, _WORDLIST) <= most for other in others
         )
 
-    texts = (piece.removeprefix(_BEGINS_WORD) for piece in pieces)
+    texts = (piece.removeprefix(BEGINS_WORD) for piece in pieces)
     return {index: text for index, text in enumerate(texts) if is_word(text)}
 
 
 def read_pieces(vocabulary: epath.PathLike) -> list[str]:
-    """Returns a SentencePiece model's pieces by index.
+    """Returns a vocabulary's pieces by index.
 
     Control symbols, bytes, unused pieces and the unknown piece become "", because they
     are not text, regardless of their names.
 
     Raises:
-      RecyclingError: there is no such file, or it is not a SentencePiece model.
+      RecyclingError: there is no such file, or it is neither a SentencePiece model nor
+        a `tokenizer.json`.
     """
-    processor = load_vocabulary(vocabulary)
-    no_text = (
-        processor.is_control,
-        processor.is_unknown,
-        processor.is_byte,
-        processor.is_unused,
-    )
-    return [
-        ""
-        if any(is_kind(index) for is_kind in no_text)
-        else processor.id_to_piece(index)
-        for index in range(processor.get_piece_size())
-    ]
+    return [piece or "" for piece in Vocabulary(vocabulary).pieces]
 
 
 def compare(
@@ -212,7 +199,10 @@ def _parser() -> argparse.ArgumentParser:
         "filter_vocabulary", "--vocabulary=... --output_path=... [flags]", __doc__
     )
     parser.add_argument(
-        "--vocabulary", required=True, metavar="MODEL", help="a SentencePiece model"
+        "--vocabulary",
+        required=True,
+        metavar="MODEL",
+        help="a SentencePiece model or a tokenizer.json",
     )
     parser.add_argument(
         "--output_path",

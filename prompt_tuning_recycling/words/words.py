@@ -11,7 +11,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.models.vocabularies import load_vocabulary, table_sizes
+from prompt_tuning_recycling.models.vocabularies import Vocabulary
 from prompt_tuning_recycling.words import lists
 from prompt_tuning_recycling.words.aligned import AlignedWords
 
@@ -44,6 +44,9 @@ class Words:
         vocabulary has; None if the vocabulary is not known.
       for_wide_models: the words to take instead for source models for which `fitted`
         are too few; None if there are no others. See `enough_for`.
+      allow_few: whether models of different vocabularies may have only few of the words
+        in common; see `in_models`.
+      warnings: sentences to read before trusting a map that is fitted on the words.
 
     Raises:
       RecyclingError: there are fewer than two different words to fit on.
@@ -54,6 +57,8 @@ class Words:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     table_sizes: tuple[int, int] | None = None
     for_wide_models: Words | None = None
+    allow_few: bool = False
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         different = len(np.unique(self.fitted.source_rows))
@@ -67,7 +72,7 @@ class Words:
         """Returns these words, or those for wide models if these are fewer than twice
         the source model's width. `read_embeddings` calls it.
         """
-        few = len(self.fitted) < WORDS_PER_DIMENSION * source_dim
+        few = too_few(len(self.fitted), source_dim)
         return self.for_wide_models if few and self.for_wide_models else self
 
     @classmethod
@@ -76,6 +81,8 @@ class Words:
         path: epath.PathLike | None = None,
         num_words: int | Literal["auto"] | None = NUM_WORDS,
         word_offset: int = WORD_OFFSET,
+        *,
+        allow_few: bool = False,
     ) -> Words:
         """Returns entries `word_offset` to `word_offset + num_words` of a word list.
 
@@ -87,6 +94,8 @@ class Words:
             "auto" means 4000, as in the paper, but all if the source model is so wide
             that 4000 are fewer than twice its width, or if there are fewer.
           word_offset: how many words to skip at the beginning.
+          allow_few: whether models of different vocabularies may have only few of the
+            words in common.
 
         Raises:
           RecyclingError: the list is malformed, or too short for these numbers.
@@ -100,12 +109,13 @@ class Words:
                 f"word_offset of at least 0, got {num_words!r} and {word_offset}."
             )
         if not isinstance(num_words, str):
-            return cls._from_list(path, num_words, word_offset)
-        every = cls._from_list(path, None, word_offset)
-        if len(every.fitted) <= NUM_WORDS:
-            return every
-        some = cls._from_list(path, NUM_WORDS, word_offset)
-        return dataclasses.replace(some, for_wide_models=every)
+            words = cls._from_list(path, num_words, word_offset)
+        else:
+            words = every = cls._from_list(path, None, word_offset)
+            if len(every.fitted) > NUM_WORDS:
+                some = cls._from_list(path, NUM_WORDS, word_offset)
+                words = dataclasses.replace(some, for_wide_models=every)
+        return dataclasses.replace(words, allow_few=allow_few)
 
     @classmethod
     def _from_list(
@@ -137,27 +147,31 @@ class Words:
         )
 
     @classmethod
-    def from_text(cls, text: str, vocabulary: epath.PathLike) -> Words:
+    def from_text(
+        cls, text: str, vocabulary: epath.PathLike, *, allow_few: bool = False
+    ) -> Words:
         """Returns the pieces of a text, in order and as often as they occur. For the
         paper's "wayward" prompts, this is the text that the prompts stay close to.
 
         Args:
           text: any text.
-          vocabulary: the model's SentencePiece file.
+          vocabulary: the model's SentencePiece file or `tokenizer.json`.
+          allow_few: as for `from_list`.
 
         Raises:
           RecyclingError: there is no such vocabulary, the text has half a character,
             or it has fewer than two different pieces.
         """
         lists.check_text(text, "the text to take words from")
-        processor = load_vocabulary(vocabulary)
-        indices = processor.encode(text)
-        pieces = {index: processor.id_to_piece(index) for index in indices}
+        known = Vocabulary(vocabulary)
+        rows = known.encode(text)
+        of_rows = {row: piece for row in rows if (piece := known.pieces[row])}
         return cls(
-            AlignedWords.of_one_vocabulary(indices, pieces),
+            AlignedWords.of_one_vocabulary(rows, of_rows),
             AlignedWords.of_one_vocabulary([]),
             {"text": text, "vocabulary": str(as_path(vocabulary))},
-            table_sizes(processor),
+            known.table_sizes,
+            allow_few=allow_few,
         )
 
     @classmethod
@@ -176,6 +190,11 @@ class Words:
             AlignedWords.of_one_vocabulary(held_out),
             {"rows": "given outright"},
         )
+
+
+def too_few(count: int, source_dim: int) -> bool:
+    """Whether a source model of this width needs more words than these."""
+    return count < WORDS_PER_DIMENSION * source_dim
 
 
 def of_another_vocabulary(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from prompt_tuning_recycling.choosing.refinement import Refinement
 from prompt_tuning_recycling.initial_prompts import Recycled
 from prompt_tuning_recycling.models import open_model
 
-from ..conftest import LENGTH, SOURCE_DIM, TARGET_DIM
+from ..conftest import LENGTH, SOURCE_DIM, TARGET_DIM, train_vocabulary
 from .conftest import PARAMETER, SmallModel
 
 pytestmark = pytest.mark.slow
@@ -329,6 +330,15 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
 ):
     with pytest.raises(RecyclingError, match=message):
         choose(dataclasses.replace(chooser, **changes), target, host)
+    assert host.loaded == []
+
+
+def test_a_source_of_another_vocabulary_cannot_teach(chooser, target, host, files):
+    for name, text in (("source_model", "a film"), ("target_model", "the movie")):
+        path = pathlib.Path(files[name], "spiece.model")
+        train_vocabulary(path, [text] * 20, 20)
+    with pytest.raises(RecyclingError, match="Set USE_TEACHER = False"):
+        choose(chooser, target, host)
     assert host.loaded == []
 
 

@@ -102,17 +102,20 @@ def vocabulary(tmp_path):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["sentencepiece.model", "spiece.model"])
+@pytest.mark.parametrize(
+    "name", ["sentencepiece.model", "spiece.model", "tokenizer.model"]
+)
 @pytest.mark.parametrize("folder", ["", "checkpoint_7"])
 def test_a_vocabulary_beside_it_is_found(step, vocabulary, name, folder):
     assert open_model(step).vocabulary is None
     (step.parent / folder / name).write_bytes(vocabulary)
-    pieces = open_model(step).vocabulary
-    assert pieces.decode(pieces.encode("the film")) == "the film"
+    found = open_model(step).vocabulary
+    pieces = [found.pieces[row] for row in found.encode("the film")]
+    assert "".join(pieces) == "▁the▁film"
 
 
 def test_a_vocabulary_that_is_given(step, tmp_path, vocabulary):
     (tmp_path / "mine").write_bytes(vocabulary)
-    assert open_model(step, vocabulary=tmp_path / "mine").vocabulary.vocab_size() > 0
+    assert open_model(step, vocabulary=tmp_path / "mine").vocabulary.fewest_rows > 0
     with pytest.raises(RecyclingError, match="cannot read the vocabulary .*nowhere"):
         _ = open_model(step, vocabulary=tmp_path / "nowhere").vocabulary
