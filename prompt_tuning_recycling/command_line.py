@@ -27,7 +27,7 @@ COMMANDS = {
     "recycle": "recycle many prompts between many models",
     "collect_recycling_results": "collect the results in tables",
     "report": "show the results on a page",
-    "convert": "write a T5 of Hugging Face for T5X, or the other way round",
+    "convert": "convert a T5 model between T5X and Hugging Face",
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }

@@ -8,7 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from prompt_tuning_recycling import RecyclingError, convert as command
+from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling import convert as command
 from prompt_tuning_recycling.converting import convert
 
 from ..conftest import (
