@@ -27,6 +27,7 @@ COMMANDS = {
     "recycle": "recycle many prompts between many models",
     "collect_recycling_results": "collect the results in tables",
     "report": "show the results on a page",
+    "convert": "convert a T5 model between T5X and Hugging Face",
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }

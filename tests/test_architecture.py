@@ -31,7 +31,15 @@ FLOORS = [
     ["choosing"],
     ["evaluation"],
     ["standalone", "t5x_host", "sweep"],
-    ["run_recycle", "recycle", "collect_recycling_results", "report", "gin_path"],
+    ["converting"],
+    [
+        "run_recycle",
+        "recycle",
+        "collect_recycling_results",
+        "report",
+        "convert",
+        "gin_path",
+    ],
 ]
 RANKS = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
 # The hosts look for the package's gin files.

@@ -26,7 +26,7 @@ With one activation, as in T5 1.0, `wi` takes the place of `wi_0` and `wi_1`; wi
 from prompt_tuning_recycling.network.attention import relative_position_buckets
 from prompt_tuning_recycling.network.config import T5Config
 from prompt_tuning_recycling.network.prompt import without_prompt
-from prompt_tuning_recycling.network.sizes import check_sizes, resized
+from prompt_tuning_recycling.network.sizes import check_sizes, resized, told_sizes
 from prompt_tuning_recycling.network.transformer import Transformer
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "check_sizes",
     "relative_position_buckets",
     "resized",
+    "told_sizes",
     "without_prompt",
 ]

@@ -45,7 +45,7 @@ def resized(
             "as TEACHER_SCORES."
         )
     try:
-        sizes = {**_sizes(shapes, config), **(declared or {})}
+        sizes = {**told_sizes(shapes, config), **(declared or {})}
     except KeyError as error:
         raise RecyclingError(
             f"the sizes of {where} cannot be told: expected the parameters of a T5 "
@@ -80,7 +80,20 @@ def check_sizes(module: nn.Module, declared: Mapping[str, Any], where: str) -> N
         )
 
 
-def _sizes(shapes: Mapping[str, tuple[int, ...]], config: T5Config) -> dict[str, Any]:
+def told_sizes(
+    shapes: Mapping[str, tuple[int, ...]], config: T5Config
+) -> dict[str, Any]:
+    """Returns what shapes tell about a network, by the names of `T5Config`'s
+    attributes.
+
+    Args:
+      shapes: name -> shape of each of its parameters.
+      config: tells the activations, which no shape does, unless it has another number
+        of branches.
+
+    Raises:
+      KeyError: a parameter that every such network has is missing.
+    """
     vocab_size, emb_dim = shapes["token_embedder/embedding"]
     num_heads = shapes["encoder/relpos_bias/rel_embedding"][0]
     all_heads = shapes["encoder/layers_0/attention/query/kernel"][1]

@@ -30,7 +30,7 @@ _LONGEST = 100_000_000
 _METADATA = "__metadata__"
 _ENTRY = {"dtype", "shape", "data_offsets"}
 
-_DTYPES: Mapping[str, np.dtype] = types.MappingProxyType(
+DTYPES: Mapping[str, np.dtype] = types.MappingProxyType(
     {
         name: np.dtype(dtype)
         for name, dtype in {
@@ -54,6 +54,7 @@ _DTYPES: Mapping[str, np.dtype] = types.MappingProxyType(
         }.items()
     }
 )
+"""The format's name of a dtype -> the dtype."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +149,11 @@ def damaged(path: os.PathLike, found: str) -> RecyclingError:
 def _tensor(name: str, entry: Any, first: int, path: os.PathLike) -> Tensor:
     if not isinstance(entry, dict) or entry.keys() != _ENTRY:
         raise damaged(path, f"tensor {name} lacks {', '.join(sorted(_ENTRY))}")
-    dtype = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
+    dtype = DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
         raise RecyclingError(
             f"{os.fspath(path)}: tensor {name} has the unknown dtype "
-            f"{entry['dtype']!r}. Expected one of {', '.join(_DTYPES)}."
+            f"{entry['dtype']!r}. Expected one of {', '.join(DTYPES)}."
         )
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not _are_sizes(shape):

@@ -14,21 +14,26 @@ from prompt_tuning_recycling.models.layouts.hugging_face.tables import find_tabl
 TYPES = ("t5", "mt5", "umt5")
 """The `model_type`s of this layout."""
 
-# One table, which older files hold up to three times.
-_TABLES = (
+TABLES = (
     "shared.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
 )
-_LOGITS = "lm_head.weight"
+"""One table, which older files hold up to three times."""
+
+LOGITS = "lm_head.weight"
+"""The output layer, [vocabulary, width]."""
+
 # A bias of T5 1.0 that its first code had, and nothing uses.
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
-_POSITIONS = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+POSITIONS = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+"""A stack's position biases, [buckets, heads]."""
+
 _BLOCK = re.compile(
     r"(encoder|decoder)\.block\.(\d+)\.layer\.(\d)\.(?:(\w+)\.)?(\w+)\.weight"
 )
-_PARTS = {
+PARTS = {
     "q": "query",
     "k": "key",
     "v": "value",
@@ -38,16 +43,18 @@ _PARTS = {
     "wi_1": "wi_1",
     "wo": "wo",
 }
-# Stack and number of a layer within its block -> the layer, and the norm before it.
-_LAYERS = {
+"""The name of a matrix -> `network`'s."""
+
+LAYERS = {
     ("encoder", "0"): ("attention", "pre_attention_layer_norm"),
     ("encoder", "1"): ("mlp", "pre_mlp_layer_norm"),
     ("decoder", "0"): ("self_attention", "pre_self_attention_layer_norm"),
     ("decoder", "1"): ("encoder_decoder_attention", "pre_cross_attention_layer_norm"),
     ("decoder", "2"): ("mlp", "pre_mlp_layer_norm"),
 }
+"""Stack and number of a layer within its block -> the layer, and the norm before it."""
 
-_SIZES = {
+SIZES = {
     "vocab_size": "vocab_size",
     "d_model": "emb_dim",
     "num_heads": "num_heads",
@@ -56,7 +63,9 @@ _SIZES = {
     "num_layers": "num_encoder_layers",
     "num_decoder_layers": "num_decoder_layers",
 }
-_ACTIVATIONS = {
+"""A size in the configuration -> the attribute of `network.T5Config`."""
+
+ACTIVATIONS = {
     "relu": ("relu",),
     "silu": ("silu",),
     "gelu_new": ("gelu",),
@@ -65,17 +74,19 @@ _ACTIVATIONS = {
     "gated-gelu": ("gelu", "linear"),
     "gated-gelu_new": ("gelu", "linear"),
 }
-# What `network` cannot change.
-_FIXED = {
+"""`feed_forward_proj` -> the activations of `network`'s branches."""
+
+FIXED = {
     "relative_attention_num_buckets": 32,
     "relative_attention_max_distance": 128,
     "layer_norm_epsilon": 1e-6,
 }
+"""What `network` cannot change."""
 
 
 def looks_like_t5(checkpoint: Checkpoint) -> bool:
     """Whether the names alone tell that this is a T5 model."""
-    return f"encoder.{_POSITIONS}" in checkpoint.keys()
+    return f"encoder.{POSITIONS}" in checkpoint.keys()
 
 
 class HuggingFaceT5(Layout):
@@ -94,7 +105,7 @@ class HuggingFaceT5(Layout):
         return looks_like_t5(checkpoint)
 
     def embeddings(self, checkpoint: Checkpoint) -> str:
-        return find_table(checkpoint, _TABLES, "a T5 model")
+        return find_table(checkpoint, TABLES, "a T5 model")
 
     def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
         return {}
@@ -103,7 +114,7 @@ class HuggingFaceT5(Layout):
         table = self.embeddings(checkpoint)
         found = {"token_embedder/embedding": Parameter(table)}
         for name in checkpoint.keys():
-            if name not in (table, _LOGITS, _UNUSED, *_TABLES):
+            if name not in (table, LOGITS, _UNUSED, *TABLES):
                 parameter, is_matrix = _translated(name)
                 found[parameter] = Parameter(name, transposed=is_matrix)
         if (logits := self._logits(checkpoint, table)) is not None:
@@ -114,7 +125,7 @@ class HuggingFaceT5(Layout):
         if self.config is None:
             return None
         where = f"the config.json of {checkpoint.path}"
-        for key, value in _FIXED.items():
+        for key, value in FIXED.items():
             if self.config.get(key, value) != value:
                 raise RecyclingError(
                     f"{where} says {key} = {self.config[key]!r}, but this package's "
@@ -130,7 +141,7 @@ class HuggingFaceT5(Layout):
         # As the configuration's class has it.
         if config.get("num_decoder_layers") is None:
             config["num_decoder_layers"] = config.get("num_layers")
-        for key in _SIZES:
+        for key in SIZES:
             if type(config.get(key)) is not int or config[key] < 1:
                 raise RecyclingError(
                     f"{where} says {key} = {config.get(key)!r}. Expected a whole "
@@ -138,15 +149,15 @@ class HuggingFaceT5(Layout):
                 )
         default = "relu" if self._model_type == "t5" else "gated-gelu"
         activation = config.get("feed_forward_proj", default)
-        if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise RecyclingError(
                 f"{where} says feed_forward_proj = {activation!r}. Expected one of "
-                f"{', '.join(_ACTIVATIONS)}."
+                f"{', '.join(ACTIVATIONS)}."
             )
         logits = self._logits(checkpoint, self.embeddings(checkpoint))
         return {
-            **{ours: config[theirs] for theirs, ours in _SIZES.items()},
-            "mlp_activations": _ACTIVATIONS[activation],
+            **{ours: config[theirs] for theirs, ours in SIZES.items()},
+            "mlp_activations": ACTIVATIONS[activation],
             "logits_via_embedding": logits is None,
         }
 
@@ -167,13 +178,13 @@ class HuggingFaceT5(Layout):
         A table that is applied to vectors as they are is the same as a matrix of its
         own.
         """
-        has_its_own = _LOGITS in checkpoint.keys()
+        has_its_own = LOGITS in checkpoint.keys()
         if not self._divides():
-            return Parameter(_LOGITS if has_its_own else table, transposed=True)
+            return Parameter(LOGITS if has_its_own else table, transposed=True)
         if not has_its_own:
             return None
-        width = checkpoint.shape(_LOGITS)[-1]
-        return Parameter(_LOGITS, transposed=True, scale=width**-0.5)
+        width = checkpoint.shape(LOGITS)[-1]
+        return Parameter(LOGITS, transposed=True, scale=width**-0.5)
 
     def _divides(self) -> bool:
         """Whether the decoder's output is divided by the square root of its width. T5
@@ -190,17 +201,17 @@ def _translated(name: str) -> tuple[str, bool]:
     tensor that `network` lacks keeps its name.
     """
     for stack in ("encoder", "decoder"):
-        if name == f"{stack}.{_POSITIONS}":
+        if name == f"{stack}.{POSITIONS}":
             return f"{stack}/relpos_bias/rel_embedding", True
         if name == f"{stack}.final_layer_norm.weight":
             return f"{stack}/{stack}_norm/scale", False
     match = _BLOCK.fullmatch(name)
-    if match is None or (match[1], match[3]) not in _LAYERS:
+    if match is None or (match[1], match[3]) not in LAYERS:
         return name, False
     stack, block, layer, module, part = match.groups()
-    layer_name, norm = _LAYERS[stack, layer]
+    layer_name, norm = LAYERS[stack, layer]
     if module is None:
         return f"{stack}/layers_{block}/{norm}/scale", False
-    if part not in _PARTS:
+    if part not in PARTS:
         return name, False
-    return f"{stack}/layers_{block}/{layer_name}/{_PARTS[part]}/kernel", True
+    return f"{stack}/layers_{block}/{layer_name}/{PARTS[part]}/kernel", True

@@ -1,0 +1,82 @@
+"""A folder that is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+from etils import epath
+
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import (
+    as_path,
+    check_writable,
+    is_remote,
+    reason,
+    storage_errors,
+    sync,
+)
+
+_NAME_KEPT = 30
+
+
+def check_new(path: epath.PathLike) -> None:
+    """Raises RecyclingError unless a new local folder can be made at `path`."""
+    if not os.fspath(path):
+        raise RecyclingError("the output path is empty; expected the name of a folder.")
+    if is_remote(path):
+        raise RecyclingError(
+            f"cannot write {path}: expected a local folder, which is renamed when it "
+            "is complete; object stores cannot rename. Copy the folder there "
+            "afterwards."
+        )
+    if os.path.lexists(as_path(path)):
+        raise RecyclingError(
+            f"cannot write {path}: it exists already, and a conversion replaces "
+            "nothing. Choose another output path, or remove it."
+        )
+    check_writable(path)
+
+
+@contextlib.contextmanager
+def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
+    """Gives a temporary folder beside `path` to write to. At the end, its content is
+    synced and it is renamed; after an error, it is removed. A process that is killed
+    leaves it, under a name that begins with a dot and ends in .tmp.
+
+    Raises:
+      RecyclingError: it cannot be written, or `path` exists by now.
+    """
+    final = epath.Path(os.path.abspath(as_path(path)))
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=final.parent, prefix=f".{final.name[:_NAME_KEPT]}.", suffix=".tmp"
+        ) as around:
+            # The folder around it can be read by its owner only.
+            temporary = epath.Path(around) / "new"
+            temporary.mkdir()
+            yield temporary
+            _sync_all(temporary)
+            check_new(final)
+            os.rename(temporary, final)
+            sync(final.parent)
+    except RecyclingError:
+        raise
+    except storage_errors(ValueError) as error:
+        # Tensorstore reports the system's errors in this form, as a ValueError.
+        if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
+            raise
+        raise RecyclingError(
+            f"cannot write {path}: {reason(error).split(' [')[0]}. Nothing is left of "
+            "it. Make room, or choose another output path."
+        ) from error
+
+
+def _sync_all(folder: epath.Path) -> None:
+    for place, _, files in os.walk(folder):
+        for file in files:
+            sync(os.path.join(place, file))
+        sync(place)
