@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -36,6 +37,11 @@ class Layout(abc.ABC):
     """
 
     usual_prompt: ClassVar[str]
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__)
 
     @abc.abstractmethod
     def matches(self, checkpoint: Checkpoint) -> bool:
