@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -41,7 +40,7 @@ class Layout(abc.ABC):
     @property
     def title(self) -> str:
         """What people call it."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__)
+        return type(self).__name__
 
     @abc.abstractmethod
     def matches(self, checkpoint: Checkpoint) -> bool:

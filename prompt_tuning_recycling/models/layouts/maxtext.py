@@ -24,10 +24,6 @@ class MaxText(Layout):
 
     usual_prompt = "that is a prompt, which MaxText has none of"
 
-    @property
-    def title(self) -> str:
-        return "MaxText"
-
     def matches(self, checkpoint: Checkpoint) -> bool:
         return any(map(_TABLE.fullmatch, checkpoint.keys()))
 
