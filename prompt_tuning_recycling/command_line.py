@@ -28,10 +28,15 @@ COMMANDS = {
     "collect_recycling_results": "collect the results in tables",
     "report": "show the results on a page",
     "convert": "convert a T5 model between T5X and Hugging Face",
+    "inspect": "say what a path is: a model, a checkpoint, a prompt",
     "filter_vocabulary": "make a word list: the English words of a vocabulary",
     "gin_path": "print the folder of the package's gin files",
 }
-_ELSEWHERE = {"filter_vocabulary": "words.filter_vocabulary"}
+_ELSEWHERE = {
+    "filter_vocabulary": "words.filter_vocabulary",
+    # Not inspect, which is a module of Python's own.
+    "inspect": "inspect_path",
+}
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _IN_GIN = "\n  In call to configurable"

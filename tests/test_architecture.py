@@ -38,6 +38,7 @@ FLOORS = [
         "collect_recycling_results",
         "report",
         "convert",
+        "inspect_path",
         "gin_path",
     ],
 ]

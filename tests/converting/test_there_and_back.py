@@ -3,6 +3,7 @@ and the other way round: the same bits."""
 
 import json
 import shutil
+import weakref
 
 import ml_dtypes
 import numpy as np
@@ -10,7 +11,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from prompt_tuning_recycling.converting import convert
-from prompt_tuning_recycling.models import open_model
+from prompt_tuning_recycling.models import StoredArray, open_model
 
 from ..conftest import DEMO_MODELS
 from .conftest import DTYPES, made_tensors, stored
@@ -207,3 +208,21 @@ def test_the_activation_that_is_asked_for(rng, save, tmp_path):
     assert sizes["mlp_activations"] == ("silu", "linear")
     guessed = convert(done.path, tmp_path / "guessed")
     assert "taken to be gated-gelu" in guessed.notes[0]
+
+
+def test_few_arrays_are_in_memory_at_once(rng, save, tmp_path, monkeypatch):
+    folder = save(made_tensors(rng))
+    read, arrays, most = StoredArray.read, [], []
+
+    def counted(self):
+        # The table and the output layer are compared.
+        most.append(sum(array() is not None for array in arrays))
+        found = read(self)
+        whole = found.base if isinstance(found.base, np.ndarray) else found
+        arrays.append(weakref.ref(whole))
+        return found
+
+    monkeypatch.setattr(StoredArray, "read", counted)
+    there_and_back(folder, tmp_path)
+    assert len(arrays) > 60
+    assert max(most) == 1

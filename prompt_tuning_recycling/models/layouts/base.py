@@ -40,6 +40,11 @@ class Layout(abc.ABC):
 
     usual_prompt: ClassVar[str]
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return type(self).__name__
+
     @abc.abstractmethod
     def matches(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint has this layout."""

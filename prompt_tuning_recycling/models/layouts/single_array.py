@@ -14,6 +14,10 @@ class SingleArray(Layout):
 
     usual_prompt = "of any name"
 
+    @property
+    def title(self) -> str:
+        return "a single array"
+
     def matches(self, checkpoint: Checkpoint) -> bool:
         return isinstance(checkpoint, ArrayInMemory)
 

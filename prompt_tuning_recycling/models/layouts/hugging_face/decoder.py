@@ -71,6 +71,10 @@ class HuggingFaceDecoder(Layout):
     def __init__(self, model_type: str) -> None:
         self.model_type = model_type
 
+    @property
+    def title(self) -> str:
+        return f"decoder of Hugging Face, {self.model_type}"
+
     def matches(self, checkpoint: Checkpoint) -> bool:
         ending = f".{ENDINGS[self.model_type]}"
         return any(f".{name}".endswith(ending) for name in checkpoint.keys())

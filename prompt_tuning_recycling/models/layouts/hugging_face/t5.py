@@ -101,6 +101,10 @@ class HuggingFaceT5(Layout):
     def __init__(self, config: Mapping[str, Any] | None) -> None:
         self.config = config
 
+    @property
+    def title(self) -> str:
+        return f"T5 of Hugging Face, {self._model_type or 'without config.json'}"
+
     def matches(self, checkpoint: Checkpoint) -> bool:
         return looks_like_t5(checkpoint)
 

@@ -21,6 +21,10 @@ class Unknown(Layout):
     def __init__(self, model_type: object) -> None:
         self.model_type = model_type
 
+    @property
+    def title(self) -> str:
+        return f"unknown, model_type {self.model_type}"
+
     def matches(self, checkpoint: Checkpoint) -> bool:
         return True
 
