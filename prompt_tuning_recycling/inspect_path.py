@@ -11,6 +11,8 @@ Of the table, only the rows of a few thousand words are read.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -57,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     of = model
     if flags.model is not None:
         of = open_model(flags.model, vocabulary=flags.vocabulary)
+    else:
+        # An adapter's model may be elsewhere; then its words are not known.
+        with contextlib.suppress(RecyclingError):
+            of = model.base
     for line in _lines(model, of, flags.path):
         print(line, flush=True)
 
@@ -213,14 +219,12 @@ def _words(model: Model) -> Mapping[int, str] | str:
     rows = model.embeddings.shape[0]
     vocabulary = model.vocabulary
     if vocabulary is not None:
-        size = min(rows, vocabulary.get_piece_size())
-        pieces = {index: vocabulary.id_to_piece(index) for index in range(size)}
-        begin = [
-            index
-            for index, piece in pieces.items()
-            if piece.startswith(_BEGINS_WORD) and piece[1:].isalpha()
-        ]
-        return {index: pieces[index] for index in begin[:NUM_WORDS]} or "it has none"
+        found = {
+            row: piece
+            for row, piece in enumerate(vocabulary.pieces[:rows])
+            if piece and piece.startswith(_BEGINS_WORD) and piece[1:].isalpha()
+        }
+        return dict(itertools.islice(found.items(), NUM_WORDS)) or "it has none"
     words = Words.from_list()
     fewest, most = words.table_sizes or (0, 0)
     if not fewest <= rows <= most:

@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from prompt_tuning_recycling import inspect_path, run_recycle
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.vocabularies import load_vocabulary
+from prompt_tuning_recycling.models.vocabularies import Vocabulary
 from prompt_tuning_recycling.words import Words
 
 from .conftest import DEMO_MODELS, EMBEDDING, PROMPT
@@ -37,10 +37,10 @@ def inspect(capsys):
 @pytest.fixture
 def words():
     """The rows of the vocabulary's first words, and the words."""
-    vocabulary = load_vocabulary(VOCABULARY)
-    rows = range(vocabulary.get_piece_size())
-    pieces = {row: vocabulary.id_to_piece(row) for row in rows}
-    return {row: p for row, p in pieces.items() if p[0] == "▁" and p[1:].isalpha()}
+    pieces = dict(enumerate(Vocabulary(VOCABULARY).pieces))
+    return {
+        row: p for row, p in pieces.items() if p and p[0] == "▁" and p[1:].isalpha()
+    }
 
 
 @pytest.fixture

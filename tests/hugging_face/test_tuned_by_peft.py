@@ -1,5 +1,5 @@
-"""A prompt that PEFT tunes on a converted model of the demo, recycled for another one, is
-what the same array in a numpy file is."""
+"""A prompt that PEFT tunes on a converted model of the demo is recycled like the same
+array in a numpy file."""
 
 from __future__ import annotations
 
