@@ -14,6 +14,7 @@ inputs from there, without their labels.
 from __future__ import annotations
 
 import functools
+import os
 import pathlib
 import random
 from collections.abc import Callable, Iterable
@@ -24,8 +25,10 @@ import tensorflow as tf
 from examples.demo import language
 from prompt_tuning_recycling.tasks import rank_classification
 
+# examples/study/vocabularies.py has others.
+_OWN = pathlib.Path(__file__).parent / "models" / "vocabulary.model"
 VOCABULARY = seqio.SentencePieceVocabulary(
-    str(pathlib.Path(__file__).parent / "models" / "vocabulary.model"), extra_ids=0
+    os.environ.get("DEMO_VOCABULARY", str(_OWN)), extra_ids=0
 )
 _FEATURES = {
     "inputs": seqio.Feature(VOCABULARY),
