@@ -141,7 +141,7 @@ def _evaluating(output: pathlib.Path, target: str) -> Command:
         "evaluate_prompts",
         (
             f"{commands.GIN}/{size}_prompt.gin",
-            "examples/study/gin/evaluate_prompts.gin",
+            f"{commands.GIN}/evaluate_prompts.gin",
         ),
         (
             ("INITIAL_CHECKPOINT_PATH", f"{commands.MODELS}/{target}"),
