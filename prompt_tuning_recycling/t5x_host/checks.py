@@ -26,6 +26,8 @@ from prompt_tuning_recycling.macros.values import (
     stated_macros,
 )
 from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.models.formats.legacy import LegacyCheckpoint
+from prompt_tuning_recycling.models.formats.orbax import OrbaxCheckpoint
 from prompt_tuning_recycling.models.steps import steps
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host import finished_work
@@ -154,11 +156,12 @@ class _Restoring:
                 "result."
             )
         model = open_model(path)
-        if not model.path.is_dir():
+        if not isinstance(model.checkpoint, (OrbaxCheckpoint, LegacyCheckpoint)):
             raise RecyclingError(
-                f"{path} is a file, from which T5X cannot restore a model. Expected a "
-                "checkpoint folder (checkpoint_N), or the MODEL_DIR that holds such "
-                "folders."
+                f"T5X cannot restore a model from {path} ({model.checkpoint.format}). "
+                "Expected a checkpoint folder (checkpoint_N), or the MODEL_DIR that "
+                "holds such folders. prompt-recycling convert makes one from a T5 of "
+                "Hugging Face."
             )
         if bound.parameters.get("mode") != "all":
             return cls(bound, path, [model], all=False)

@@ -139,10 +139,12 @@ def test_a_target_that_is_not_there(refused, t5x_written):
     assert "Steps there: checkpoint_40" in message
 
 
-def test_a_target_that_t5x_cannot_restore(refused, tmp_path):
+def test_a_target_that_t5x_cannot_restore(refused, shared_data, tmp_path):
     np.save(tmp_path / "table.npy", np.ones((32128, 24), np.float32))
-    message = refused(INITIAL_CHECKPOINT_PATH=str(tmp_path / "table.npy"))
-    assert "is a file, from which T5X cannot restore a model" in message
+    for path in (tmp_path / "table.npy", shared_data / "hf_written/t5_v1_1_source"):
+        message = refused(INITIAL_CHECKPOINT_PATH=str(path))
+        assert f"T5X cannot restore a model from {path}" in message
+        assert "prompt-recycling convert makes one" in message
     (tmp_path / "model.ckpt-7.index").touch()
     message = refused(INITIAL_CHECKPOINT_PATH=str(tmp_path / "model.ckpt-7"))
     assert "is a TensorFlow checkpoint" in message
