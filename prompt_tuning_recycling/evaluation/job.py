@@ -285,9 +285,8 @@ class ManifestJob:
 
     def _is_of_another(self, entry: Evaluation, prompt: str | None) -> bool:
         """Whether results are of another prompt than the file has now."""
-        return None not in (prompt, self._digest(entry)) and (
-            prompt != self._digest(entry)
-        )
+        now = self._digest(entry)
+        return prompt is not None and now is not None and prompt != now
 
     def _digest(self, entry: Evaluation) -> str | None:
         """The digest of an evaluation's prompt; None if it is not in a file, or gone.

@@ -4,6 +4,7 @@ pieces, and an order of words that does not depend on their places.
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -90,10 +91,11 @@ class OfWords:
     ) -> Float[np.ndarray, "*prompts length target_dim"]:
         return by_prompt(self._of_vectors, vectors, self.target.shape[1])
 
+    @abc.abstractmethod
     def _of_vectors(
         self, vectors: Float[np.ndarray, "n source_dim"]
     ) -> Float[np.ndarray, "n target_dim"]:
-        raise NotImplementedError
+        """Maps vectors, one by one."""
 
     @functools.cached_property
     def _order(self) -> Int[np.ndarray, words]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 
 _TABLE = re.compile(r"(params/)?(transformer/)?embedder/input_embedding")
 
@@ -31,12 +30,6 @@ class Gemma(Layout):
 
     def scale(self, width: int) -> float:
         return math.sqrt(width)
-
-    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        return {}
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        return {}
 
     def site(self, checkpoint: Checkpoint) -> str | None:
         return "decoder"

@@ -9,10 +9,9 @@ Names: MaxText, checkpoint_conversion/utils and layers/embeddings.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 
 _TABLE = re.compile(
     r"(params/){1,2}token_embedder/embedding|(base/)?token_embedder/embedding/value"
@@ -29,12 +28,6 @@ class MaxText(Layout):
 
     def embeddings(self, checkpoint: Checkpoint) -> str:
         return next(filter(_TABLE.fullmatch, checkpoint.keys()))
-
-    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        return {}
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        return {}
 
     def site(self, checkpoint: Checkpoint) -> str | None:
         return "decoder"

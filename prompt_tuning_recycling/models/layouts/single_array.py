@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
 from prompt_tuning_recycling.models.formats.numpy_file import ArrayInMemory
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 
 
 class SingleArray(Layout):
@@ -27,9 +27,3 @@ class SingleArray(Layout):
     def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
         # A single array does not say where in a model it belongs.
         return {"encoder": checkpoint.keys()[0]}
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        return {}
-
-    def step(self, checkpoint: Checkpoint) -> str | None:
-        return None

@@ -13,7 +13,7 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.adapter_config import AdapterConfig
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 from prompt_tuning_recycling.models.parts import Part, Task
 
 PROMPT = "prompt_embeddings"
@@ -84,12 +84,6 @@ class Adapter(Layout):
 
     def base(self) -> os.PathLike:
         return self.config.base_folder()
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        return {}
-
-    def step(self, checkpoint: Checkpoint) -> str | None:
-        return None
 
     def _note(self) -> str | None:
         if self.config.stored_rows == self.config.length:

@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping
 
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 from prompt_tuning_recycling.models.layouts.hugging_face.tables import find_table
 
 _GEMMA = (
@@ -87,15 +87,5 @@ class HuggingFaceDecoder(Layout):
         # Gemma multiplies embeddings before a prompt joins them.
         return math.sqrt(width) if self.model_type in _GEMMA else 1.0
 
-    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        return {}
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        # `network` is no decoder.
-        return {}
-
     def site(self, checkpoint: Checkpoint) -> str | None:
         return "decoder"
-
-    def step(self, checkpoint: Checkpoint) -> str | None:
-        return None

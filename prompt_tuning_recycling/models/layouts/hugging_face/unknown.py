@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from prompt_tuning_recycling.models.formats.base import Checkpoint
-from prompt_tuning_recycling.models.layouts.base import Layout, Parameter
+from prompt_tuning_recycling.models.layouts.base import Layout
 from prompt_tuning_recycling.models.layouts.hugging_face.tables import unknown_table
 
 
@@ -33,12 +31,3 @@ class Unknown(Layout):
         if self.model_type is not None:
             why = f"its config.json has the model_type {self.model_type!r}"
         raise unknown_table(checkpoint, why)
-
-    def prompts(self, checkpoint: Checkpoint) -> Mapping[str, str]:
-        return {}
-
-    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Parameter]:
-        return {}
-
-    def step(self, checkpoint: Checkpoint) -> str | None:
-        return None
