@@ -14,7 +14,12 @@ from prompt_tuning_recycling.errors import RecyclingError
 One = TypeVar("One")
 
 # The libraries through which etils.epath reaches object stores.
-_LIBRARIES = {"gs": ("gcsfs", "tensorflow"), "s3": ("s3fs", "tensorflow")}
+_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
+
+# Where TensorFlow is installed, etils.epath would use its file systems instead, and the
+# released packages of TensorFlow have none for S3.
+if any(importlib.util.find_spec(name) for name in _LIBRARIES.values()):
+    os.environ.setdefault("EPATH_USE_TF", "false")
 
 
 def as_path(path: epath.PathLike) -> epath.Path:
@@ -37,7 +42,7 @@ def as_path(path: epath.PathLike) -> epath.Path:
                 f"cannot use {path}: expected a local path, gs:// or s3://, found "
                 f"{scheme}://."
             )
-        if not any(importlib.util.find_spec(name) for name in _LIBRARIES[scheme]):
+        if not _reachable(scheme):
             raise RecyclingError(
                 f"{scheme}:// needs a library that is not installed. Run: pip install "
                 f"'prompt_tuning_recycling[{scheme}]'"
@@ -75,6 +80,17 @@ def canonical(path: epath.PathLike) -> str:
     """
     path = os.fspath(as_path(path))
     return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
+
+
+def _reachable(scheme: str) -> bool:
+    if importlib.util.find_spec(_LIBRARIES[scheme]):
+        return True
+    with_tensorflow = os.environ.get("EPATH_USE_TF", "true") != "false"
+    return (
+        scheme == "gs"
+        and with_tensorflow
+        and (importlib.util.find_spec("tensorflow") is not None)
+    )
 
 
 def _in_home_folder(text: str) -> str:

@@ -17,6 +17,9 @@ from prompt_tuning_recycling.models.formats import base
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
+# What S3 servers that have no regions expect.
+_REGION = "us-east-1"
+
 # tensorstore raises these if storage fails.
 STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
 
@@ -28,11 +31,18 @@ def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
     if not separator:
         return {"driver": "file", "path": os.path.abspath(path) + "/"}
     bucket, _, prefix = rest.partition("/")
-    return {
-        "driver": {"gs": "gcs", "s3": "s3"}[scheme],
-        "bucket": bucket,
-        "path": prefix.rstrip("/") + "/",
-    }
+    place = {"bucket": bucket, "path": prefix.rstrip("/") + "/"}
+    if scheme == "gs":
+        return {"driver": "gcs", **place}
+    return {"driver": "s3", **place, **_s3_server()}
+
+
+def _s3_server() -> dict[str, str]:
+    """Returns the settings of an S3 server that is not Amazon's, if one is set."""
+    # s3fs reads these settings, and tensorstore does not.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
+    region = os.environ.get("AWS_REGION", os.environ.get("AWS_DEFAULT_REGION"))
+    return {"endpoint": endpoint, "aws_region": region or _REGION} if endpoint else {}
 
 
 def stored_names(store: ts.KvStore) -> list[str]:

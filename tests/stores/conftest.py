@@ -1,0 +1,172 @@
+"""Fixtures: an S3 server and a Google Cloud Storage server on loopback ports, and a
+proxy before each that counts what passes and makes the errors that clouds make.
+
+The servers are moto's and gcp-storage-emulator, the ones of their kind on PyPI that had
+a release within the year. The libraries find them by the settings that their pages
+document, as they would find MinIO or another store of one's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pytest
+
+from .proxy import Proxy
+
+# gcsfs reads it when it is imported: the server here lacks Google's gRPC API.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
+# No store checks these.
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "GOOGLE_AUTH_TOKEN_FOR_TESTING": "testing",
+    # Otherwise Google's and Amazon's libraries look for the machine's own account.
+    "NO_GCE_CHECK": "true",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A bucket of its own for one test.
+
+    Attributes:
+      scheme: `gs` or `s3`.
+      bucket: the bucket's name.
+      proxy: what this package's requests pass.
+      environment: the settings by which the libraries find the proxy.
+      files: reads and writes the bucket for the test itself, without the proxy.
+    """
+
+    scheme: str
+    bucket: str
+    proxy: Proxy
+    environment: dict[str, str]
+    files: fsspec.AbstractFileSystem
+
+    def url(self, name: str) -> str:
+        """Returns the address of an object, or of all whose names begin like this."""
+        return f"{self.scheme}://{self.bucket}/{name}"
+
+    def upload(self, path: pathlib.Path, name: str) -> str:
+        """Copies a file or a folder to the bucket, and returns its address."""
+        if path.is_dir():
+            for file in path.rglob("*"):
+                if file.is_file():
+                    self.upload(file, f"{name}/{file.relative_to(path)}")
+        else:
+            self.files.pipe_file(f"{self.bucket}/{name}", path.read_bytes())
+        return self.url(name)
+
+    def read(self, name: str) -> bytes:
+        """Returns an object's content."""
+        self.files.invalidate_cache()
+        return self.files.cat_file(f"{self.bucket}/{name}")
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Returns the sorted names of the objects below a name."""
+        self.files.invalidate_cache()
+        found = self.files.find(f"{self.bucket}/{prefix}".rstrip("/"))
+        return sorted(name.removeprefix(f"{self.bucket}/") for name in found)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Server:
+    scheme: str
+    proxy: Proxy
+    environment: dict[str, str]
+    files: fsspec.AbstractFileSystem
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url, timeout=10).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(url)
+
+
+def _serve(command: list[str], port: int) -> Iterator[str]:
+    server = subprocess.Popen(
+        [sys.executable, "-P", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url, server)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def _gs() -> Iterator[_Server]:
+    port = _free_port()
+    command = [str(pathlib.Path(__file__).with_name("google_server.py")), str(port)]
+    for url in _serve(command, port):
+        with Proxy(url) as proxy:
+            environment = {
+                **_CREDENTIALS,
+                "STORAGE_EMULATOR_HOST": proxy.url,
+                "TENSORSTORE_GCS_HTTP_URL": proxy.url,
+            }
+            files = fsspec.filesystem("gs", endpoint_url=url, token="anon")
+            yield _Server("gs", proxy, environment, files)
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[_Server]:
+    port = _free_port()
+    command = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    for url in _serve(command, port):
+        with Proxy(url) as proxy:
+            environment = {**_CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}
+            files = fsspec.filesystem(
+                "s3", endpoint_url=url, key="testing", secret="testing"
+            )
+            yield _Server("s3", proxy, environment, files)
+
+
+@pytest.fixture(params=["gs", "s3"])
+def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    server: _Server = request.getfixturevalue(f"_{request.param}")
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    # What fsspec has read of earlier buckets, and clients of earlier ports.
+    fsspec.config.conf.clear()
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    server.files.mkdir(bucket)
+    server.proxy.reset()
+    yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
+    server.proxy.reset()
