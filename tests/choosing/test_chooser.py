@@ -319,7 +319,10 @@ def test_a_teachers_file_suffices_to_refine(chooser, tmp_path):
         ({"task_name": "tiny_rank"}, "no task or mixture 'tiny_rank'. Did you mean"),
         ({"task_module": "tiny_taks"}, "cannot import 'tiny_taks'"),
         ({"split": "trian"}, "has no split 'trian'"),
-        ({"teacher_scores": "/nowhere.json"}, "cannot read the teacher's scores"),
+        (
+            {"teacher_scores": "/dev/null/absent.json"},
+            "cannot read the teacher's scores",
+        ),
         ({"task_name": "tiny_train", "use_teacher": False}, "no choices to rank"),
         ({"task_name": "tiny_ragged", "use_teacher": False}, "the same choices"),
         ({"task_name": "tiny_pairs", "use_teacher": False}, "the same choices"),

@@ -485,8 +485,8 @@ MISTAKES = {
         "MIXTURE_OR_TASK_MODULE: cannot import 'tiny_taks'",
     ),
     "no teacher's file": (
-        {"TEACHER_SCORES": "/nowhere/teacher.json"},
-        "cannot read the teacher's scores /nowhere/teacher.json",
+        {"TEACHER_SCORES": "/dev/null/absent/teacher.json"},
+        "cannot read the teacher's scores /dev/null/absent/teacher.json",
     ),
     "refining without a teacher": (
         {"REFINE_STEPS": 3, "USE_TEACHER": False},

@@ -71,7 +71,7 @@ def test_checkpoint_path_is_t5xs_name_for_it(
     evaluate(
         tiny_without,
         CHECKPOINT_PATH=str(models / "target-1/checkpoint_1600"),
-        INITIAL_CHECKPOINT_PATH="/nowhere",
+        INITIAL_CHECKPOINT_PATH="/dev/null/absent",
         EVAL_OUTPUT_DIR=str(folder),
     )
     assert metrics(folder) == metrics(tmp_path / "a")

@@ -24,9 +24,9 @@ def declared(tuned, models, recycling):
 
 
 OTHER_STARTS = [
-    ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
-    ({"SOURCE_CHECKPOINT": "/nowhere/checkpoint_3"}, "source_checkpoint"),
-    ({"TARGET_CHECKPOINT": "/nowhere/checkpoint_3"}, "target_checkpoint"),
+    ({"SOURCE_PROMPT": "/dev/null/absent/p.npy"}, "source_prompt"),
+    ({"SOURCE_CHECKPOINT": "/dev/null/absent/checkpoint_3"}, "source_checkpoint"),
+    ({"TARGET_CHECKPOINT": "/dev/null/absent/checkpoint_3"}, "target_checkpoint"),
     ({"RECYCLER": "lin-comb"}, "recycler"),
     ({"NUM_WORDS": 299}, "num_words"),
     ({"WORD_OFFSET": 21}, "word_offset"),

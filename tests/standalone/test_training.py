@@ -384,7 +384,10 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(
             {"TASK_FEATURE_LENGTHS": {"inputs": 6}},
             "TASK_FEATURE_LENGTHS has no targets",
         ),
-        ({"INITIAL_CHECKPOINT_PATH": "/nowhere"}, "/nowhere does not exist"),
+        (
+            {"INITIAL_CHECKPOINT_PATH": "/dev/null/absent"},
+            "/dev/null/absent does not exist",
+        ),
         (
             {"PROMPT_REGEX": [".*/no_prompt/.*"]},
             "none of the model's parameters matches",

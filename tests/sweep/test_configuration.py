@@ -169,7 +169,7 @@ MISTAKES = {
     ),
     "a prompt's file elsewhere": (
         ("prompt_file",),
-        "/tmp/prompt",
+        "folder/prompt",
         "part of a file name",
     ),
     "a text of spaces": (("task_name",), " ", "empty"),

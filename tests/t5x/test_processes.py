@@ -63,13 +63,16 @@ def test_train_and_eval_have_the_same_prompt(start, recycle, tmp_path):
 def test_a_missing_source_ends_both_with_the_same_message(start, tmp_path):
     """Neither waits for the other for ever."""
     runs = start_both(
-        start, "train", folder=tmp_path / "run", RECYCLE_FROM="/nowhere/checkpoint_50"
+        start,
+        "train",
+        folder=tmp_path / "run",
+        RECYCLE_FROM="/dev/null/absent/checkpoint_50",
     )
     codes = [run.wait() for run in runs]
     assert not {0, None} & set(codes), [run.output[-3000:] for run in runs]
     messages = [re.findall("RecyclingError: (.*)", run.output)[-1] for run in runs]
     assert messages[0] == messages[1]
-    assert messages[0].startswith("/nowhere/checkpoint_50 does not exist")
+    assert messages[0].startswith("/dev/null/absent/checkpoint_50 does not exist")
 
 
 def test_eval_and_infer_with_a_part_of_the_model_in_each(start, recycle, tmp_path):
@@ -142,7 +145,7 @@ def test_process_0_may_be_slow_and_the_only_one_that_sees_the_source(
         "eval",
         "--gin.RECYCLER=@recyclers.PausedLinear()",
         through_ours=["--heartbeat_timeout=5"],
-        each=[{}, {"RECYCLE_FROM": "/not/seen/here/checkpoint_50"}],
+        each=[{}, {"RECYCLE_FROM": "/dev/null/absent/checkpoint_50"}],
         folder=tmp_path / "run",
         files=["target_prompt.gin", "recycle_init.gin", "paused.gin"],
         environment={
@@ -162,7 +165,7 @@ def test_process_0_may_be_slow_and_the_only_one_that_sees_the_source(
 
 
 def test_a_target_that_only_process_0_sees_ends_both(start, tmp_path):
-    target = "/not/seen/here/checkpoint_40"
+    target = "/dev/null/absent/checkpoint_40"
     runs = start_both(
         start,
         "eval",

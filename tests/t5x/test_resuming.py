@@ -105,7 +105,7 @@ def trained(start):
     [
         ({"RECYCLER": "lin-comb"}, "recycler"),
         ({"NUM_WORDS": 3999}, "num_words"),
-        ({"SOURCE_PROMPT": "/nowhere/p.npy"}, "source_prompt"),
+        ({"SOURCE_PROMPT": "/dev/null/absent/p.npy"}, "source_prompt"),
         (
             {"INITIAL_CHECKPOINT_PATH": "{t5x_written}/target_legacy/checkpoint_40"},
             "initial_checkpoint",

@@ -32,8 +32,8 @@ def test_no_recycle_from(refused):
 
 
 def test_a_source_that_is_not_there(refused):
-    message = refused(RECYCLE_FROM="/nowhere/checkpoint_50")
-    assert "/nowhere/checkpoint_50 does not exist" in message
+    message = refused(RECYCLE_FROM="/dev/null/absent/checkpoint_50")
+    assert "/dev/null/absent/checkpoint_50 does not exist" in message
 
 
 def test_a_prompt_of_another_length(refused):
@@ -174,7 +174,9 @@ def test_an_unknown_recycler(refused):
 
 
 def test_a_word_list_that_is_not_there(refused):
-    assert "/nowhere/words.json" in refused(WORD_LIST="/nowhere/words.json")
+    assert "/dev/null/absent/words.json" in refused(
+        WORD_LIST="/dev/null/absent/words.json"
+    )
 
 
 def test_another_source_in_the_same_folder(start, refused, t5x_written, tmp_path):
