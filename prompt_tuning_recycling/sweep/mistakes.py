@@ -33,6 +33,9 @@ _MESSAGES = {
 }
 
 
+_MOST = 100
+
+
 class Mistakes:
     """The mistakes found in a JSON file so far, beginning with its repeated keys."""
 
@@ -55,9 +58,12 @@ class Mistakes:
         self._found.append((line, f"line {line}, {name}: {message}"))
 
     def add_all(self, mistakes: Iterable[Mistake]) -> None:
-        """Notes several mistakes."""
+        """Notes several mistakes, until there are a hundred."""
         for place, message in mistakes:
             self.add(place, message)
+            # Nobody reads more, and each takes a search for what was meant.
+            if len(self._found) >= _MOST:
+                return
 
     def report(self) -> None:
         """Logs each mistake on a line of its own.

@@ -106,6 +106,13 @@ def _changed(value: Any, rng: random.Random) -> Any:
         what = rng.random()
         if what < 0.06:
             del changed[number]
+        elif what < 0.07:
+            times = range(rng.choice((20, 1000, 8000)))
+            if isinstance(value, Members):
+                key, inner = value[number]
+                changed += [(f"{key}{i}", inner) for i in times]
+            else:
+                changed += [value[number] for _ in times]
         elif what < 0.12:
             changed.insert(number, changed[rng.randrange(len(changed))])
         elif isinstance(value, Members):
@@ -241,8 +248,8 @@ def chunk(data: bytes, rng: random.Random) -> bytes:
     """Packs a chunk's content in another way, or packs other content."""
     return rng.choice(
         (
-            gzip.compress(b"\0" * rng.choice((0, 8, 64, 1 << 16, 1 << 22)), 1),
-            zlib.compress(b"\0" * rng.choice((0, 64, 1 << 20))),
+            gzip.compress(b"\0" * rng.choice((0, 8, 64, 1 << 16, 1 << 18)), 1),
+            zlib.compress(b"\0" * rng.choice((0, 64, 1 << 17))),
             blosc_of_nothing(rng.choice((0, 64, 1 << 28, 2**31 - 1, 2**32 - 1))),
             data[: rng.randrange(len(data) + 1)],
             data * 2,

@@ -138,8 +138,10 @@ def _look(path: pathlib.Path) -> None:
             model.checkpoint.read(name)
         with contextlib.suppress(RecyclingError):
             model.checkpoint.take(name, [1, 0])
-    with contextlib.suppress(RecyclingError), _silent():
-        inspect_path.main([os.fspath(path)])
+    # It reads the same once more, and takes as long as all that.
+    if len(model.checkpoint.keys()) % 2:
+        with contextlib.suppress(RecyclingError), _silent():
+            inspect_path.main([os.fspath(path)])
 
 
 @contextlib.contextmanager
@@ -294,9 +296,9 @@ def sentencepiece(folder: pathlib.Path, content: bytes) -> None:
 def word_list(folder: pathlib.Path, content: bytes) -> None:
     path = folder / "words.json"
     path.write_bytes(content)
-    Words.from_list(path, 2, 0)
-    Words.from_list(path, "auto", 1)
-    Words.from_list(path, None, 0)
+    for number, offset in ((2, 0), ("auto", 1), (None, 0)):
+        with contextlib.suppress(RecyclingError):
+            Words.from_list(path, number, offset)
 
 
 # Records of the package
