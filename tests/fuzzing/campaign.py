@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["prompt_tuning_recycling"]):
     from .targets import ALL
 
 _LONGEST = 1 << 16
-_COUNTED = 500
+_COUNTED = 25
 # What the process may reserve beyond what it has when it begins, so that a reader that
 # takes everything takes nothing from others.
 _MOST_ADDRESSES = 6 << 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
+import resource
 import time
 import traceback
 
@@ -15,6 +16,10 @@ MOST_SECONDS = 5.0
 
 MOST_MEMORY = 200 << 20
 """How many bytes it may take, besides twice the size of its files."""
+
+# The peak is left alone until it has grown by this much, which takes less time, and so
+# is known to as much.
+_MUCH = 16 << 20
 
 _PACKAGE = "prompt_tuning_recycling"
 
@@ -52,16 +57,19 @@ def watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | None
 
 
 def _watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | None:
-    before = _reset_peak()
+    before = _peak()
     started = time.monotonic()
     try:
         target.run(folder, data)
     except Exception as error:
         return _of_error(error)
+    finally:
+        grown = _peak() - before
+        if grown > _MUCH:
+            _reset_peak()
     taken = time.monotonic() - started
     if taken > MOST_SECONDS:
         return Finding(f"took {taken:.1f} s", "seconds")
-    grown = of_status("VmHWM") - before
     if grown > 2 * len(data) + MOST_MEMORY:
         return Finding(f"took {grown >> 20} MiB for {len(data)} bytes", "memory")
     return None
@@ -77,14 +85,17 @@ def _of_error(error: Exception) -> Finding:
     return Finding(what, f"{type(error).__name__} {place}", text)
 
 
-def _reset_peak() -> int:
-    """Returns the process's memory, in bytes, and lets its peak start from it."""
+def _peak() -> int:
+    """Returns the most memory that the process has had since `_reset_peak`, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _reset_peak() -> None:
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError:  # Only Linux has it.
         pass
-    return of_status("VmRSS")
 
 
 def of_status(name: str) -> int:
