@@ -12,12 +12,11 @@ import argparse
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
-from .targets import ALL
+from .campaign import ALL, fuzz
 
 _MEMORY = pathlib.Path("/dev/shm")
 # Of one reader: by then it is known not to be safe.
@@ -57,14 +56,7 @@ def _fuzz(
     deaths = []
     try:
         while (left := seconds - (time.monotonic() - started)) > 1:
-            command = [sys.executable, "-m", f"{__package__}.campaign"]
-            with (folder / "log").open("wb") as log:
-                code = subprocess.run(
-                    [*command, name, str(int(left)), str(folder)],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                ).returncode
+            code = _in_a_process(name, left, folder)
             if code == 0:
                 break
             last = (folder / "log").read_text(errors="replace").splitlines()[-3:]
@@ -83,6 +75,23 @@ def _fuzz(
         return done, taken, [*found, *deaths]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_a_process(name: str, seconds: float, folder: pathlib.Path) -> int:
+    """Fuzzes in a copy of this process, which has imported all; returns its exit code,
+    or the number of the signal that ended it, negative.
+    """
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        try:
+            fuzz(name, seconds, folder)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,4 @@
-"""Fuzzes one reader, guided by coverage, until its time is over or the process dies.
-
-    python -m tests.fuzzing.campaign READER SECONDS FOLDER
-
-Executions are counted in FOLDER/executions, and each kind of finding is written to
-FOLDER/findings once: the input, and what the reader did. libFuzzer writes there the
-input at which the process died or hung.
-"""
+"""Fuzzes one reader, guided by coverage, until its time is over or the process dies."""
 
 from __future__ import annotations
 
@@ -23,20 +16,30 @@ with atheris.instrument_imports(include=["prompt_tuning_recycling"]):
     from .targets import ALL
 
 _LONGEST = 1 << 16
+# So many executions are between two notes of how many there were.
 _COUNTED = 25
 # What the process may reserve beyond what it has when it begins, so that a reader that
 # takes everything takes nothing from others.
 _MOST_ADDRESSES = 6 << 30
 
 
-def main() -> None:
-    name, seconds, place = sys.argv[1:]
-    target, folder = ALL[name], pathlib.Path(place)
+def fuzz(name: str, seconds: float, folder: pathlib.Path) -> None:
+    """Fuzzes a reader. libFuzzer ends the process.
+
+    Args:
+      name: the reader.
+      seconds: how long.
+      folder: where executions are counted, in `executions`, and where each kind of
+        finding is written once, in `findings/`: the input, and what the reader did.
+        libFuzzer writes there the input at which the process died or hung.
+    """
+    target = ALL[name]
     logging.disable(logging.CRITICAL)
     corpus, findings = folder / "corpus", folder / "findings"
     for made in (corpus, findings):
         made.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(target.inputs()):
+    inputs = target.inputs()
+    for number, data in enumerate(inputs):
         (corpus / f"seed-{number}").write_bytes(data)
     counted = folder / "executions"
     done = int(counted.read_text()) if counted.exists() else 0
@@ -61,30 +64,22 @@ def main() -> None:
         return data[:longest]
 
     # What is imported late is not what an input takes.
-    for data in target.inputs():
+    for data in inputs:
         run(data)
     used = watching.of_status("VmSize") + _MOST_ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (used, used))
     options = {
-        "max_total_time": seconds,
+        "max_total_time": max(1, int(seconds)),
         "max_len": _LONGEST,
-        "timeout": 30,
+        "timeout": 60,
         "rss_limit_mb": 0,
         "artifact_prefix": f"{findings}/",
-        "print_final_stats": 0,
         "verbosity": 0,
     }
     flags = [f"-{name}={value}" for name, value in options.items()]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], run, custom_mutator=mutate)
-    try:
-        atheris.Fuzz()
-    finally:
-        counted.write_text(str(done))
+    atheris.Fuzz()
 
 
 def _anyhow(data: bytes, rng: random.Random) -> bytes:
     return bytes(atheris.Mutate(data, len(data) + 32))
-
-
-if __name__ == "__main__":
-    main()

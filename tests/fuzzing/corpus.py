@@ -183,7 +183,7 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
     }
     | {"norms that are a list": _map_record(row_norms=[])},
     "sweep_configuration": {
-        "many steps": _sweep(steps=list(range(20000))),
+        "many steps": _sweep(steps=[*range(20000), 1]),
         "many candidates": _sweep(
             recycling_methods={"copy": {}, "c": {"choose": {"candidates": ["x"] * 9000}}}
         ),

@@ -540,7 +540,8 @@ def scheduler_notes() -> Iterator[tuple[bytes]]:
 # Configurations and data
 
 
-def sweeps() -> Iterator[tuple[bytes]]:
+@functools.cache
+def sweep() -> bytes:
     models = ("Seed 0", "Large")
     runs = {"run 1": "@FOLDER@/tuned/1", "run 2": "@FOLDER@/tuned/2"}
     content: dict[str, Any] = {
@@ -576,7 +577,11 @@ def sweeps() -> Iterator[tuple[bytes]]:
             "rand": own,
             "wayward": {run: f"{path}-w" for run, path in own.items()},
         }
-    yield (json.dumps(content, indent=1).encode(),)
+    return json.dumps(content, indent=1).encode()
+
+
+def sweeps() -> Iterator[tuple[bytes]]:
+    yield (sweep(),)
 
 
 def sweep_words(folder: pathlib.Path) -> None:
