@@ -26,7 +26,9 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """
     known = sorted(known)
     lower = {
-        other.lower(): other for other in known[:_MOST_COMPARED] if len(other) <= _LONGEST
+        other.lower(): other
+        for other in known[:_MOST_COMPARED]
+        if len(other) <= _LONGEST
     }
     # Comparing two texts takes as long as the product of their lengths.
     compared = name.lower() if len(name) <= _LONGEST else ""

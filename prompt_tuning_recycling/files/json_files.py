@@ -27,10 +27,10 @@ _LARGEST = 1 << 25
 # A number with this many digits still fits into a float; identifiers have 19 or 20.
 _MOST_DIGITS = 300
 DAMAGED = (
+    ArithmeticError,
     AttributeError,
     IndexError,
     KeyError,
-    OverflowError,
     RecursionError,
     TypeError,
     ValueError,

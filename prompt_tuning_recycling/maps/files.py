@@ -54,7 +54,7 @@ def load_map(path: epath.PathLike) -> Map:
     try:
         data = as_path(path).read_bytes()
         arrays = safetensors.numpy.load(data)
-    except storage_errors(safetensors.SafetensorError) as error:
+    except storage_errors(safetensors.SafetensorError, *DAMAGED) as error:
         raise RecyclingError(
             f"cannot read the map {path}: expected a safetensors file that holds "
             f"one, found: {error}"
@@ -71,8 +71,13 @@ def load_map(path: epath.PathLike) -> Map:
         )
     kinds = {cls.kind: cls for cls in Map.__subclasses__()}
     try:
-        stored = parse_json(metadata.get("kinds", "{}"), where) or {"": metadata["kind"]}
-        return _nested(arrays, stored, kinds, "")
+        stored = parse_json(metadata.get("kinds", "{}"), where) or {
+            "": metadata["kind"]
+        }
+        loaded = _nested(arrays, stored, kinds, "")
+        # Arrays that do not fit each other are noticed now.
+        loaded.apply(np.full((1, loaded.source_dim), 0.01, np.float32))
+        return loaded
     except DAMAGED as error:
         raise RecyclingError(
             f"{path} is not a map of a known kind ({', '.join(kinds)}): found "

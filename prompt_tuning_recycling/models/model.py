@@ -166,7 +166,7 @@ class Model:
         name = self.embedding_name or self.layout.embeddings(self.checkpoint)
         table = StoredArray(self.checkpoint, name)
         check_floating(self.checkpoint.dtype(name), str(table))
-        if len(table.shape) != 2:
+        if len(table.shape) != 2 or 0 in table.shape:
             raise RecyclingError(
                 f"{self.path}: expected {name} to be a table [vocabulary, width], "
                 f"found shape {list(table.shape)}."

@@ -26,6 +26,8 @@ _NO_TEXT = re.compile(r"<0x[0-9A-Fa-f]{2}>|[\[<]unused_?\d+[\]>]")
 
 # Gemma's has two million values in 33 MB.
 _MOST_VALUES, _LARGEST = 4_000_000, 1 << 28
+# Vocabularies have up to a million.
+_MOST_ROWS = 1 << 24
 
 
 class UnreadableError(Exception):
@@ -94,7 +96,12 @@ def _parse(content: bytes) -> Mapping[str, Any]:
 
 def _size(tokenizer: Any) -> int:
     """One more than the last row; rows between may be free."""
-    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if last >= _MOST_ROWS:
+        raise UnreadableError(
+            f"a tokenizer.json with a piece at row {last}, where no model has one"
+        )
+    return 1 + int(last)
 
 
 def _unknown(spec: Mapping[str, Any], tokenizer: Any) -> list[int]:

@@ -185,6 +185,7 @@ def _read_sentencepiece(content: bytes) -> tuple[Pieces, Encode]:
         processor = sentencepiece.SentencePieceProcessor(model_proto=content)
     except RuntimeError as error:
         raise UnreadableError(str(error)) from error
+
     def encode(text: str) -> list[int]:
         try:
             return processor.encode(text)

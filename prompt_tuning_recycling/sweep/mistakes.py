@@ -45,8 +45,9 @@ class Mistakes:
         self._found: list[tuple[int, str]] = []
         for place in self._lines:
             if isinstance(place[-1], Again):
-                key = place[-1].removesuffix(" (again)")
-                self.add(place, f"{key!r} is listed twice; only one would count.")
+                self.add(
+                    place, f"{place[-1].key!r} is listed twice; only one would count."
+                )
 
     def add(self, place: Place, message: str) -> None:
         """Notes what is wrong with an entry, which may be missing."""

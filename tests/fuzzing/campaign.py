@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import pathlib
 import random
@@ -11,7 +13,11 @@ import tempfile
 
 import atheris
 
-with atheris.instrument_imports(include=["prompt_tuning_recycling"]):
+# Atheris names each module on the error stream.
+with (
+    contextlib.redirect_stderr(io.StringIO()),
+    atheris.instrument_imports(include=["prompt_tuning_recycling"]),
+):
     from . import mutations, watching
     from .targets import ALL
 

@@ -185,7 +185,10 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
     "sweep_configuration": {
         "many steps": _sweep(steps=[*range(20000), 1]),
         "many candidates": _sweep(
-            recycling_methods={"copy": {}, "c": {"choose": {"candidates": ["x"] * 9000}}}
+            recycling_methods={
+                "copy": {},
+                "c": {"choose": {"candidates": ["x"] * 9000}},
+            }
         ),
         "names of 20,000 letters": _sweep(
             pretrained={"a" * 20000: "/a", "b" * 20000: "/b"},
@@ -193,11 +196,12 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
         ),
     },
     "examples_tsv": {
-        "many columns": lambda: b"inputs\ttargets" + b"".join(
-            b"\t%d" % number for number in range(30000)
+        "many columns": lambda: (
+            b"inputs\ttargets" + b"".join(b"\t%d" % number for number in range(30000))
         ),
-        "many choices": lambda: b"inputs\ttargets\tchoices\na\tb\t" + b"|".join(
-            b"%d" % number for number in range(40000)
+        "many choices": lambda: (
+            b"inputs\ttargets\tchoices\na\tb\t"
+            + b"|".join(b"%d" % number for number in range(40000))
         ),
     },
 }

@@ -150,13 +150,25 @@ def header(data: bytes, rng: random.Random) -> bytes:
     changed = json_text(data[8 : 8 + length], rng)
     if rng.random() < 0.9:
         length = len(changed)
-    return length.to_bytes(8, "little") + changed + data[8 + len(data[8 : 8 + length]) :]
+    return (
+        length.to_bytes(8, "little") + changed + data[8 + len(data[8 : 8 + length]) :]
+    )
 
 
 _NUMPY_VALUES = (
     *("0", "-1", "1", "2", "1.5", "True", "None", "2**3", "10**9", "9" * 20, "9" * 400),
     *(str(2**31), str(2**32), str(2**62), str(2**63), "'a'", "()", "(1,)", "[]", "{}"),
-    *("'<f4'", "'<f8'", "'|O'", "'|V2'", "'|V0'", "'<U5'", "'<M8[ns]'", "'>f2'", "'|b1'"),
+    *(
+        "'<f4'",
+        "'<f8'",
+        "'|O'",
+        "'|V2'",
+        "'|V0'",
+        "'<U5'",
+        "'<M8[ns]'",
+        "'>f2'",
+        "'|b1'",
+    ),
     *("'|S0'", "[('a', '<f4')]", "[('a', '|O')]", "'f4,f4'", "(" * 300, "[" * 3000),
     *("'(2**40)f4'", "'1000000000f4'", "'\\x00'", "__import__('os')", "1e400", "b''"),
 )
@@ -179,7 +191,9 @@ def numpy_header(data: bytes, rng: random.Random) -> bytes:
         written = len(changed) % 256**size
     else:
         written = rng.choice((0, 1, length, 256**size - 1))
-    return data[:8] + written.to_bytes(size, "little") + changed + data[start + length :]
+    return (
+        data[:8] + written.to_bytes(size, "little") + changed + data[start + length :]
+    )
 
 
 def message(data: bytes, rng: random.Random) -> bytes:
@@ -189,7 +203,13 @@ def message(data: bytes, rng: random.Random) -> bytes:
         for _ in range(rng.choice((1, 1, 2))):
             tree = _changed_message(tree, rng)
         return msgpack.packb(tree, use_bin_type=True)
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ):
         return data
 
 
@@ -264,7 +284,10 @@ def blosc_of_nothing(size: int, typesize: int = 4) -> bytes:
     blocks = -(-size // block) if block else 0
     # Blosc 1, LZ4 version 1, not split; offsets to blocks that are not there.
     body = struct.pack("<I", 20) * min(blocks, 4) + bytes(16)
-    return struct.pack("<BBBBIII", 2, 1, 0x31, typesize, size, block, 16 + len(body)) + body
+    return (
+        struct.pack("<BBBBIII", 2, 1, 0x31, typesize, size, block, 16 + len(body))
+        + body
+    )
 
 
 _CRC = [0] * 256
@@ -307,9 +330,31 @@ def some_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 _WORDS: tuple[bytes, ...] = (
-    *(b"\t", b"\n", b"\r\n", b"\0", b" ", b"=", b"'", b'"', b"%", b"@", b"(", b"[", b"{"),
+    *(
+        b"\t",
+        b"\n",
+        b"\r\n",
+        b"\0",
+        b" ",
+        b"=",
+        b"'",
+        b'"',
+        b"%",
+        b"@",
+        b"(",
+        b"[",
+        b"{",
+    ),
     *(b"-1", b"0", b"1e400", b"nan", b"None", b"True", b"9" * 30, b"9" * 5000, b"--"),
-    *(b"~", b"../", b"s3://", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\xef\xbb\xbf"),
+    *(
+        b"~",
+        b"../",
+        b"s3://",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\xe2\x80\xa8",
+        b"\xef\xbb\xbf",
+    ),
     *(b"[" * 200, b"[" * 3000, b"-" * 3000, b"(" * 90, b"a" * 5000, b"|", b"inputs"),
 )
 

@@ -27,6 +27,8 @@ LENGTH_BYTES = 8
 
 # The format's own limit.
 _LONGEST = 100_000_000
+# NumPy's.
+_MOST_DIMENSIONS, _MOST_NUMBERS = 32, 1 << 59
 _METADATA = "__metadata__"
 _ENTRY = {"dtype", "shape", "data_offsets"}
 
@@ -156,7 +158,7 @@ def _tensor(name: str, entry: Any, first: int, path: os.PathLike) -> Tensor:
             f"{entry['dtype']!r}. Expected one of {', '.join(DTYPES)}."
         )
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if not _are_sizes(shape):
+    if not _are_sizes(shape) or not _is_possible(shape):
         raise damaged(path, f"tensor {name} has the shape {shape!r}")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise damaged(path, f"tensor {name} has the offsets {offsets!r}")
@@ -175,6 +177,12 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(
         type(number) is int and number >= 0 for number in value
     )
+
+
+def _is_possible(shape: list[int]) -> bool:
+    """Whether there can be such an array, even if it is empty."""
+    numbers = math.prod(max(1, length) for length in shape)
+    return len(shape) <= _MOST_DIMENSIONS and numbers < _MOST_NUMBERS
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:

@@ -181,9 +181,7 @@ def _check_blosc(array: ts.TensorStore, name: str, store: ts.KvStore) -> None:
             # Too short for a chunk, which tensorstore says when it is read.
             continue
         if announced > size:
-            raise _damaged(
-                name, f"a chunk of {size} bytes announces {announced} bytes"
-            )
+            raise _damaged(name, f"a chunk of {size} bytes announces {announced} bytes")
 
 
 def _chunk_numbers(array: ts.TensorStore) -> int:
