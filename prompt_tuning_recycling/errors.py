@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 # Longer names are no typing mistakes, and of more names none is easily found.
 _LONGEST = 200
 _MOST_COMPARED = 10_000

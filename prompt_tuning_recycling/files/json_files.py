@@ -94,7 +94,6 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
     Raises:
       RecyclingError: the text is not JSON, or exceeds the limits above.
     """
-
     check_few_values(text, where)
 
     def integer(digits: str) -> int:

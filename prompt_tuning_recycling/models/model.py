@@ -248,7 +248,8 @@ class Model:
         if stored.size != 1 or stored.dtype.kind not in "iu" or stored.item() < 0:
             raise RecyclingError(
                 f"{self.path}: expected the step, {name}, to be a whole number, found "
-                f"{str(stored)[:60]} of dtype {stored.dtype}. Copy the checkpoint again."
+                f"{str(stored)[:60]} of dtype {stored.dtype}. Copy the checkpoint "
+                "again."
             )
         return int(stored.item())
 

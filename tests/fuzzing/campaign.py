@@ -21,7 +21,7 @@ with (
     from . import mutations, watching
     from .targets import ALL
 
-_LONGEST = 1 << 16
+_LONGEST = 1 << 14
 # So many executions are between two notes of how many there were.
 _COUNTED = 25
 # What the process may reserve beyond what it has when it begins, so that a reader that

@@ -1,14 +1,17 @@
-"""What fuzzing has found: each of these inputs once made a reader raise an error that is
-not ours, take seconds, take all memory, or end the process.
+"""What fuzzing has found: each of these inputs once made a reader raise an error that
+is not ours, take seconds, take all memory, or end the process.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgpack
+import numpy as np
+import safetensors.numpy
 
 from . import mutations, seeds
 
@@ -110,6 +113,25 @@ def _tokenizer(number: int, **changed: Any) -> Callable[[], bytes]:
     return made
 
 
+def _tensors(**shapes: list[int]) -> bytes:
+    """A safetensors file of zeros in float32."""
+    end = 0
+    header = {}
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        offsets = [end, end + size]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        end += size
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end)
+
+
+def _map(kind: str, kinds: str = "{}", **shapes: tuple[int, ...]) -> bytes:
+    arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
+    metadata = {"format": "prompt_tuning_recycling/map/1", "kind": kind, "kinds": kinds}
+    return bytes(safetensors.numpy.save(arrays, metadata))
+
+
 _PROMPT = b'{"output_dir": "/a", "random_prompt": 0}'
 
 FINDINGS: Mapping[str, Mapping[str, Made]] = {
@@ -155,6 +177,9 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
     "tokenizer_json": {
         "a prefix that is a number": _tokenizer(2, continuing_subword_prefix=1),
         "a piece for the unknown that is missing": _tokenizer(2, unk_token="[U]"),
+        "a piece at row 4,000,000,000": _tokenizer(
+            2, vocab={"[UNK]": 0, "a": 4_000_000_000}
+        ),
         "four million lists": _many(b"[],", 12),
     },
     "word_list": {"three million lists": _many(b"[],", 10)},
@@ -190,10 +215,40 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
                 "c": {"choose": {"candidates": ["x"] * 9000}},
             }
         ),
+        "a key 5,000 times": lambda: (
+            seeds.sweep()[:-1] + b', "dataset": "a"' * 5000 + b"}"
+        ),
         "names of 20,000 letters": _sweep(
             pretrained={"a" * 20000: "/a", "b" * 20000: "/b"},
             combination_skips=[["ab" * 10000, "ba" * 10000]],
         ),
+    },
+    "safetensors": {
+        "an empty array that cannot be": _tensors(a=[0, 1 << 62, 1 << 62]),
+        "an array of 100 dimensions": _tensors(a=[0] * 100),
+        "an output layer that is a number": _tensors(**{"lm_head.weight": []}),
+        "an output layer without columns": _tensors(**{"lm_head.weight": [4, 0]}),
+        "a table without rows": _tensors(**{"shared.weight": [0, 4]}),
+    },
+    "scores": {
+        "the same choices, but more": lambda: _changed(
+            seeds.scores, 0, scores=[[-1.0], [-1.0, -2.0]]
+        ),
+    },
+    "learned_map": {
+        "arrays that do not fit": lambda: _map("affine", matrix=(4, 5), bias=(7,)),
+        "a matrix that is a number": lambda: _map("linear", matrix=()),
+        "no neighbors": lambda: _map(
+            "local", source=(6, 4), target=(6, 5), neighbors=(), ridge=()
+        ),
+        "kinds nested 5,000 deep": lambda: _map(
+            "linear", "[" * 5000 + "]" * 5000, matrix=(4, 5)
+        ),
+    },
+    "gin_macros": {
+        "an open bracket": b"VERBALIZERS = (",
+        "brackets nested 3,000 deep": b"VERBALIZERS = " + b"[" * 3000 + b"]" * 3000,
+        "a list as a key": b"TASK_FILES = {[1]: 'a'}",
     },
     "examples_tsv": {
         "many columns": lambda: (

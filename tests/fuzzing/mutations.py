@@ -104,10 +104,10 @@ def _changed(value: Any, rng: random.Random) -> Any:
         number = rng.randrange(len(value))
         changed = type(value)(value)
         what = rng.random()
-        if what < 0.06:
+        if what < 0.05:
             del changed[number]
-        elif what < 0.07:
-            times = range(rng.choice((20, 1000, 8000)))
+        elif what < 0.06:
+            times = range(rng.choice((20, 300, 2000)))
             if isinstance(value, Members):
                 key, inner = value[number]
                 changed += [(f"{key}{i}", inner) for i in times]

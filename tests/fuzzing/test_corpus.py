@@ -1,5 +1,5 @@
-"""Readers of files from strangers: what they can read, what is damaged in known ways, and
-what fuzzing has found. `make fuzz` goes on from here.
+"""Readers of files from strangers: what they can read, what is damaged in known ways,
+and what fuzzing has found. `make fuzz` goes on from here.
 """
 
 import contextlib

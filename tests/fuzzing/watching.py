@@ -12,7 +12,7 @@ import traceback
 from .targets import Target
 
 MOST_SECONDS = 5.0
-"""How long a reader may take."""
+"""How much of a processor's time a reader may take."""
 
 MOST_MEMORY = 200 << 20
 """How many bytes it may take, besides twice the size of its files."""
@@ -58,7 +58,7 @@ def watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | None
 
 def _watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | None:
     before = _peak()
-    started = time.monotonic()
+    started = time.process_time()
     try:
         target.run(folder, data)
     except Exception as error:
@@ -67,7 +67,7 @@ def _watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | Non
         grown = _peak() - before
         if grown > _MUCH:
             _reset_peak()
-    taken = time.monotonic() - started
+    taken = time.process_time() - started
     if taken > MOST_SECONDS:
         return Finding(f"took {taken:.1f} s", "seconds")
     if grown > 2 * len(data) + MOST_MEMORY:
@@ -86,7 +86,7 @@ def _of_error(error: Exception) -> Finding:
 
 
 def _peak() -> int:
-    """Returns the most memory that the process has had since `_reset_peak`, in bytes."""
+    """Returns the most bytes that the process has had since `_reset_peak`."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 # tensorstore takes the memory that an array's description announces before it sees the
-# array, and where there is less, it ends the process. Arrays and chunks of more than this
-# have to be stored in at least a share of it. Trained embeddings shrink by a tenth, and
-# to a half where they were bfloat16.
+# array, and where there is less, it ends the process. Arrays and chunks of more than
+# this have to be stored in at least a share of it. Trained embeddings shrink by a
+# tenth, and to a half where they were bfloat16.
 _LARGE = 200 << 20
 _MOST_SHRUNK = 16
 
