@@ -148,6 +148,11 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
         "a name of 500 characters": _state(
             {"target": {"x" * 500: {"driver": "zarr", "kvstore": {}}}}
         ),
+        "a comma as a dtype": _state(
+            {
+                "target": {"a": msgpack.ExtType(1, _state([[1], ",", b"abcd"]))},
+            }
+        ),
         "ten million dictionaries": lambda: (
             b"\xdd" + (10 << 20).to_bytes(4, "big") + b"\x80" * (10 << 20)
         ),

@@ -38,6 +38,8 @@ _DAMAGED = (
     TypeError,
     KeyError,
     RecursionError,
+    # From the names of dtypes.
+    SyntaxError,
     msgpack.UnpackException,
 )
 

@@ -186,7 +186,9 @@ def _check_blosc(array: ts.TensorStore, name: str, store: ts.KvStore) -> None:
 
 def _chunk_numbers(array: ts.TensorStore) -> int:
     """Returns how many numbers are in a chunk; of shards, in one of them."""
-    return math.prod(array.chunk_layout.write_chunk.shape or ())
+    return math.prod(
+        length or 1 for length in array.chunk_layout.write_chunk.shape or ()
+    )
 
 
 def _is_group(value: bytes) -> bool:
