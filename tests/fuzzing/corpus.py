@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,7 +44,9 @@ def _zarr2(chunk: bytes = b"abcd", **changed: Any) -> bytes:
     return json.dumps(metadata).encode() + mutations.SEPARATOR + chunk
 
 
-def _zarr3(codecs: list[Any], shape: list[int], chunk: list[int]) -> bytes:
+def _zarr3(
+    codecs: list[Any], shape: list[int], chunk: list[int], content: bytes = b"abcd"
+) -> bytes:
     metadata = {
         "zarr_format": 3,
         "node_type": "array",
@@ -54,7 +57,13 @@ def _zarr3(codecs: list[Any], shape: list[int], chunk: list[int]) -> bytes:
         "fill_value": 0,
         "codecs": codecs,
     }
-    return json.dumps(metadata).encode() + mutations.SEPARATOR + b"abcd"
+    return json.dumps(metadata).encode() + mutations.SEPARATOR + content
+
+
+def _shard(part: bytes) -> bytes:
+    """A shard whose four parts are the same."""
+    index = struct.pack("<QQ", 0, len(part)) * 4
+    return part + index + mutations.crc32c(index).to_bytes(4, "little")
 
 
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -107,7 +116,8 @@ def _many(value: bytes, mebibytes: int) -> Callable[[], bytes]:
 def _tokenizer(number: int, **changed: Any) -> Callable[[], bytes]:
     def made() -> bytes:
         content = json.loads(list(seeds.tokenizer_files())[number][0])
-        content["model"].update(changed)
+        model = {**content["model"], **changed}
+        content["model"] = {k: v for k, v in model.items() if v is not ...}
         return json.dumps(content).encode()
 
     return made
@@ -169,18 +179,25 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
         "a chunk of 4 TB": _zarr2(chunks=[1 << 20] * 2),
         "many chunks": _zarr2(shape=[1 << 40, 1], chunks=[1, 1]),
         "an array of 12 GB": _zarr2(shape=[3 << 30, 1], chunks=[3 << 30, 1]),
-        "a chunk that Blosc unpacks to 1 GB": _zarr2(
-            mutations.blosc_of_nothing(1 << 30), compressor=_BLOSC
+        "a chunk that Blosc unpacks to 400 MB": lambda: _zarr2(
+            seeds.blosc_bomb(400 << 20), compressor=_BLOSC
         ),
     },
     "zarr3": {
         "a description nested 5,000 deep": b"[" * 5000,
         "an array of 4 TB": _zarr3([_LITTLE], [1 << 20] * 2, [1 << 20] * 2),
         "a chunk of 4 TB": _zarr3([_LITTLE], [4, 4], [1 << 20] * 2),
-        "Blosc inside shards": _zarr3([_SHARDED], [4, 4], [4, 4]),
+        "a chunk that Blosc unpacks to 400 MB": lambda: _zarr3(
+            [_LITTLE, _BLOSC_3], [4, 4], [4, 4], seeds.blosc_bomb(400 << 20)
+        ),
+        "a part of a shard that Blosc unpacks to 400 MB": lambda: _zarr3(
+            [_SHARDED], [4, 4], [4, 4], _shard(seeds.blosc_bomb(400 << 20))
+        ),
     },
     "tokenizer_json": {
-        "a prefix that is a number": _tokenizer(2, continuing_subword_prefix=1),
+        "a prefix that is a number": _tokenizer(
+            2, type=..., continuing_subword_prefix=-1
+        ),
         "a piece for the unknown that is missing": _tokenizer(2, unk_token="[U]"),
         "a piece at row 4,000,000,000": _tokenizer(
             2, vocab={"[UNK]": 0, "a": 4_000_000_000}

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import socket
+import struct
 import tempfile
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +168,34 @@ def zarr3() -> Iterator[tuple[bytes, bytes]]:
         folder = _new("zarr3")
         _write_zarr(folder, "zarr3", codecs=codecs)
         yield (folder / "zarr.json").read_bytes(), (folder / "c/0/0").read_bytes()
+
+
+def blosc_bomb(size: int) -> bytes:
+    """A chunk of a few kilobytes that Blosc unpacks to about `size` bytes: one block of
+    zeros, again and again.
+    """
+    folder = _new("blosc")
+    numbers = 1 << 18
+    blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{folder}/"},
+        "metadata": {
+            "shape": [numbers],
+            "chunks": [numbers],
+            "dtype": "<f4",
+            "compressor": blosc,
+            "fill_value": 1,
+        },
+    }
+    ts.open(spec, create=True).result().write(np.zeros(numbers, np.float32)).result()
+    packed = (folder / "0").read_bytes()
+    flags, block = packed[:4], int.from_bytes(packed[8:12], "little")
+    first, second = struct.unpack("<II", packed[16:24])
+    blocks = size // block
+    content = struct.pack("<I", 16 + 4 * blocks) * blocks + packed[first:second]
+    sizes = struct.pack("<III", blocks * block, block, 16 + len(content))
+    return flags + sizes + content
 
 
 def ocdbt() -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
