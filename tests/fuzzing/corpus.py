@@ -230,26 +230,26 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
     }
     | {"norms that are a list": _map_record(row_norms=[])},
     "sweep_configuration": {
-        "many steps": _sweep(steps=[*range(20000), 1]),
+        "many steps": _sweep(steps=[*range(40000), 1]),
         "many candidates": _sweep(
             recycling_methods={
                 "copy": {},
-                "c": {"choose": {"candidates": ["x"] * 9000}},
+                "c": {"choose": {"candidates": [f"x{i}" for i in range(30000)]}},
             }
         ),
         "a key 5,000 times": lambda: (
             seeds.sweep()[:-1] + b', "dataset": "a"' * 5000 + b"}"
         ),
-        "names of 20,000 letters": _sweep(
-            pretrained={"a" * 20000: "/a", "b" * 20000: "/b"},
-            combination_skips=[["ab" * 10000, "ba" * 10000]],
-        ),
     },
     "safetensors": {
         "an empty array that cannot be": _tensors(a=[0, 1 << 62, 1 << 62]),
         "an array of 100 dimensions": _tensors(a=[0] * 100),
-        "an output layer that is a number": _tensors(**{"lm_head.weight": []}),
-        "an output layer without columns": _tensors(**{"lm_head.weight": [4, 0]}),
+        "an output layer that is a number": _tensors(
+            **{"shared.weight": [4, 4], "lm_head.weight": []}
+        ),
+        "an output layer without columns": _tensors(
+            **{"shared.weight": [4, 4], "lm_head.weight": [4, 0]}
+        ),
         "a table without rows": _tensors(**{"shared.weight": [0, 4]}),
     },
     "scores": {
