@@ -158,7 +158,7 @@ def _tensor(name: str, entry: Any, first: int, path: os.PathLike) -> Tensor:
             f"{entry['dtype']!r}. Expected one of {', '.join(DTYPES)}."
         )
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if not _are_sizes(shape) or not _is_possible(shape):
+    if not _are_sizes(shape):
         raise damaged(path, f"tensor {name} has the shape {shape!r}")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise damaged(path, f"tensor {name} has the offsets {offsets!r}")
@@ -170,6 +170,8 @@ def _tensor(name: str, entry: Any, first: int, path: os.PathLike) -> Tensor:
             f"tensor {name} {shape} of {entry['dtype']} takes {size} bytes, but its "
             f"offsets span {end - begin}",
         )
+    if not _is_possible(shape):
+        raise damaged(path, f"tensor {name} has the shape {shape!r}")
     return Tensor(dtype, tuple(shape), first + begin, first + end)
 
 
