@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast lint format benchmark clean
+.PHONY: demo study test test-fast fuzz lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -32,6 +32,12 @@ test: $(TEST_VENV)/done
 # All tests but those that take seconds, in under two minutes on two cores.
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
+
+# Every reader of files from strangers, for so many seconds each; READERS names some.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/fuzz
+	PYTHONPATH=. OPENBLAS_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3 \
+	    $(BIN)/python -m tests.fuzzing --seconds $(FUZZ_SECONDS) $(READERS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -68,6 +74,10 @@ $(VENV)/done: setup.cfg pyproject.toml constraints.txt
 # What the demo does not need.
 $(VENV)/dev: $(VENV)/done
 	PYTHONWARNINGS=ignore $(BIN)/pip install --editable '.[dev]'
+	touch $@
+
+$(VENV)/fuzz: $(VENV)/dev
+	PYTHONWARNINGS=ignore $(BIN)/pip install --editable '.[fuzz]'
 	touch $@
 
 $(TEST_VENV)/done: constraints.txt $(SOURCES)

@@ -16,7 +16,9 @@ from etils import epath
 
 from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.declarations import check_same
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files.json_files import DAMAGED, why_damaged
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.models.layouts.t5x import site_of
@@ -132,7 +134,7 @@ def is_outdated(kind: InitialPrompt | None, target: Model, keeping: Keeping) -> 
       keeping: where the run keeps its prompts.
     """
     return kind is not None and any(
-        kind.changes(load_record(kept), target) for kept in keeping.files(kind)
+        _changes(kept, kind, target) for kept in keeping.files(kind)
     )
 
 
@@ -140,7 +142,7 @@ def _is_valid(kept: epath.Path, kind: InitialPrompt, target: Model) -> bool:
     if not kept.exists():
         return False
     _check_settings(kept, kind)
-    changes = kind.changes(load_record(kept), target)
+    changes = _changes(kept, kind, target)
     if changes:
         logger.warning(
             "warning: making the prompt again, because %s; the one of before in %s is "
@@ -151,9 +153,28 @@ def _is_valid(kept: epath.Path, kind: InitialPrompt, target: Model) -> bool:
     return not changes
 
 
+def _changes(kept: epath.Path, kind: InitialPrompt, target: Model) -> list[str]:
+    try:
+        return kind.changes(load_record(kept), target)
+    except RecyclingError:
+        raise
+    except DAMAGED as error:
+        raise _damaged(kept, why_damaged(error)) from error
+
+
+def _damaged(kept: epath.Path, found: str) -> RecyclingError:
+    return RecyclingError(
+        f"the record of the prompt that is kept, {kept}, is damaged: {found}. Delete "
+        f"{kept.parent} to make the prompt again."
+    )
+
+
 def _check_settings(kept: epath.Path, kind: InitialPrompt) -> None:
+    declared = load_record(kept).get("declared", {})
+    if not isinstance(declared, dict):
+        raise _damaged(kept, "its declared settings are not a JSON object")
     check_same(
-        load_record(kept).get("declared", {}),
+        declared,
         kind.declared(),
         f"{kept.parent} holds a prompt that this run has made before,",
         "Choose another output folder, or delete that one to make it again.",

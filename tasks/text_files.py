@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,11 +76,11 @@ def _tsv(lines: Sequence[tuple[int, str]], path: str) -> Iterator[Example]:
                 f"targets, and optionally choices, separated by tabs; found "
                 f"{', '.join(column[:40] for column in columns[:10])}."
             )
-    twice = [column for column in columns if columns.count(column) > 1]
-    if twice:
+    twice, times = collections.Counter(columns).most_common(1)[0]
+    if times > 1:
         raise RecyclingError(
-            f"{path}, line {header}: there are two columns {twice[0]!r}. Rename or "
-            "remove one of them."
+            f"{path}, line {header}: there are two columns {twice!r}. Rename or remove "
+            "one of them."
         )
     for number, line in lines[1:]:
         fields = line.split("\t")
@@ -139,8 +140,8 @@ def _texts(value: Any, what: str) -> tuple[str, ...]:
 
 
 def _once(values: Sequence[str], what: str) -> tuple[str, ...]:
-    for number, value in enumerate(values):
-        if value in values[:number]:
+    for value, times in collections.Counter(values).most_common(1):
+        if times > 1:
             raise RecyclingError(f"{what}: {value!r} is there twice. Remove one.")
     return tuple(values)
 

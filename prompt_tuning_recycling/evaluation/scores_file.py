@@ -120,6 +120,8 @@ def read(path: epath.PathLike) -> Scores:
         same = content["same_choices"]
         if not (isinstance(digest, str) and isinstance(same, bool)):
             raise ValueError(f"the digest {digest!r} and same_choices {same!r}")
+        if same and len({len(row) for row in rows}) > 1:
+            raise ValueError("same_choices, but not as many scores for each input")
     except (KeyError, TypeError, ValueError) as error:
         raise RecyclingError(
             f"{path}: cannot be read: expected a list of scores for each input, found: "

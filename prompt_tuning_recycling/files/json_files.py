@@ -19,8 +19,25 @@ from prompt_tuning_recycling.files.paths import as_path
 # Far more than any of the package's files needs, and far below Python's recursion
 # limit.
 _MOST_LEVELS = 100
+# Far more than the index of the largest model has. A value takes 150 bytes of memory at
+# most, and two in the file.
+_MOST_VALUES = 1_000_000
+# Decoded, a text takes up to four times its size.
+_LARGEST = 1 << 25
 # A number with this many digits still fits into a float; identifiers have 19 or 20.
 _MOST_DIGITS = 300
+DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What using a JSON value of another kind than expected may raise, for records that
+others write and this package only shows or compares."""
+
 _quoted = json.encoder.encode_basestring
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -65,8 +82,8 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
     """Returns the value of a JSON text, or says in one line why it cannot be used.
 
     Every string in the result can be written as UTF-8, every whole number has at most
-    300 digits, and nothing is nested more deeply than 100 levels. NaN and Infinity,
-    which Python writes into JSON, are accepted.
+    300 digits, there are at most a million values, and nothing is nested more deeply
+    than 100 levels. NaN and Infinity, which Python writes into JSON, are accepted.
 
     Args:
       text: the JSON.
@@ -77,6 +94,7 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
     Raises:
       RecyclingError: the text is not JSON, or exceeds the limits above.
     """
+    check_few_values(text, where)
 
     def integer(digits: str) -> int:
         if len(digits.lstrip("-")) > _MOST_DIGITS:
@@ -124,6 +142,35 @@ def parse_json(text: str, where: str, *, keys_once: bool = True) -> Any:
     return value
 
 
+def check_few_values(
+    text: str | bytes, where: str, most: int = _MOST_VALUES, largest: int = _LARGEST
+) -> None:
+    """Raises RecyclingError if a JSON text is too long, or if its values are so many
+    that they would take far more memory than the text.
+
+    Args:
+      text: the JSON.
+      where: a description and the path, for messages.
+      most: how many values it may have; an empty list is one, and so is each of the
+        values of a longer one.
+      largest: how many characters it may have.
+    """
+    if len(text) > largest:
+        raise RecyclingError(
+            f"{where} has {len(text)} characters. Expected {largest} at most. Is it "
+            "the right file?"
+        )
+    if isinstance(text, str):
+        values = text.count("[") + text.count("{") + text.count(",")
+    else:
+        values = text.count(b"[") + text.count(b"{") + text.count(b",")
+    if values > most:
+        raise RecyclingError(
+            f"{where} has about {values} values. Expected {most} at most. Is it the "
+            "right file?"
+        )
+
+
 def read_json(path: epath.PathLike, what: str) -> Any:
     """Returns the value of a JSON file: `read_text`, then `parse_json`.
 
@@ -132,6 +179,13 @@ def read_json(path: epath.PathLike, what: str) -> Any:
         it.
     """
     return parse_json(read_text(path, what), f"{what} {os.fspath(path)}")
+
+
+def why_damaged(error: Exception) -> str:
+    """Returns what one of `DAMAGED` found, for a message."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    return f"found a value of another kind ({error})"
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

@@ -43,7 +43,9 @@ class Claim:
 
 
 def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
-    """Returns all pairs of claims that meet, except pairs below others that meet.
+    """Returns the pairs of claims that meet, except pairs below others that meet. Of
+    several claims on one place for the same use, only the first is compared with
+    others, so that many take no longer than each alone.
 
     The spelling of a path makes no difference: `./`, a `/` at the end, relative or
     absolute paths, links to folders. Capital letters do make a difference, even on a
@@ -52,22 +54,21 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
     folders: dict[str, str] = {}
     claims = list(dict.fromkeys(claims))
     places = [(place, claim) for claim in claims for place in _places(claim, folders)]
-    by_place: dict[str, list[Claim]] = {}
-    for place, claim in places:
-        by_place.setdefault(place, []).append(claim)
+    by_place: dict[str, dict[Use, Claim]] = {}
     found: dict[tuple[Claim, Claim], None] = {}
     met = set()
-    for place, here in by_place.items():
-        for number, claim in enumerate(here):
-            for other in here[:number]:
-                if not (other.use is claim.use is Use.READ):
-                    found[other, claim] = None
-                    met.add(place)
+    for place, claim in places:
+        here = by_place.setdefault(place, {})
+        for other in here.values():
+            if not (other.use is claim.use is Use.READ):
+                found[other, claim] = None
+                met.add(place)
+        here.setdefault(claim.use, claim)
     for place, claim in places:
         above = os.path.dirname(place)
         # Claims below a meeting meet for the same reason.
         while above != os.path.dirname(above) and above not in met:
-            for other in by_place.get(above, ()):
+            for other in by_place.get(above, {}).values():
                 if _keeps_out(other, claim):
                     found[other, claim] = None
             above = os.path.dirname(above)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, storage_errors, write_atomically
+from prompt_tuning_recycling.files.json_files import DAMAGED, parse_json
 from prompt_tuning_recycling.maps.base import Map
 
 _FORMAT = "prompt_tuning_recycling/map/1"
@@ -52,13 +54,15 @@ def load_map(path: epath.PathLike) -> Map:
     try:
         data = as_path(path).read_bytes()
         arrays = safetensors.numpy.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except storage_errors(safetensors.SafetensorError) as error:
+    except storage_errors(safetensors.SafetensorError, *DAMAGED) as error:
         raise RecyclingError(
             f"cannot read the map {path}: expected a safetensors file that holds "
             f"one, found: {error}"
         ) from error
-    metadata = header.get("__metadata__", {})
+    where = f"the map {os.fspath(path)}"
+    # The library has found it to be JSON.
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")].decode()
+    metadata = parse_json(header, where).get("__metadata__", {})
     if metadata.get("format") != _FORMAT:
         raise RecyclingError(
             f"{path} is a safetensors file, but not of a map: expected the format "
@@ -67,9 +71,14 @@ def load_map(path: epath.PathLike) -> Map:
         )
     kinds = {cls.kind: cls for cls in Map.__subclasses__()}
     try:
-        stored = json.loads(metadata.get("kinds", "{}")) or {"": metadata["kind"]}
-        return _nested(arrays, stored, kinds, "")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        stored = parse_json(metadata.get("kinds", "{}"), where) or {
+            "": metadata["kind"]
+        }
+        loaded = _nested(arrays, stored, kinds, "")
+        # Arrays that do not fit each other are noticed now.
+        loaded.apply(np.full((1, loaded.source_dim), 0.01, np.float32))
+        return loaded
+    except DAMAGED as error:
         raise RecyclingError(
             f"{path} is not a map of a known kind ({', '.join(kinds)}): found "
             f"{metadata.get('kind')!r} with the arrays {', '.join(arrays)}. If "

@@ -166,7 +166,7 @@ class Model:
         name = self.embedding_name or self.layout.embeddings(self.checkpoint)
         table = StoredArray(self.checkpoint, name)
         check_floating(self.checkpoint.dtype(name), str(table))
-        if len(table.shape) != 2:
+        if len(table.shape) != 2 or 0 in table.shape:
             raise RecyclingError(
                 f"{self.path}: expected {name} to be a table [vocabulary, width], "
                 f"found shape {list(table.shape)}."
@@ -236,9 +236,22 @@ class Model:
 
     @functools.cached_property
     def step(self) -> int:
-        """The number of steps that it was trained for; 0 if that is not known."""
+        """The number of steps that it was trained for; 0 if that is not known.
+
+        Raises:
+          RecyclingError: what is stored is no whole number.
+        """
         name = self.layout.step(self.checkpoint)
-        return 0 if name is None else int(self.checkpoint.read(name))
+        if name is None:
+            return 0
+        stored = self.checkpoint.read(name)
+        if stored.size != 1 or stored.dtype.kind not in "iu" or stored.item() < 0:
+            raise RecyclingError(
+                f"{self.path}: expected the step, {name}, to be a whole number, found "
+                f"{str(stored)[:60]} of dtype {stored.dtype}. Copy the checkpoint "
+                "again."
+            )
+        return int(stored.item())
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files.json_files import check_few_values
 
 Pieces: TypeAlias = tuple[str | None, ...]
 """Pieces by row, in SentencePiece's notation; None for a row that holds no text."""
@@ -21,6 +22,12 @@ BEGINS_WORD = "\u2581"
 
 # Rows for bytes and for later use, which tokenizers do not tell from text.
 _NO_TEXT = re.compile(r"<0x[0-9A-Fa-f]{2}>|[\[<]unused_?\d+[\]>]")
+
+
+# Gemma's has two million values in 33 MB.
+_MOST_VALUES, _LARGEST = 4_000_000, 1 << 28
+# Vocabularies have up to a million.
+_MOST_ROWS = 1 << 24
 
 
 class UnreadableError(Exception):
@@ -64,14 +71,21 @@ def read(content: bytes) -> tuple[Pieces, Encode]:
             pieces[row] = in_notation(piece)
 
     def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            return tokenizer.encode(text, add_special_tokens=False).ids
+        # As above; such as a piece for the unknown that the vocabulary lacks.
+        except Exception as error:
+            raise UnreadableError(f"a tokenizer.json that fails: {error}") from error
 
     return tuple(pieces), encode
 
 
 def _parse(content: bytes) -> Mapping[str, Any]:
     try:
+        check_few_values(content, "the JSON", _MOST_VALUES, _LARGEST)
         spec = json.loads(content)
+    except RecyclingError as error:
+        raise UnreadableError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"JSON that is damaged: {error}") from error
     model = spec.get("model") if isinstance(spec, dict) else None
@@ -82,7 +96,12 @@ def _parse(content: bytes) -> Mapping[str, Any]:
 
 def _size(tokenizer: Any) -> int:
     """One more than the last row; rows between may be free."""
-    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if last >= _MOST_ROWS:
+        raise UnreadableError(
+            f"a tokenizer.json with a piece at row {last}, where no model has one"
+        )
+    return 1 + int(last)
 
 
 def _unknown(spec: Mapping[str, Any], tokenizer: Any) -> list[int]:
@@ -113,7 +132,7 @@ def _notation(spec: Mapping[str, Any]) -> Callable[[str], str | None]:
         return lambda piece: piece
     model = spec["model"]
     prefix = model.get("continuing_subword_prefix")
-    if model.get("type") == "WordPiece" or prefix:
+    if isinstance(prefix, str | None) and (model.get("type") == "WordPiece" or prefix):
         return functools.partial(_of_word_piece, prefix=prefix or "##")
     raise UnreadableError(
         f"a tokenizer ({model.get('type')}) whose pieces do not tell where words "

@@ -79,7 +79,11 @@ class Vocabulary:
         Raises:
           RecyclingError: as for `pieces`.
         """
-        return self._understood[1](text)
+        encode = self._understood[1]
+        try:
+            return encode(text)
+        except UnreadableError as error:
+            raise self._unreadable(str(error)) from error
 
     def row_of(self, word: str, *, at_beginning: bool = True) -> int | None:
         """Returns the row of a word that is one piece; None if it is not one.
@@ -181,7 +185,14 @@ def _read_sentencepiece(content: bytes) -> tuple[Pieces, Encode]:
         processor = sentencepiece.SentencePieceProcessor(model_proto=content)
     except RuntimeError as error:
         raise UnreadableError(str(error)) from error
-    return _text_pieces(processor), processor.encode
+
+    def encode(text: str) -> list[int]:
+        try:
+            return processor.encode(text)
+        except RuntimeError as error:
+            raise UnreadableError(str(error)) from error
+
+    return _text_pieces(processor), encode
 
 
 def _text_pieces(processor: sentencepiece.SentencePieceProcessor) -> Pieces:

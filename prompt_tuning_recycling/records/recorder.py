@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.maps import Map, residual
 from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.records import provenance
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FORMAT = "prompt_tuning_recycling/provenance/1"
+# What a map's record holds, and what of it goes into its prompts' records.
+_OF_FIT = {
+    "format": str,
+    **dict.fromkeys(("source", "target", "words", "recycler", "fit"), dict),
+    **dict.fromkeys(("residual", "row_norms", "versions"), dict),
+    "warnings": list,
+}
 # Maps with residuals around 1 carried prompts as well as others did, and maps with
 # residuals above this did worse (docs/wide_models.md).
 _FAR_OFF = 1.5
@@ -174,6 +182,18 @@ def record_of_mean(
         "recycled": _described(mean),
         "versions": provenance.versions(),
     }
+
+
+def check_of_fit(record: Mapping[str, Any]) -> None:
+    """Raises RecyclingError if a file's content is not a record of a map, in which
+    `Recorder.of_prompt` finds what it needs.
+    """
+    for name, kind in _OF_FIT.items():
+        if not isinstance(record.get(name), kind):
+            raise RecyclingError(
+                f"expected {name} in the record of a map, found "
+                f"{str(record.get(name))[:60]}."
+            )
 
 
 def _described(recycled: Float[np.ndarray, "length target_dim"]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files.json_files import DAMAGED, why_damaged
 from prompt_tuning_recycling.records import provenance
 
 if TYPE_CHECKING:
@@ -27,7 +29,21 @@ def prompt_text(prompt: Float[np.ndarray, "length width"], path: str) -> str:
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """Describes how a prompt was recycled and how far to trust it."""
+    """Describes how a prompt was recycled and how far to trust it.
+
+    Raises:
+      RecyclingError: it is not the record of a recycled prompt.
+    """
+    try:
+        return _record_text(record)
+    except DAMAGED as error:
+        raise RecyclingError(
+            "the record does not say how a prompt was recycled: "
+            f"{why_damaged(error)}. Recycle the prompt again to have its record."
+        ) from error
+
+
+def _record_text(record: Mapping[str, Any]) -> str:
     if "mean_of" in record:
         return _mean_text(record)
     lines = _prompt_lines(record["prompt"])
@@ -95,7 +111,7 @@ def _mean_text(record: Mapping[str, Any]) -> str:
     lines = [f"Mean of {len(parts)} recycled prompts"]
     lines.append(f"  row norms     {_norms(record['row_norms']['recycled_prompt'])}")
     for number, part in enumerate(parts, start=1):
-        lines += ["", f"Prompt {number} of {len(parts)}", record_text(part)]
+        lines += ["", f"Prompt {number} of {len(parts)}", _record_text(part)]
     return "\n".join(lines)
 
 

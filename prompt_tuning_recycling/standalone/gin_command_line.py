@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import tokenize
 from collections.abc import Callable, Sequence
 
 import gin
@@ -20,6 +21,17 @@ from prompt_tuning_recycling.macros.given import given, given_names
 from prompt_tuning_recycling.macros.kinds import MACROS
 from prompt_tuning_recycling.standalone.default_model import default_model
 
+# What gin raises for a line that it cannot read, and Python for a value in it.
+_UNREADABLE = (
+    AttributeError,
+    ImportError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
 _OVERRIDE = re.compile(r"--gin\.([^=]+)=(.*)", re.DOTALL)
 _RUNS = {
     "train": "runs/standalone/prompt_finetune.gin",
@@ -203,12 +215,12 @@ def _parse_gin(files: Sequence[str], overrides: Sequence[str]) -> None:
             gin.parse_config_file(name)
         except OSError as error:
             raise RecyclingError(_no_such_file(name, error)) from error
-        except (SyntaxError, ValueError, ImportError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise RecyclingError(f"cannot use the gin file {name}: {error}") from error
     for line in overrides:
         try:
             gin.parse_config(line)
-        except (SyntaxError, ValueError, ImportError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise RecyclingError(_bad_override(line, error)) from error
 
 

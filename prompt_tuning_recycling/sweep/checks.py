@@ -8,6 +8,7 @@ reported at once, each at its own place.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -40,9 +41,8 @@ def check(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _steps(steps: Any) -> Iterator[Mistake]:
     if steps == []:
         yield ("steps",), "this is empty; write null for all steps that were exported."
-    for number, step in enumerate(_list(steps)):
-        if step in steps[:number]:
-            yield ("steps", number), f"{step} is listed twice; only one would count."
+    for number, step in _again(_list(steps)):
+        yield ("steps", number), f"{step} is listed twice; only one would count."
 
 
 def _words(content: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -118,8 +118,9 @@ def _choices(methods: Any) -> Iterator[Mistake]:
         if candidates == []:
             yield place, "this is empty; leave it out to choose among all methods."
         listed = _list(candidates)
+        twice = dict(_again(listed))
         for number, candidate in enumerate(listed):
-            if candidate in listed[:number]:
+            if number in twice:
                 yield (*place, number), f"{candidate} is listed twice."
             elif isinstance(candidate, str) and candidate not in recycling:
                 meant = did_you_mean(candidate, recycling)
@@ -179,6 +180,17 @@ def _skips(content: Mapping[str, Any]) -> Iterator[Mistake]:
                     meant = did_you_mean(str(model), models)
                     message = f"there is no model {model!r}.{meant}"
                     yield (*place, number, end), message
+
+
+def _again(values: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Yields the values that are there before, with their numbers."""
+    seen = set()
+    for number, value in enumerate(values):
+        # As text, because a value may be a list.
+        text = json.dumps(value)
+        if text in seen:
+            yield number, value
+        seen.add(text)
 
 
 def _list(value: Any) -> list[Any]:

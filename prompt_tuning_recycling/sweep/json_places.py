@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 from typing import Any
@@ -13,7 +14,20 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:"\s]+')
 
 
 class Again(str):
-    """A key that its object already has, named `KEY (again)`."""
+    """A key that its object already has, named `KEY (again)`, `KEY (again 2)`, ...
+
+    Attributes:
+      key: the key.
+    """
+
+    key: str
+
+    @classmethod
+    def of(cls, key: str, times: int) -> Again:
+        """Returns the key as it is named when it is repeated for the nth time."""
+        made = cls(f"{key} (again)" if times == 1 else f"{key} (again {times})")
+        made.key = key
+        return made
 
 
 def lines(text: str) -> dict[Place, int]:
@@ -22,6 +36,7 @@ def lines(text: str) -> dict[Place, int]:
     A key that an object repeats is `Again`.
     """
     found: dict[Place, int] = {}
+    repeated: collections.Counter[Place] = collections.Counter()
     # The place reached so far; None stands for the next key of an object.
     path: list[Any] = []
     line, read = 1, 0
@@ -35,9 +50,11 @@ def lines(text: str) -> dict[Place, int]:
             path[-1] = here + 1 if isinstance(here, int) else None
         elif part != ":":
             if here is None:
-                path[-1] = json.loads(part)
+                path[-1] = key = json.loads(part)
+                place = tuple(path)
                 while tuple(path) in found:
-                    path[-1] = Again(f"{path[-1]} (again)")
+                    repeated[place] += 1
+                    path[-1] = Again.of(key, repeated[place])
             if not isinstance(here, str):
                 found[tuple(path)] = line
             if part in "[{":

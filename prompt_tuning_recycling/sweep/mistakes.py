@@ -33,6 +33,9 @@ _MESSAGES = {
 }
 
 
+_MOST = 100
+
+
 class Mistakes:
     """The mistakes found in a JSON file so far, beginning with its repeated keys."""
 
@@ -42,8 +45,9 @@ class Mistakes:
         self._found: list[tuple[int, str]] = []
         for place in self._lines:
             if isinstance(place[-1], Again):
-                key = place[-1].removesuffix(" (again)")
-                self.add(place, f"{key!r} is listed twice; only one would count.")
+                self.add(
+                    place, f"{place[-1].key!r} is listed twice; only one would count."
+                )
 
     def add(self, place: Place, message: str) -> None:
         """Notes what is wrong with an entry, which may be missing."""
@@ -55,9 +59,12 @@ class Mistakes:
         self._found.append((line, f"line {line}, {name}: {message}"))
 
     def add_all(self, mistakes: Iterable[Mistake]) -> None:
-        """Notes several mistakes."""
+        """Notes several mistakes, until there are a hundred."""
         for place, message in mistakes:
             self.add(place, message)
+            # Nobody reads more, and each takes a search for what was meant.
+            if len(self._found) >= _MOST:
+                return
 
     def report(self) -> None:
         """Logs each mistake on a line of its own.

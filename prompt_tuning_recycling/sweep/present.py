@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.json_files import DAMAGED, read_json
 from prompt_tuning_recycling.initial_prompts.base import checkpoint_changes
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts.prompt import record_path
@@ -31,7 +31,7 @@ def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
             tuned = opened(item.prompt_from)
             record = read_json(record_path(item.output), "the record")
             return checkpoint_changes("the prompt", record["prompt"], tuned)
-        except (RecyclingError, KeyError, TypeError):
+        except (RecyclingError, *DAMAGED):
             # The prompt is gone, or what it was is not known.
             return []
 

@@ -17,12 +17,16 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically, write_together
-from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.json_files import (
+    DAMAGED,
+    read_json,
+    why_damaged,
+)
 from prompt_tuning_recycling.maps import Map, load_map, save_map
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.prompts.prompt import record_path
-from prompt_tuning_recycling.records.recorder import Recorder
+from prompt_tuning_recycling.records.recorder import Recorder, check_of_fit
 from prompt_tuning_recycling.recycling import check_width
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork
 from prompt_tuning_recycling.sweep.present import valid
@@ -218,9 +222,11 @@ def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
     try:
         record = read_json(beside, "the record")
         then = _inputs(record)
-    except (RecyclingError, KeyError, TypeError) as error:
+        check_of_fit(record)
+    except (RecyclingError, *DAMAGED) as error:
+        found = str(error) if isinstance(error, RecyclingError) else why_damaged(error)
         raise RecyclingError(
-            f"{beside} is not the record of the map {fit.path}: {error} Delete both to "
+            f"{beside} is not the record of the map {fit.path}: {found} Delete both to "
             "fit the map again."
         ) from error
     now = _inputs(json.loads(json.dumps(recorder.of_inputs(fit.recycler))))

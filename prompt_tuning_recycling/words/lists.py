@@ -7,6 +7,7 @@ vocabulary in the order of their indices, with the most frequent words first.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -18,6 +19,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files.json_files import check_few_values
 
 PACKAGED = "english_words_t5.json"
 
@@ -26,6 +28,7 @@ PACKAGED = "english_words_t5.json"
 # any.
 _SAME_PIECES = 0.9
 _ENOUGH_TO_TELL = 100
+_LARGEST_INDEX = np.iinfo(np.int64).max
 
 
 def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
@@ -42,22 +45,21 @@ def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
       RecyclingError: there is no such file, or it is not a word list.
     """
     if path is None:
-        data = importlib.resources.files(__package__).joinpath("data", PACKAGED)
-        content = data.read_bytes()
-    else:
-        try:
-            content = as_path(path).read_bytes()
-        except storage_errors() as error:
-            raise RecyclingError(
-                f"cannot read the word list {os.fspath(path)}: {reason(error)}. "
-                'Expected a JSON file {"<vocabulary index>": "<piece>", ...}.'
-            ) from error
+        pieces, digest = _packaged()
+        return dict(pieces), digest
+    try:
+        content = as_path(path).read_bytes()
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot read the word list {os.fspath(path)}: {reason(error)}. "
+            'Expected a JSON file {"<vocabulary index>": "<piece>", ...}.'
+        ) from error
     return _parse(content, path), hashlib.sha256(content).hexdigest()
 
 
 def is_of_t5(pieces: Mapping[int, str]) -> bool:
     """Whether a list's pieces show that it is a list of the T5 vocabulary."""
-    t5, _ = load(None)
+    t5, _ = _packaged()
     shared = pieces.keys() & t5.keys()
     same = sum(pieces[index] == t5[index] for index in shared)
     return len(shared) >= _ENOUGH_TO_TELL and same >= _SAME_PIECES * len(shared)
@@ -75,8 +77,16 @@ def check_text(text: str, where: str) -> None:
         ) from error
 
 
+@functools.cache
+def _packaged() -> tuple[Mapping[int, str], str]:
+    data = importlib.resources.files(__package__).joinpath("data", PACKAGED)
+    content = data.read_bytes()
+    return _parse(content, None), hashlib.sha256(content).hexdigest()
+
+
 def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
     expected = 'expected JSON {"<vocabulary index>": "<piece>", ...}'
+    check_few_values(content, f"the word list {path}")
     try:
         entries = json.loads(content, object_pairs_hook=list)
     # Python raises these for numbers of 5,000 digits and for lists nested 1,000 deep.
@@ -107,4 +117,4 @@ def _parse(content: bytes, path: epath.PathLike | None) -> dict[int, str]:
 
 def _is_index(key: str) -> bool:
     # Longer numbers do not fit into 64 bits, and Python limits the digits it reads.
-    return key.isdecimal() and len(key) <= 19 and int(key) <= np.iinfo(np.int64).max
+    return key.isdecimal() and len(key) <= 19 and int(key) <= _LARGEST_INDEX

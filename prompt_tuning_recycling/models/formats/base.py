@@ -116,7 +116,7 @@ class Checkpoint(abc.ABC):
             if file.exists():
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
         folder = self._array_folder(name)
-        files = _files(folder) if folder is not None and folder.is_dir() else []
+        files = files_in(folder) if folder is not None and folder.is_dir() else []
         for file in files:
             size = file.stat().length
             digest.update(f"{file.name} {size}\0".encode())
@@ -152,11 +152,11 @@ class Checkpoint(abc.ABC):
         return rows.astype(np.int64)
 
 
-def _files(folder: epath.Path) -> list[epath.Path]:
+def files_in(folder: epath.Path) -> list[epath.Path]:
     """Returns all files in a folder and its subfolders, sorted."""
     found: list[epath.Path] = []
     for child in sorted(folder.iterdir()):
-        found += _files(child) if child.is_dir() else [child]
+        found += files_in(child) if child.is_dir() else [child]
     return found
 
 

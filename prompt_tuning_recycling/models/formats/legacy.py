@@ -71,7 +71,7 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
         # The stored spec may name a driver that no public tensorstore has (gfile), or a
         # path from the time of writing, so the folder beside the state file is used.
         folder = name.replace("/", ".")
-        array = tensorstores.open_array(self._store, folder)
+        array = tensorstores.open_array(self._store, folder, self.path)
         if array is None:
             raise RecyclingError(
                 f"{self.path}: parameter {name} belongs to it, but its folder "

@@ -81,7 +81,8 @@ class NumpyFile(ArrayInMemory):
                 array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
             else:
                 array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+        # NumPy raises anything for a header that is damaged.
+        except Exception as error:
             raise RecyclingError(
                 f"{path} is not a numpy file of numbers, or is cut short: {error}"
             ) from error

@@ -129,7 +129,9 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         if name in self._inlined:
             return self._inlined[name]
         if name not in self._arrays:
-            array = tensorstores.open_array(self._store, self._stored_name(name))
+            array = tensorstores.open_array(
+                self._store, self._stored_name(name), self._folder
+            )
             if array is None and name in self._stored:
                 raise RecyclingError(
                     f"{self.path}: parameter {name} belongs to it, but its array is "

@@ -27,6 +27,8 @@ LENGTH_BYTES = 8
 
 # The format's own limit.
 _LONGEST = 100_000_000
+# NumPy's.
+_MOST_DIMENSIONS, _MOST_NUMBERS = 32, 1 << 59
 _METADATA = "__metadata__"
 _ENTRY = {"dtype", "shape", "data_offsets"}
 
@@ -168,6 +170,8 @@ def _tensor(name: str, entry: Any, first: int, path: os.PathLike) -> Tensor:
             f"tensor {name} {shape} of {entry['dtype']} takes {size} bytes, but its "
             f"offsets span {end - begin}",
         )
+    if not _is_possible(shape):
+        raise damaged(path, f"tensor {name} has the shape {shape!r}")
     return Tensor(dtype, tuple(shape), first + begin, first + end)
 
 
@@ -175,6 +179,12 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(
         type(number) is int and number >= 0 for number in value
     )
+
+
+def _is_possible(shape: list[int]) -> bool:
+    """Whether there can be such an array, even if it is empty."""
+    numbers = math.prod(max(1, length) for length in shape)
+    return len(shape) <= _MOST_DIMENSIONS and numbers < _MOST_NUMBERS
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:

@@ -28,12 +28,18 @@ _ARRAY, _COMPLEX, _SCALAR, _TUPLE = 1, 2, 3, 4
 _PIECES = "__msgpack_chunked_array__"
 # Orbax's placeholders for an array that is stored separately, oldest first.
 _PLACEHOLDERS = ("AGGREGATED://", "PLACEHOLDER://")
+# Far more than a train state has. Without a limit, a file of nothing but empty
+# dictionaries takes 64 times its size.
+_MOST_VALUES = 1_000_000
+_LONGEST = 100_000
 _DAMAGED = (
     OSError,
     ValueError,
     TypeError,
     KeyError,
     RecursionError,
+    # From the names of dtypes.
+    SyntaxError,
     msgpack.UnpackException,
 )
 
@@ -48,7 +54,7 @@ def leaves(file: epath.Path) -> dict[str, Any]:
       RecyclingError: it is not a state file, or is damaged.
     """
     try:
-        state = _unpacked(file.read_bytes())
+        state = _Unpacking().unpacked(file.read_bytes())
         if not isinstance(state, dict):
             raise ValueError(f"expected a dictionary, found {type(state).__name__}")
         return dict(_flattened(state))
@@ -75,18 +81,38 @@ def _is_reference(value: object) -> bool:
     return isinstance(value, dict) and "driver" in value and "kvstore" in value
 
 
-def _unpacked(data: bytes) -> Any:
-    return msgpack.unpackb(data, ext_hook=_extension, raw=False, strict_map_key=False)
+class _Unpacking:
+    """Unpacks a msgpack, and counts its values."""
 
+    def __init__(self) -> None:
+        self._count = 0
 
-def _extension(code: int, data: bytes) -> Any:
-    if code in (_ARRAY, _SCALAR):
-        return _array(*msgpack.unpackb(data, raw=False))
-    if code == _COMPLEX:
-        return complex(*msgpack.unpackb(data))
-    if code == _TUPLE:
-        return _unpacked(data)
-    raise ValueError(f"an extension of the unknown kind {code}")
+    def unpacked(self, data: bytes) -> Any:
+        return msgpack.unpackb(
+            data,
+            ext_hook=self._extension,
+            list_hook=self._counted,
+            object_hook=self._counted,
+            max_array_len=_LONGEST,
+            max_map_len=_LONGEST,
+            raw=False,
+            strict_map_key=False,
+        )
+
+    def _counted(self, values: list | dict) -> list | dict:
+        self._count += 1 + len(values)
+        if self._count > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_VALUES} values")
+        return values
+
+    def _extension(self, code: int, data: bytes) -> Any:
+        if code in (_ARRAY, _SCALAR):
+            return _array(*msgpack.unpackb(data, raw=False))
+        if code == _COMPLEX:
+            return complex(*msgpack.unpackb(data))
+        if code == _TUPLE:
+            return self.unpacked(data)
+        raise ValueError(f"an extension of the unknown kind {code}")
 
 
 def _array(shape: Any, name: str, buffer: bytes) -> Shaped[np.ndarray, ...]:

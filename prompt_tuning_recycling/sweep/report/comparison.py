@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.json_files import DAMAGED, read_json
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.configuration import WAYWARD, Configuration
@@ -118,7 +118,7 @@ def _fit(path: str) -> tuple[float | None, float | None, int | None]:
         record = read_json(record_path(path), "the record")
         residual, words = record["residual"], record["words"]["fitted"]
         fitted, held_out = residual["fitted_words"], residual["held_out_words"]
-    except (RecyclingError, KeyError, TypeError):
+    except (RecyclingError, *DAMAGED):
         return None, None, None
     words = words if _number(words) is not None else None
     return _number(fitted), _number(held_out), words

@@ -9,6 +9,7 @@ import pytest
 
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.models import open_checkpoint
+from prompt_tuning_recycling.models.formats import tensorstores
 
 EMBEDDING = "target/token_embedder/embedding"
 SCALE = "target/encoder/encoder_norm/scale"
@@ -48,6 +49,15 @@ def test_reads_every_parameter(checkpoint, arrays):
 def test_takes_rows_in_the_order_asked_for(checkpoint, source_table, rows):
     taken = checkpoint.take(EMBEDDING, rows)
     np.testing.assert_array_equal(taken, source_table[rows])
+
+
+def test_large_arrays_are_read_if_they_are_stored(
+    tmp_path, write_any, source_table, monkeypatch
+):
+    monkeypatch.setattr(tensorstores, "_LARGE", 1000)
+    step = write_any(tmp_path / "checkpoint_1", {EMBEDDING: source_table})
+    taken = open_checkpoint(step).take(EMBEDDING, [3])
+    np.testing.assert_array_equal(taken, source_table[[3]])
 
 
 def test_bfloat16_is_read_as_such(tmp_path, write_any, source_table):

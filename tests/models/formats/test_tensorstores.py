@@ -17,8 +17,9 @@ def test_a_bucket(scheme, driver):
     assert spec == {"driver": driver, "bucket": "bucket", "path": "a/checkpoint_1/"}
 
 
-def test_a_group_is_not_an_array():
+def test_a_group_is_not_an_array(tmp_path):
     store = ts.KvStore.open({"driver": "memory"}).result()
     store.write("g/zarr.json", b'{"zarr_format": 3, "node_type": "group"}').result()
-    assert tensorstores.open_array(store, "g") is None
-    assert tensorstores.open_array(store, "nothing") is None
+    folder = epath.Path(tmp_path)
+    assert tensorstores.open_array(store, "g", folder) is None
+    assert tensorstores.open_array(store, "nothing", folder) is None

@@ -187,8 +187,13 @@ class HuggingFaceT5(Layout):
             return Parameter(LOGITS if has_its_own else table, transposed=True)
         if not has_its_own:
             return None
-        width = checkpoint.shape(LOGITS)[-1]
-        return Parameter(LOGITS, transposed=True, scale=width**-0.5)
+        shape = checkpoint.shape(LOGITS)
+        if len(shape) != 2 or 0 in shape:
+            raise RecyclingError(
+                f"{checkpoint.path}: expected {LOGITS} to be a matrix [vocabulary, "
+                f"width], found shape {list(shape)}."
+            )
+        return Parameter(LOGITS, transposed=True, scale=shape[1] ** -0.5)
 
     def _divides(self) -> bool:
         """Whether the decoder's output is divided by the square root of its width. T5
