@@ -11,6 +11,7 @@ import numpy as np
 import seqio
 from etils import epath
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path, write_atomically
@@ -50,15 +51,18 @@ def evaluate(
       The metrics of each task.
 
     Raises:
-      RecyclingError: anything given cannot be used.
+      RecyclingError: anything given cannot be used, or another run is at work in the
+        folder.
     """
     # Quick checks come first.
     dataset.task_or_mixture()
     checkpoint = open_model(checkpoint_path)
-    loaded = parameters.load(checkpoint, model.module, output_dir)
-    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
-    write_config(output_dir)
-    metrics = evaluation.run(loaded, checkpoint.step)
+    with run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold:
+        loaded = parameters.load(checkpoint, model.module, output_dir)
+        evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
+        hold.check()
+        write_config(output_dir)
+        metrics = evaluation.run(loaded, checkpoint.step)
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics

@@ -224,20 +224,28 @@ def test_an_error_that_nobody_expected_is_not_lost(tmp_path):
         list(engine.run(_square, {"one": 1, "three": 3}))
 
 
-def test_another_machine_is_at_work(tmp_path):
-    with Engine(str(tmp_path))._cluster():
-        import filelock
+ELSEWHERE = """
+import socket, sys
+from prompt_tuning_recycling.files import holding
 
-        (tmp_path / ".sweep").mkdir()
-        with filelock.FileLock(tmp_path / ".sweep" / "lock"):
-            note = tmp_path / ".sweep" / "scheduler.json"
-            note.write_text('{"address": "tcp://127.0.0.1:1", "host": "elsewhere"}')
-            script = (
-                "from prompt_tuning_recycling.sweep.engine import Engine\n"
-                f"list(Engine({str(tmp_path)!r}).run(abs, {{'one': 1}}))"
-            )
-            result = subprocess.run(
-                [sys.executable, "-c", script], capture_output=True, text=True
-            )
-    assert "another machine, elsewhere, is working on" in result.stderr
-    assert RecyclingError.__name__ in result.stderr
+socket.gethostname = lambda: "elsewhere"
+with holding.held(sys.argv[1], "a command is at work", "Wait."):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_machine_is_at_work(tmp_path):
+    lock = tmp_path / ".sweep" / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, lock],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RecyclingError) as error:
+            list(Engine(str(tmp_path)).run(abs, {"one": 1}))
+        other.stdin.close()
+    assert "another machine is working on" in str(error.value)
+    assert f"process {other.pid} on elsewhere (-c " in str(error.value)
