@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files import read_whole, reason, storage_errors
 
 PACKAGED = "english_words_t5.json"
 
@@ -46,7 +46,7 @@ def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
         content = data.read_bytes()
     else:
         try:
-            content = as_path(path).read_bytes()
+            content = read_whole(path)
         except storage_errors() as error:
             raise RecyclingError(
                 f"cannot read the word list {os.fspath(path)}: {reason(error)}. "

@@ -30,6 +30,7 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
           RecyclingError: its `checkpoint` is missing or damaged.
         """
         super().__init__(path)
+        self._opened_as = self._identity()
         leaves = state_file.leaves(self.path / state_file.NAME)
         # Older versions of T5X kept the train state in an optimizer, under this key.
         inside = {

@@ -79,6 +79,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
                 "step, or save this one again."
             )
         self._folder = folder
+        self._opened_as = self._identity()
         state = folder / state_file.NAME
         leaves = state_file.leaves(state) if state.is_file() else {}
         self._inlined = {
