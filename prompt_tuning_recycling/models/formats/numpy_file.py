@@ -143,7 +143,9 @@ class _ArrayOnDisk:
                 filled += len(part)
         return array[places]
 
-    def _fill(self, array: Shaped[np.ndarray, ...], file: io.BufferedReader, at: int) -> None:
+    def _fill(
+        self, array: Shaped[np.ndarray, ...], file: io.BufferedReader, at: int
+    ) -> None:
         """Reads bytes of the array, from the one at `at` on."""
         file.seek(self._offset + at)
         buffer = array.reshape(-1).view(np.uint8)
