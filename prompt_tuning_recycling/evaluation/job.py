@@ -102,7 +102,11 @@ class Loggers:
     def writing_to(self, output_dir: str, prompt: str | None) -> Iterator[None]:
         """Writes what is logged inside the `with` to `output_dir` once it is whole,
         and the digest of the prompt that is evaluated.
+
+        Raises:
+          RecyclingError: something else than an earlier evaluation would be lost.
         """
+        metrics_file.check_replaceable(output_dir)
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.

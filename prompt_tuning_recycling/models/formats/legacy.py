@@ -39,6 +39,8 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
             if name.startswith(_OPTIMIZER)
         }
         self._parameters = inside or leaves
+        folders = (name.replace("/", ".") for name in self._parameters)
+        tensorstores.check_names(folders, self.path)
         self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
         self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
 

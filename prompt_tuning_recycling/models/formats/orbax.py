@@ -105,6 +105,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         self._stored = {name.replace(".", "/"): name for name in stored}
         for name in leaves:
             self._stored.setdefault(name, name.replace("/", "."))
+        tensorstores.check_names(self._stored.values(), folder)
 
     def keys(self) -> list[str]:
         return sorted(self._stored)
