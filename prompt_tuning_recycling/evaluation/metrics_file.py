@@ -88,7 +88,7 @@ def check_no_links(folder: epath.PathLike, *names: str) -> None:
 def _names(folder: epath.PathLike) -> list[str]:
     try:
         return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
 
 

@@ -98,7 +98,7 @@ class Evaluation:
         """
         dataset.task_or_mixture()
         log_dir = os.fspath(as_path(output_dir) / "inference_eval")
-        if not is_remote(log_dir):
+        if os.fspath(output_dir) and not is_remote(log_dir):
             # Seqio writes files of known names there.
             check_no_links(log_dir)
         self._model = model

@@ -77,9 +77,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if not isinstance(value, str) or not _FORMULA.match(value) or _is_number(value):
+    if not isinstance(value, str) or _is_number(value):
         return value
-    return f"'{value}"
+    # A line break in a cell would begin another row in some programs.
+    text = re.sub(r"[\t\n\v\f\r]", " ", value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _is_number(text: str) -> bool:

@@ -51,7 +51,7 @@ def check_names(names: Iterable[str], where: epath.Path) -> None:
     it is part of a path.
     """
     for name in names:
-        if name.startswith("/") or ".." in name.split("/"):
+        if name.startswith("/") or {".", ".."} & set(name.split("/")):
             raise RecyclingError(
                 f"{where} has an array called {name!r}, which would lead out of its "
                 "folder. No program writes such a checkpoint; do not use it."
