@@ -68,7 +68,10 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
       RecyclingError: the array's description is damaged.
     """
     for driver, metadata in (("zarr", ".zarray"), ("zarr3", "zarr.json")):
-        found = store.read(f"{name}/{metadata}").result()
+        try:
+            found = store.read(f"{name}/{metadata}").result()
+        except STORAGE_ERRORS as error:
+            raise _damaged(name, error) from error
         if found.state == "missing":
             continue
         if metadata == "zarr.json" and _is_group(found.value):
