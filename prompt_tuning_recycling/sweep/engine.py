@@ -14,6 +14,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,7 @@ _ONE_AT_A_TIME = (
     "On an object store, let one command at a time work, or give all of them the same "
     "--scheduler."
 )
+_OF_THIS_MACHINE = re.compile(r"tcp://127\.0\.0\.1:\d{1,5}")
 _PAUSE = 0.2  # Seconds between two looks for a folder's scheduler.
 _SETTINGS = {
     "distributed.comm.timeouts.connect": f"{_CONNECT}s",
@@ -186,11 +188,19 @@ class Engine:
         try:
             record = read_json(note, "the note of a scheduler")
             address, process = record["address"], record["process"]
-        except (RecyclingError, KeyError, TypeError):  # Not there yet, or gone.
-            process = None
+            owner = os.stat(note).st_uid
+        except (RecyclingError, KeyError, TypeError, OSError):
+            process = None  # Not there yet, or gone.
         if leader is None or process != leader.process:
             time.sleep(_PAUSE)
             return
+        # Whoever runs the scheduler can run any code in a process that joins it.
+        if not _OF_THIS_MACHINE.fullmatch(str(address)) or owner != os.geteuid():
+            raise RecyclingError(
+                f"cannot join the command that works on {self.folder}: expected one of "
+                f"your own on this machine, found {address} in {note}, a file of the "
+                f"user {owner}. Wait until it ends, or choose another root_dir."
+            )
         # Its own threads, so that none keeps working when the scheduler is gone.
         threads = concurrent.futures.ThreadPoolExecutor(1)
         try:

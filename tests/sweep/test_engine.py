@@ -1,6 +1,7 @@
 """Several processes at one sweep: each item once, also when one of them is killed."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -11,6 +12,7 @@ import distributed
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.files import holding
 from prompt_tuning_recycling.sweep.engine import Engine
 
 from ..conftest import importable_environment, stopping
@@ -249,3 +251,23 @@ def test_another_machine_is_at_work(tmp_path):
         other.stdin.close()
     assert "another machine is working on" in str(error.value)
     assert f"process {other.pid} on elsewhere (-c " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "owner"),
+    [
+        ("tcp://of-a-stranger:8786", 0),
+        ("tcp://127.0.0.1:1@of-a-stranger:8786", 0),
+        ("tls://127.0.0.1:8786", 0),
+        ("tcp://127.0.0.1:8786", 1),
+    ],
+)
+def test_a_note_that_somebody_has_planted(tmp_path, monkeypatch, address, owner):
+    """Who runs the scheduler that a command joins could run any code in it."""
+    lock, note = tmp_path / ".sweep" / "lock", tmp_path / ".sweep" / "scheduler.json"
+    real = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: real + owner)
+    with holding.held(lock, "a command is at work", "Wait."):
+        note.write_text(json.dumps({"address": address, "process": os.getpid()}))
+        with pytest.raises(RecyclingError, match="expected one of your own on this"):
+            list(Engine(str(tmp_path)).run(abs, {"one": 1}))
