@@ -35,6 +35,7 @@ LOCK = "run.lock"
 """The file by which a folder is held."""
 
 _FORMAT = "prompt_tuning_recycling/holder/1"
+_START = b'{"format": "prompt_tuning_recycling/holder/'
 # More than any holder's details; a file may be planted by somebody else.
 _MOST_BYTES = 1 << 14
 _LONGEST_COMMAND = 300
@@ -166,7 +167,7 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
                 holder = _parsed(before)
                 is_known = holder is not None and not _has_ended(holder)
                 raise BusyError(what, holder if is_known else None, advice)
-            if before and _parsed(before) is None:
+            if not _is_ours(before):
                 raise RecyclingError(
                     f"cannot lock {place}: expected the file by which a run holds its "
                     "output, found something else. Rename it, or choose another "
@@ -177,9 +178,8 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
             # While it is locked: whoever waits for it sees that it was removed, and
             # makes a new one.
             stack.callback(_remove, os.unlink, place)
-            data = Holder.here().to_bytes()
-            os.pwrite(descriptor, data, 0)
-            os.ftruncate(descriptor, len(data))
+            written = os.pwrite(descriptor, Holder.here().to_bytes(), 0)
+            os.ftruncate(descriptor, written)
         except OSError as error:
             raise RecyclingError(
                 f"cannot write to {place.parent}: {reason(error)} ({place.name}). "
@@ -217,6 +217,14 @@ def _content(descriptor: int) -> bytes:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return b"not a file"
     return os.pread(descriptor, _MOST_BYTES, 0)
+
+
+def _is_ours(content: bytes) -> bool:
+    """Whether a file is empty, or begins as a holder's does, even if a process was
+    killed while it wrote it or the machine lost its power.
+    """
+    start = content.rstrip(b"\0")[: len(_START)]
+    return _START.startswith(start)
 
 
 def _remove(how: Callable[[epath.Path], None], path: epath.Path) -> None:

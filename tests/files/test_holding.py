@@ -113,6 +113,19 @@ def test_many_that_wait_take_turns(tmp_path):
     assert not list(tmp_path.rglob("*.lock"))
 
 
+HOLDER = Holder("elsewhere", 7, "train", "long ago", "token").to_bytes()
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"\0" * 300, HOLDER[:1], HOLDER[:30], HOLDER[:60], HOLDER * 2]
+)
+def test_what_was_half_written_keeps_nobody_away(tmp_path, left):
+    (tmp_path / "run.lock").write_bytes(left)
+    with held(tmp_path / "run.lock", *SAYS):
+        record = json.loads((tmp_path / "run.lock").read_text())
+        assert record["process"] == os.getpid()
+
+
 @pytest.mark.parametrize("content", ["a prompt", "[]", "{}", '{"format": 3}\n'])
 def test_a_file_that_is_something_else_is_not_lost(tmp_path, content):
     place = tmp_path / "out.lock"

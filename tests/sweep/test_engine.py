@@ -85,7 +85,7 @@ def written(root):
         for path in pathlib.Path(root).rglob("*")
         if path.is_file()
         and (path.parent.name in ("learned-recyclers", "recycled-prompt"))
-        and path.suffix != ".json"
+        and path.suffix not in (".json", ".lock")
         and not path.name.endswith(".tmp")
     }
 
