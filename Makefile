@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_VENV := build/test-venv
+ROUNDS ?= 10
 # Also for the environments in which pip builds packages.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast fuzz lint format benchmark clean
+.PHONY: demo study test test-fast fuzz several lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -38,6 +39,14 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/fuzz
 	PYTHONPATH=. OPENBLAS_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3 \
 	    $(BIN)/python -m tests.fuzzing --seconds $(FUZZ_SECONDS) $(READERS)
+
+# What several commands at once do to one output, with more of them and more often.
+several: $(TEST_VENV)/done
+	for round in $$(seq $(ROUNDS)); do \
+	    PROMPT_RECYCLING_AT_ONCE=16 $(MAKE) test \
+	        PYTEST_ARGS='-k "test_several_at_once or test_holding" $(PYTEST_ARGS)' \
+	        || exit 1; \
+	done
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

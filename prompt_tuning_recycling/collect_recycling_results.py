@@ -38,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = _parser().parse_args(arguments)
     sweep = configuration.load(flags.config)
     metrics = flags.metric or ["accuracy"]
+    with results.collecting(sweep):
+        _collect(sweep, metrics, flags)
+
+
+def _collect(
+    sweep: configuration.Configuration,
+    metrics: Sequence[str],
+    flags: argparse.Namespace,
+) -> None:
     found = results.read(
         sweep, metrics, training=flags.training, evaluation=flags.evaluation
     )

@@ -11,11 +11,13 @@ import importlib
 import io
 import logging
 import os
+import re
 import select
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TextIO
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import reason, storage_errors, store_errors
@@ -38,8 +40,51 @@ _ELSEWHERE = {
     "inspect": "inspect_path",
 }
 
+# Control characters, with which a terminal can be told to do other things than to show
+# text; those that turn the direction of writing; and halves of characters.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    r"\ud800-\udfff]"
+)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _IN_GIN = "\n  In call to configurable"
+
+
+def printable(text: str) -> str:
+    """Returns a text for a terminal: a control character, as in the name of a file or
+    of an array that somebody else chose, is shown as its code.
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Printable(io.TextIOBase):
+    """A stream that shows control characters as their codes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def __getattribute__(self, name: str) -> Any:
+        # Of anything else, the base class has only the names.
+        if name in ("encoding", "errors", "fileno", "isatty", "buffer"):
+            return getattr(self._stream, name)
+        return super().__getattribute__(name)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser:
@@ -50,13 +95,16 @@ def parser(command: str, usage: str, doc: str | None) -> argparse.ArgumentParser
       usage: a short form of the flags; the help explains all of them.
       doc: the description.
     """
-    return argparse.ArgumentParser(
+    made = _Parser(
         prog=f"prompt-recycling {command}",
         usage=f"%(prog)s {usage}",
         description=doc,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
+    # From Python 3.14 on; `_Printable` would show the codes of colors.
+    made.color = False  # type: ignore[attr-defined]
+    return made
 
 
 def boolean(text: str) -> bool:
@@ -101,7 +149,7 @@ def run(
       these signals end. (argparse exits with 2 if it cannot parse the flags.)
     """
     log = logging.StreamHandler(sys.stderr)
-    log.setFormatter(logging.Formatter("%(message)s"))
+    log.setFormatter(_Formatter("%(message)s"))
     logger = logging.getLogger("prompt_tuning_recycling")
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
@@ -127,8 +175,10 @@ def run(
 def _code(
     main: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None
 ) -> int:
+    shown = None if sys.stdout is None else _Printable(sys.stdout)
     try:
-        main(arguments)
+        with contextlib.redirect_stdout(shown):
+            main(arguments)
     except RecyclingError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
@@ -145,7 +195,7 @@ def _code(
 
 
 def _failed(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return 1
 
 

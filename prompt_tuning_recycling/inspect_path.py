@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(RecyclingError):
             of = model.base
     for line in _lines(model, of, flags.path):
-        print(line, flush=True)
+        # A name in a checkpoint may have a line break in it.
+        print(line.replace("\n", "\\n"), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,12 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "'prompt_tuning_recycling[sweep]'"
         ) from error
     sweep = configuration.load(flags.config)
-    found = results.read(sweep, [flags.metric])
-    # The page has links to them.
-    gaps = choices.keep(found.chosen)
-    found = dataclasses.replace(found, missing=(*found.missing, *gaps))
-    path = layout.report(sweep.root_dir, sweep.dataset)
-    write_atomically(path, report(sweep, found, flags.metric).encode())
+    with results.collecting(sweep):
+        found = results.read(sweep, [flags.metric])
+        # The page has links to them.
+        gaps = choices.keep(found.chosen)
+        found = dataclasses.replace(found, missing=(*found.missing, *gaps))
+        path = layout.report(sweep.root_dir, sweep.dataset)
+        write_atomically(path, report(sweep, found, flags.metric).encode())
     print(f"{len(found.missing)} results are missing")
     print(f"wrote {path}")
 

@@ -1,5 +1,5 @@
-"""A run's folder: it records what the run was started with, and a lock lets only one
-run at a time work in it.
+"""A run's folder: it records what the run was started with, and only one run at a time
+works in it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import filelock
 import pydantic
 from etils import epath
 
 from prompt_tuning_recycling.declarations import check_same
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files import as_path, holding, write_atomically
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
@@ -31,34 +30,22 @@ _STORED = {"kind": "the checkpoint's own prompt"}
 
 
 @contextlib.contextmanager
-def held(folder: epath.PathLike) -> Iterator[None]:
-    """Locks a folder against other processes on this file system. The system releases
-    the lock when the process ends, even after a crash. On an object store it does
-    nothing, because a folder there cannot be locked.
+def held(folder: epath.PathLike, macro: str = "MODEL_DIR") -> Iterator[holding.Hold]:
+    """Holds a run's folder against other runs; see `files.holding`.
+
+    Args:
+      folder: the folder, which is made if it is missing.
+      macro: what users call it.
 
     Raises:
-      RecyclingError: another process has locked it, or it cannot be written to.
+      BusyError: another run is at work there.
+      RecyclingError: it cannot be written to.
     """
-    if is_remote(folder):
-        yield
-        return
-    folder = as_path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(os.fspath(folder / "run.lock"))
-        holding = lock.acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise RecyclingError(
-            f"another run is at work in {folder}. Wait until it ends, or choose "
-            "another MODEL_DIR."
-        ) from error
-    except OSError as error:
-        raise RecyclingError(
-            f"cannot write to {folder}: {error.strerror or error}. Choose another "
-            "MODEL_DIR."
-        ) from error
-    with holding:
-        yield
+    place = os.path.join(os.fspath(as_path(folder)), holding.LOCK)
+    what = f"another run is at work in {os.fspath(folder)}"
+    advice = f"Wait until it ends, or choose another {macro}."
+    with holding.held(place, what, advice) as hold:
+        yield hold
 
 
 @dataclasses.dataclass(frozen=True)

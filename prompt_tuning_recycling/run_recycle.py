@@ -27,7 +27,12 @@ from etils import epath
 
 from prompt_tuning_recycling import command_line, recyclers
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import check_folder_writable, check_writable
+from prompt_tuning_recycling.files import (
+    absolute,
+    check_folder_writable,
+    check_writable,
+    holding,
+)
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.maps import save_map
 from prompt_tuning_recycling.models import open_model, read_places
@@ -36,7 +41,12 @@ from prompt_tuning_recycling.prompts.adapter import check_adapter
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.records.text import prompt_text, record_text
 from prompt_tuning_recycling.recyclers import flags as recycler_flags
-from prompt_tuning_recycling.recycling import one_each, paired, recycle_prompt
+from prompt_tuning_recycling.recycling import (
+    RecycledPrompt,
+    one_each,
+    paired,
+    recycle_prompt,
+)
 from prompt_tuning_recycling.words import (
     FEWEST_WORDS,
     NUM_WORDS,
@@ -57,6 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recycler = _recycler(flags)
     paired(flags.source_model, flags.prompt_path)
     _check_outputs(flags)
+    with holding.held(
+        f"{absolute(flags.output_path)}.lock",
+        f"another run is at work on {flags.output_path}",
+        "Wait until it ends, or choose another output path.",
+    ) as hold:
+        recycled = _recycle(flags, recycler, hold)
+    if flags.report:
+        print(record_text(recycled.record))
+    print(f"wrote {flags.output_path} {list(recycled.array.shape)}")
+
+
+def _recycle(
+    flags: argparse.Namespace, recycler: recyclers.Recycler, hold: holding.Hold
+) -> RecycledPrompt:
     of_sources = flags.source_embedding_name or flags.embedding_name
     of_target = flags.target_embedding_name or flags.embedding_name
     vocabularies = one_each(flags.source_vocabulary, len(flags.source_model))
@@ -83,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recycler=recycler,
         prompt_name=flags.prompt_name,
     )
+    hold.check()
     if flags.save_recycler and recycled.fit is not None:
         metadata = {"recycler": recycled.record["recycler"]}
         save_map(recycled.fit.map, flags.save_recycler, metadata)
@@ -90,9 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         save_adapter(recycled, flags.output_path, target)
     else:
         recycled.save(flags.output_path)
-    if flags.report:
-        print(record_text(recycled.record))
-    print(f"wrote {flags.output_path} {list(recycled.array.shape)}")
+    return recycled
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,7 +20,13 @@ def svg(choice: Choice) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "choice", "font.size": 10}
+    style: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "choice",
+        # A name may contain dollar signs, which are not math.
+        "text.parse_math": False,
+        "font.size": 10,
+    }
     names = list(choice.values)
     values = [choice.values[name][choice.criterion] for name in names]
     colors = [_CHOSEN if name == choice.chosen else _OTHER for name in names]

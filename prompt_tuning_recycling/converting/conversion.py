@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 
@@ -11,7 +12,7 @@ from etils import epath
 from prompt_tuning_recycling.converting import to_hugging_face, to_t5x
 from prompt_tuning_recycling.converting.folders import check_new
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import absolute
+from prompt_tuning_recycling.files import absolute, holding
 from prompt_tuning_recycling.files.guard import check_apart
 from prompt_tuning_recycling.models import Model, Origin, open_model, read_places
 from prompt_tuning_recycling.models.layouts import T5X
@@ -88,7 +89,8 @@ def convert(
             )
         path, step = _step_folder(path, step)
         _check(model, origin, path, vocabulary)
-        config, arrays, notes = to_t5x.write(model, path, step, new_dtype)
+        with _held(path):
+            config, arrays, notes = to_t5x.write(model, path, step, new_dtype)
         return Conversion(epath.Path(path), config, arrays, 0, notes)
     if step is not None:
         raise RecyclingError(
@@ -96,15 +98,24 @@ def convert(
             "Hugging Face, which has no step. Leave out --step."
         )
     _check(model, origin, path, vocabulary)
-    config, arrays, files, notes = to_hugging_face.write(
-        model,
-        path,
-        new_dtype,
-        activation=activation,
-        largest=largest,
-        drop_prompts=drop_prompts,
-    )
+    with _held(path):
+        config, arrays, files, notes = to_hugging_face.write(
+            model,
+            path,
+            new_dtype,
+            activation=activation,
+            largest=largest,
+            drop_prompts=drop_prompts,
+        )
     return Conversion(epath.Path(absolute(path)), config, arrays, files, notes)
+
+
+def _held(path: epath.PathLike) -> contextlib.AbstractContextManager[holding.Hold]:
+    return holding.held(
+        f"{absolute(path)}.lock",
+        f"another conversion writes {os.fspath(path)}",
+        "Wait until it ends, or choose another output path.",
+    )
 
 
 def is_hugging_face(model: Model) -> bool:

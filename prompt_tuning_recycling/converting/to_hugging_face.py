@@ -61,7 +61,7 @@ def write(
     configuration = t5_made.configuration(
         vars(config), divides=divides, has_output=has_output, dtype=table.name
     )
-    with new_folder(path) as folder:
+    with new_folder(path) as folder, model.unchanged():
         files = safetensors_writing.write(folder, arrays, largest)
         for name, content in (
             ("config.json", configuration),

@@ -61,7 +61,7 @@ def write(
         for name, array in found.items()
     ]
     number = Unwritten(STEP, (), _STEP_DTYPE, lambda: np.asarray(step, _STEP_DTYPE))
-    with new_folder(path) as folder:
+    with new_folder(path) as folder, model.unchanged():
         orbax_writing.write(folder, [*arrays, number])
         if (file := vocabularies.file_of(model)) is not None:
             vocabularies.copy(file, folder, os.path.basename(file))

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import filelock
 import seqio
 from etils import epath
 
@@ -25,7 +24,8 @@ from prompt_tuning_recycling.evaluation import metrics_file, scores_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
-from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.files import as_path, holding, is_remote, sync
+from prompt_tuning_recycling.files.holding import Hold
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model, open_model
@@ -102,7 +102,11 @@ class Loggers:
     def writing_to(self, output_dir: str, prompt: str | None) -> Iterator[None]:
         """Writes what is logged inside the `with` to `output_dir` once it is whole,
         and the digest of the prompt that is evaluated.
+
+        Raises:
+          RecyclingError: something else than an earlier evaluation would be lost.
         """
+        metrics_file.check_replaceable(output_dir)
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.
@@ -201,9 +205,11 @@ class ManifestJob:
           RecyclingError: some failed. Each was reported, and the rest was done.
         """
         done, failed = 0, 0
-        for entry in self._shared_out():
+        for entry, hold in self._shared_out():
             try:
-                lines = self._do(entry, target, loggers, random_prompt)
+                lines = self._do(entry, hold, target, loggers, random_prompt)
+            except holding.BusyError:
+                raise
             except RecyclingError as error:
                 logger.error("failed: %s: %s", entry.output_dir, error)
                 failed += 1
@@ -225,6 +231,7 @@ class ManifestJob:
     def _do(
         self,
         entry: Evaluation,
+        hold: Hold,
         target: Target,
         loggers: Loggers,
         random_prompt: Callable[..., InitialPrompt],
@@ -236,10 +243,12 @@ class ManifestJob:
         if not self._is_evaluated(entry):
             with loggers.writing_to(entry.output_dir, self._digest(entry)):
                 metrics = target.evaluate(prompts)
+                hold.check()
             lines += metrics_file.metric_lines(metrics)
         for drawing in self._unscored(entry):
             inputs = self._inputs[drawing]
             rows = criteria.split(target.score(prompts, inputs), inputs.sizes)
+            hold.check()
             scores_file.write(
                 scores_file.place(entry.output_dir, drawing),
                 Scores(
@@ -302,31 +311,50 @@ class ManifestJob:
                 self._digests[entry.prompt] = digest
         return self._digests[entry.prompt]
 
-    def _shared_out(self) -> Iterator[Evaluation]:
-        """Yields evaluations that no other job has done or is doing. The system
-        releases a job's locks when the job ends, even if it is killed.
+    def _shared_out(self) -> Iterator[tuple[Evaluation, Hold]]:
+        """Yields evaluations that no other job has done or is doing, each while it is
+        held. The system releases what a job holds when it ends, even if it is killed.
+
+        On an object store, nothing can be shared out: the newest job does everything
+        that is missing, and one before it stops.
         """
         if is_remote(self._manifest):
-            yield from self.missing
+            with holding.held(
+                f"{self._manifest}.lock",
+                f"another job is at work on {self._manifest}",
+                "On an object store, use one job at a time.",
+            ) as hold:
+                for entry in self.missing:
+                    hold.check()
+                    yield entry, hold
             return
-        locks = as_path(f"{self._manifest}.locks")
-        locks.mkdir(exist_ok=True)
         left = self.missing
         # First the free evaluations, then those that another job may not have finished.
         for wait in (False, True):
             taken = []
             for entry in left:
-                name = hashlib.sha256(entry.output_dir.encode()).hexdigest()
-                lock = filelock.FileLock(os.fspath(locks / name))
-                try:
-                    held = lock.acquire(blocking=wait)
-                except filelock.Timeout:
-                    taken.append(entry)
-                    continue
-                with held:
+                place = self._lock(entry)
+                what = f"another job evaluates to {entry.output_dir}"
+                with contextlib.ExitStack() as stack:
+                    try:
+                        hold = stack.enter_context(
+                            holding.held(place, what, "Wait until it ends.", wait=wait)
+                        )
+                    except holding.BusyError:
+                        taken.append(entry)
+                        continue
                     if not self._is_done(entry):
-                        yield entry
+                        yield entry, hold
             left = taken
+
+    def _lock(self, entry: Evaluation) -> epath.Path:
+        """The file by which an evaluation is held: the one of any other run in its
+        folder, or, where nothing can be locked, one beside the manifest.
+        """
+        if not is_remote(entry.output_dir):
+            return as_path(entry.output_dir) / holding.LOCK
+        name = hashlib.sha256(entry.output_dir.encode()).hexdigest()
+        return as_path(f"{self._manifest}.locks") / name
 
 
 def _prompts(

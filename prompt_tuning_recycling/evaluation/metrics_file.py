@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, is_remote
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
+from prompt_tuning_recycling.models.steps import STEP_FOLDER
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Task -> metric -> value."""
@@ -36,6 +37,59 @@ def folders(output_dir: str) -> tuple[str, str]:
 def place(output_dir: str, task_name: str) -> str:
     """Returns the metrics file of a task, for an evaluation or a training run."""
     return os.path.join(output_dir, _FOLDER, f"{task_name}-metrics.jsonl")
+
+
+def check_replaceable(output_dir: str) -> None:
+    """Checks that an evaluation can be written to a folder that somebody else may have
+    chosen, by a manifest, or may write to: that nothing is lost there but an earlier
+    evaluation, and that nothing is written through links.
+
+    Raises:
+      RecyclingError: the folder is another one's, or a link is in the way.
+    """
+    if is_remote(output_dir):
+        return
+    check_no_links(output_dir, _FOLDER, f"tmp.{_FOLDER}")
+    names = _names(output_dir)
+    results = _names(os.path.join(output_dir, _FOLDER))
+    is_ours = any(name.endswith(".jsonl") or name == _PROMPT for name in results)
+    if any(name == "run_start.json" or STEP_FOLDER.match(name) for name in names):
+        found = "it is the folder of a training run"
+    elif results and not is_ours:
+        found = f"its {_FOLDER} holds {min(results)}, which no evaluation has written"
+    elif "config.gin" in names and not any(_FOLDER in name for name in names):
+        found = "its config.gin is of something else"
+    else:
+        return
+    raise RecyclingError(
+        f"cannot evaluate to {output_dir}: {found}, which would be lost. Choose "
+        "another output_dir."
+    )
+
+
+def check_no_links(folder: epath.PathLike, *names: str) -> None:
+    """Raises RecyclingError if names in a folder are links, which whoever may write to
+    the folder can plant. Call it where a library writes files by these names.
+
+    Args:
+      folder: the folder, which may be missing.
+      *names: what to look at; by default, everything in the folder.
+    """
+    for name in names or _names(folder):
+        path = os.path.join(folder, name)
+        if not is_remote(path) and os.path.islink(path):
+            raise RecyclingError(
+                f"cannot write to {folder}: {name} is a link to {os.readlink(path)}, "
+                "which would be written to instead. Remove the link, or choose another "
+                "output folder."
+            )
+
+
+def _names(folder: epath.PathLike) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:

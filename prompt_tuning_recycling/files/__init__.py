@@ -1,8 +1,9 @@
 """Files, on disk and on object stores (`gs://`, `s3://`).
 
-`paths` reads the paths that users give, `writing` writes a file completely or not at
-all, `failures` lists the errors that storage raises, and `json_files` reads JSON. Two
-modules keep files from being lost. `guard` compares a command's few outputs with its
+`paths` reads the paths that users give, `reading` and `writing` read and write a file
+completely or not at all, `failures` lists the errors that storage raises, `json_files`
+reads JSON, and `holding` lets one process at a time work on an output. Two modules keep
+files from being lost. `guard` compares a command's few outputs with its
 inputs by the files on disk, hard links included. `meetings` compares the many paths of
 a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
@@ -15,6 +16,7 @@ from prompt_tuning_recycling.files.paths import (
     canonical,
     is_remote,
 )
+from prompt_tuning_recycling.files.reading import read_whole
 from prompt_tuning_recycling.files.writing import (
     check_folder_writable,
     check_writable,
@@ -32,6 +34,7 @@ __all__ = [
     "check_folder_writable",
     "check_writable",
     "is_remote",
+    "read_whole",
     "reason",
     "storage_errors",
     "store_errors",

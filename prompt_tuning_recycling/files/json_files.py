@@ -14,7 +14,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.failures import reason, storage_errors
-from prompt_tuning_recycling.files.paths import as_path
+from prompt_tuning_recycling.files.reading import read_whole
 
 # Far more than any of the package's files needs, and far below Python's recursion
 # limit.
@@ -68,7 +68,7 @@ def read_text(path: epath.PathLike, what: str) -> str:
     """
     name = os.fspath(path)
     try:
-        return as_path(path).read_bytes().decode("utf-8-sig")
+        return read_whole(path).decode("utf-8-sig")
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {what} {name}: {reason(error)}.") from error
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, storage_errors
+from prompt_tuning_recycling.files import as_path, is_remote, storage_errors
 from prompt_tuning_recycling.files.json_files import read_json
 
 NAME = "adapter_config.json"
@@ -181,7 +181,8 @@ def _folder(base: object) -> epath.Path | None:
     # It may be anything, such as an address that cannot be read.
     with contextlib.suppress(*storage_errors(RecyclingError)):
         path = as_path(base)
-        return path if path.is_dir() else None
+        # Whoever made the adapter does not choose what is asked of the network.
+        return path if not is_remote(path) and path.is_dir() else None
     return None
 
 

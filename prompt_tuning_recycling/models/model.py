@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -96,18 +97,21 @@ class StoredArray:
             return self.read()[np.asarray(rows, np.int64)]
         return self._scaled(self.checkpoint.take(self.name, rows), dtype)
 
-    def origin(self, used: Float[np.ndarray, ...]) -> dict[str, Any]:
+    def origin(
+        self, used: Float[np.ndarray, ...], fingerprint: str | None = None
+    ) -> dict[str, Any]:
         """Returns where it comes from, for records; JSON-compatible.
 
         Args:
           used: the part of it that was read.
+          fingerprint: the checkpoint's when it was read; see `Checkpoint.unchanged`.
         """
         path = os.fspath(self.checkpoint.path)
         is_local = self.checkpoint.is_stored and not is_remote(path)
         return {
             "path": os.path.abspath(path) if is_local else path,
             "format": self.checkpoint.format,
-            "fingerprint": self.checkpoint.fingerprint(self.name),
+            "fingerprint": fingerprint or self.checkpoint.fingerprint(self.name),
             "name": self.name,
             **({} if self.scale == 1 else {"scale": self.scale}),
             "shape": list(self.shape),
@@ -115,6 +119,12 @@ class StoredArray:
             "dtype": str(used.dtype),
             "used_sha256": digest(used),
         }
+
+    def unchanged(self) -> contextlib.AbstractContextManager[str]:
+        """Checks that its checkpoint is not written again while the body reads; see
+        `Checkpoint.unchanged`.
+        """
+        return self.checkpoint.unchanged(self.name)
 
     def _described_part(self) -> dict[str, Any]:
         if self.part is None:
@@ -174,6 +184,14 @@ class Model:
         # Models multiply in the dtype of the table, to which the factor is rounded.
         scale = np.asarray(self.layout.scale(table.shape[1]), table.dtype)
         return dataclasses.replace(table, scale=float(scale))
+
+    def unchanged(self) -> contextlib.AbstractContextManager[str]:
+        """Checks that the model is not written again while the body reads it; see
+        `Checkpoint.unchanged`.
+        """
+        if self.has_embeddings:
+            return self.embeddings.unchanged()
+        return self.checkpoint.unchanged(next(iter(self.checkpoint.keys()), ""))
 
     @property
     def has_embeddings(self) -> bool:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, canonical, reason, storage_errors
+from prompt_tuning_recycling.files import (
+    as_path,
+    canonical,
+    read_whole,
+    reason,
+    storage_errors,
+)
 from prompt_tuning_recycling.models import tokenizer_json
 from prompt_tuning_recycling.models.tokenizer_json import (
     BEGINS_WORD,
@@ -57,7 +63,7 @@ class Vocabulary:
         """
         self.path = as_path(path)
         try:
-            self._content = self.path.read_bytes()
+            self._content = read_whole(self.path)
         except storage_errors() as error:
             raise self._unreadable(reason(error)) from error
         self.sha256 = hashlib.sha256(self._content).hexdigest()

@@ -15,16 +15,17 @@ def load_prompt(origin: Origin, name: str | None = None) -> Prompt:
       name: see `find_prompt`.
 
     Raises:
-      RecyclingError: there is no prompt, there are several, or it is not a matrix of
-        finite numbers.
+      RecyclingError: there is no prompt, there are several, it is not a matrix of
+        finite numbers, or it was written again meanwhile.
     """
     model = open_model(origin)
     stored = find_prompt(model, name)
-    array = stored.read()
+    with stored.unchanged() as fingerprint:
+        array = stored.read()
     check_prompt(array, str(stored))
     sites = [site for site, one in model.prompts.items() if one.name == stored.name]
     site = sites[0] if sites else stored.name
-    return Prompt(array, site, stored.origin(array))
+    return Prompt(array, site, stored.origin(array, fingerprint))
 
 
 def find_prompt(model: Model, name: str | None = None) -> StoredArray:

@@ -143,10 +143,11 @@ class Recorder:
 
     @functools.cached_property
     def _origins(self) -> dict[str, Any]:
-        embedded = self._embedded
+        read = self._embedded
+        of_source, of_target = read.fingerprints
         return {
-            "source": embedded.source.embeddings.origin(embedded.source_rows),
-            "target": embedded.target.embeddings.origin(embedded.target_rows),
+            "source": read.source.embeddings.origin(read.source_rows, of_source),
+            "target": read.target.embeddings.origin(read.target_rows, of_target),
         }
 
     @functools.cached_property

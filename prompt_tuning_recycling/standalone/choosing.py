@@ -9,6 +9,7 @@ from typing import Any
 import gin
 from etils import epath
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
@@ -40,10 +41,13 @@ def choose(
       batch_size: how many choices of inputs are scored at once.
 
     Raises:
-      RecyclingError: anything given cannot be used.
+      RecyclingError: anything given cannot be used, or another run is at work in the
+        folder.
     """
-    chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
-    chosen.publish(output_dir)
+    with run_folder.held(output_dir, "CHOOSE_OUTPUT_DIR") as hold:
+        chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
+        hold.check()
+        chosen.publish(output_dir)
     return chosen
 
 

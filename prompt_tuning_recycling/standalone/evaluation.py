@@ -11,9 +11,13 @@ import numpy as np
 import seqio
 from etils import epath
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.evaluation.metrics_file import (
+    check_no_links,
+    metric_lines,
+)
+from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -50,15 +54,18 @@ def evaluate(
       The metrics of each task.
 
     Raises:
-      RecyclingError: anything given cannot be used.
+      RecyclingError: anything given cannot be used, or another run is at work in the
+        folder.
     """
     # Quick checks come first.
     dataset.task_or_mixture()
     checkpoint = open_model(checkpoint_path)
-    loaded = parameters.load(checkpoint, model.module, output_dir)
-    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
-    write_config(output_dir)
-    metrics = evaluation.run(loaded, checkpoint.step)
+    with run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold:
+        loaded = parameters.load(checkpoint, model.module, output_dir)
+        evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
+        hold.check()
+        write_config(output_dir)
+        metrics = evaluation.run(loaded, checkpoint.step)
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics
@@ -86,9 +93,14 @@ class Evaluation:
             prepared once and kept in memory.
 
         Raises:
-          RecyclingError: there is no such task, or it has no metrics.
+          RecyclingError: there is no such task, it has no metrics, or a link is where
+            they would be written.
         """
         dataset.task_or_mixture()
+        log_dir = os.fspath(as_path(output_dir) / "inference_eval")
+        if os.fspath(output_dir) and not is_remote(log_dir):
+            # Seqio writes files of known names there.
+            check_no_links(log_dir)
         self._model = model
         self._batch_size = dataset.batch_size
         self._kept: dict[int, list[NumberedBatch]] | None = {} if repeated else None
@@ -99,7 +111,7 @@ class Evaluation:
             use_cached=dataset.use_cached,
             seed=dataset.seed,
             sequence_length=dataset.task_feature_lengths,
-            log_dir=os.fspath(as_path(output_dir) / "inference_eval"),
+            log_dir=log_dir,
         )
         if not self._evaluator.eval_tasks:
             raise RecyclingError(

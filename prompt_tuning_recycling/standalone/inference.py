@@ -11,6 +11,7 @@ import numpy as np
 import seqio
 from etils import epath
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.models import open_model
@@ -48,7 +49,8 @@ def infer(
       The paths of the files, one for each task.
 
     Raises:
-      RecyclingError: anything given cannot be used.
+      RecyclingError: anything given cannot be used, or another run is at work in the
+        folder.
     """
     if mode not in MODES:
         raise RecyclingError(
@@ -57,16 +59,19 @@ def infer(
     check_lengths(dataset.task_feature_lengths)
     tasks = seqio.get_subtasks(dataset.task_or_mixture())
     checkpoint = open_model(checkpoint_path)
-    loaded = parameters.load(checkpoint, model.module, output_dir)
-    evaluation.write_config(output_dir)
-    nested = parameters.nested(loaded)
     paths = []
-    for task in tasks:
-        lines = _lines(model, nested, task, dataset, mode)
-        path = as_path(output_dir) / f"{task.name.replace(':', '_')}-{mode}.jsonl"
-        write_atomically(path, "".join(lines).encode())
-        print(f"wrote {path}", flush=True)
-        paths.append(path)
+    with run_folder.held(output_dir, "INFER_OUTPUT_DIR") as hold:
+        loaded = parameters.load(checkpoint, model.module, output_dir)
+        hold.check()
+        evaluation.write_config(output_dir)
+        nested = parameters.nested(loaded)
+        for task in tasks:
+            text = "".join(_lines(model, nested, task, dataset, mode))
+            path = as_path(output_dir) / f"{task.name.replace(':', '_')}-{mode}.jsonl"
+            hold.check()
+            write_atomically(path, text.encode())
+            print(f"wrote {path}", flush=True)
+            paths.append(path)
     return paths
 
 

@@ -133,9 +133,11 @@ def _prompts(named: contract.Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def _read(model: Model, names: Sequence[str]) -> Parameters:
-    return {
-        name: jnp.asarray(model.parameters[name].read(), jnp.float32) for name in names
-    }
+    with model.unchanged():
+        return {
+            name: jnp.asarray(model.parameters[name].read(), jnp.float32)
+            for name in names
+        }
 
 
 def _check(

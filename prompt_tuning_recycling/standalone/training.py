@@ -100,7 +100,7 @@ def train(
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
     trained_names = contract.names_to_train(names, trainable)
-    with run_folder.held(model_dir):
+    with run_folder.held(model_dir) as hold:
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step
         step = first if latest is None else latest.step
@@ -130,6 +130,7 @@ def train(
         writer = metric_writers.create_default_writer(
             os.path.join(model_dir, "train"), asynchronous=False
         )
+        hold.check()
         write_config(model_dir)
         if latest is None:
             run_folder.write_start(model_dir, start)
@@ -161,9 +162,11 @@ def train(
                 recent, started = [], time.monotonic()
             if due(save_period):
                 _check_finite(trained, step)
+                hold.check()
                 _export(model_dir, step, trained)
                 saver.save(step, {**frozen, **trained}, state)
             if evaluation and due(eval_period):
+                hold.check()
                 metrics = evaluation.run({**frozen, **trained}, step)
                 started = time.monotonic()
         progress.close()

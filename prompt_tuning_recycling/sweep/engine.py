@@ -14,6 +14,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +22,16 @@ from typing import Any, TypeVar
 
 import dask
 import distributed
-import filelock
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    holding,
+    is_remote,
+    write_atomically,
+)
+from prompt_tuning_recycling.files.holding import Holder
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.sweep import layout
 
@@ -35,6 +41,11 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 _CONNECT = 5  # Seconds after which a scheduler that does not answer counts as gone.
+_ONE_AT_A_TIME = (
+    "On an object store, let one command at a time work, or give all of them the same "
+    "--scheduler."
+)
+_OF_THIS_MACHINE = re.compile(r"tcp://127\.0\.0\.1:\d{1,5}")
 _PAUSE = 0.2  # Seconds between two looks for a folder's scheduler.
 _SETTINGS = {
     "distributed.comm.timeouts.connect": f"{_CONNECT}s",
@@ -114,33 +125,23 @@ class Engine:
     def _of_folder(
         self, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
-        if is_remote(self.folder):
-            # Nothing can be locked there, so this command works alone.
-            with self._cluster() as client:
-                yield from _done(client, function, pieces)
-            return
         locked, note = map(as_path, layout.meeting(self.folder))
-        try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecyclingError(
-                f"cannot write to the sweep's folder {self.folder}: "
-                f"{error.strerror or error}. Choose another root_dir."
-            ) from error
-        # The system releases the lock however the process ends.
-        lock = filelock.FileLock(os.fspath(locked))
-        try:
-            held = lock.acquire(blocking=False)
-        except filelock.Timeout:
-            yield from self._joining(note, function, dict(pieces))
-            return
-        with held:
-            with self._cluster() as client:
+        what = f"another command is at work on {self.folder}"
+        with contextlib.ExitStack() as stack:
+            try:
+                hold = stack.enter_context(holding.held(locked, what, _ONE_AT_A_TIME))
+            except holding.BusyError as busy:
+                yield from self._joining(note, busy.holder, function, dict(pieces))
+                return
+            client = stack.enter_context(self._cluster())
+            if not is_remote(self.folder):
                 address = client.scheduler_info()["address"]
-                record = {"address": address, "host": socket.gethostname()}
+                record = {"address": address, "process": os.getpid()}
                 write_atomically(note, json.dumps(record).encode())
-                yield from _done(client, function, dict(pieces))
-            note.unlink(missing_ok=True)
+                stack.callback(note.unlink, missing_ok=True)
+            for key, result in _done(client, function, dict(pieces)):
+                hold.check()
+                yield key, result
 
     @contextlib.contextmanager
     def _cluster(self) -> Iterator[distributed.Client]:
@@ -163,22 +164,42 @@ class Engine:
             yield client
 
     def _joining(
-        self, note: epath.Path, function: Callable, pieces: Mapping[str, Any]
+        self,
+        note: epath.Path,
+        leader: Holder | None,
+        function: Callable,
+        pieces: Mapping[str, Any],
     ) -> Iterator[tuple[str, Any]]:
         """Works for the scheduler that another process has started, and yields its
         results; ends early if that process ends.
+
+        Args:
+          note: tells the scheduler's address.
+          leader: that process; None if it is not known.
+          function: does a piece of work.
+          pieces: key -> piece.
         """
+        if leader is not None and leader.host != socket.gethostname():
+            raise RecyclingError(
+                f"another machine is working on {self.folder}: {leader}. To share the "
+                "work between machines, run `dask scheduler` on one and `dask worker` "
+                "on each, and give its address with --scheduler."
+            )
         try:
             record = read_json(note, "the note of a scheduler")
-            address, host = record["address"], record["host"]
-        except (RecyclingError, KeyError, TypeError):  # Not there yet, or gone.
+            address, process = record["address"], record["process"]
+            owner = os.stat(note).st_uid
+        except (RecyclingError, KeyError, TypeError, OSError):
+            process = None  # Not there yet, or gone.
+        if leader is None or process != leader.process:
             time.sleep(_PAUSE)
             return
-        if host != socket.gethostname():
+        # Whoever runs the scheduler can run any code in a process that joins it.
+        if not _OF_THIS_MACHINE.fullmatch(str(address)) or owner != os.geteuid():
             raise RecyclingError(
-                f"another machine, {host}, is working on {self.folder}. To "
-                "share the work between machines, run `dask scheduler` on one and "
-                "`dask worker` on each, and give its address with --scheduler."
+                f"cannot join the command that works on {self.folder}: expected one of "
+                f"your own on this machine, found {address} in {note}, a file of the "
+                f"user {owner}. Wait until it ends, or choose another root_dir."
             )
         # Its own threads, so that none keeps working when the scheduler is gone.
         threads = concurrent.futures.ThreadPoolExecutor(1)

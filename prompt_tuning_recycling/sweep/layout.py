@@ -60,6 +60,11 @@ def meeting(root: str) -> tuple[str, str]:
     return join(root, ".sweep", "lock"), join(root, ".sweep", "scheduler.json")
 
 
+def collecting(root: str) -> str:
+    """Returns the lock that a command holds while it collects a sweep's results."""
+    return join(root, ".sweep", "collecting.lock")
+
+
 def baseline(root: str, dataset: str, target: str, name: str) -> str:
     """Returns the folder of a baseline's evaluation."""
     return join(root, "baselines", dataset, target, name)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prompt_tuning_recycling.evaluation import metrics_file, scores_file
+from prompt_tuning_recycling.files import holding
 from prompt_tuning_recycling.files.meetings import Claim, Use, find
 from prompt_tuning_recycling.prompts.prompt import record_path
 from prompt_tuning_recycling.sweep import evaluations, layout
@@ -158,7 +159,8 @@ class _Paths:
     def _of_folder(self) -> Iterator[Claim]:
         """The paths that all sweeps in the folder share."""
         yield self._folder("the folder in which commands meet", ".sweep")
-        for path in layout.meeting(self._sweep.root_dir):
+        root = self._sweep.root_dir
+        for path in (*layout.meeting(root), layout.collecting(root)):
             yield Claim(path, Use.FILE, "a file by which commands meet")
         yield self._folder("the baselines' folder", "baselines")
 
@@ -191,6 +193,7 @@ class _Paths:
             path = layout.recycler(sweep.root_dir, method, source, target, wayward)
             of_pair = (*names, *_model(source, _SOURCE), *_model(target))
             yield from _with_record(path, "a map", of_pair)
+            yield Claim(f"{path}.lock", Use.FILE, "the lock of a map", of_pair)
 
     def _of_method(
         self, method: str, parts_of_run: Mapping[str, str] = _PARTS_OF_RUN
@@ -264,7 +267,6 @@ class _Paths:
         sweep, names = self._sweep, (*self._dataset, *_model(target))
         path = layout.manifest(sweep.root_dir, sweep.dataset, target)
         yield Claim(path, Use.FILE, "a manifest", names)
-        yield Claim(f"{path}.locks", Use.FOLDER, "the locks of a manifest", names)
         what = "the folder of a target's baselines"
         yield self._folder(what, "baselines", sweep.dataset, target, names=names)
         for baseline in evaluations.baselines(sweep, target):
@@ -311,5 +313,7 @@ def _with_record(path: str, what: str, names: Names) -> Iterator[Claim]:
 
 def _evaluated(output_dir: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(output_dir, Use.FOLDER, what, names)
+    lock = os.path.join(output_dir, holding.LOCK)
+    yield Claim(lock, Use.FILE, f"the lock of {what}", names)
     for path in metrics_file.folders(output_dir):
         yield Claim(path, Use.REPLACED, f"the metrics of {what}", names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -10,7 +11,8 @@ from typing import Any
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.evaluation import metrics_file
-from prompt_tuning_recycling.sweep import choices, outputs
+from prompt_tuning_recycling.files import holding
+from prompt_tuning_recycling.sweep import choices, layout, outputs
 from prompt_tuning_recycling.sweep.choices import Chosen
 from prompt_tuning_recycling.sweep.configuration import Configuration
 from prompt_tuning_recycling.sweep.evaluations import Baseline, baselines
@@ -63,6 +65,17 @@ class Results:
     baselines: tuple[Compared, ...]
     missing: tuple[str, ...]
     chosen: tuple[Chosen, ...] = ()
+
+
+def collecting(
+    sweep: Configuration,
+) -> contextlib.AbstractContextManager[holding.Hold]:
+    """Holds what is made of a sweep's results, so that its files belong together. It
+    waits for another command that makes them; on an object store, it does nothing.
+    """
+    place = layout.collecting(sweep.root_dir)
+    what = f"another command collects the results in {sweep.root_dir}"
+    return holding.held(place, what, "Wait until it ends.", wait=True)
 
 
 def read(

@@ -1,15 +1,22 @@
-"""Results as tab-separated tables, with the columns of the paper's code."""
+"""Results as tab-separated tables, with the columns of the paper's code.
+
+A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula, which
+may run a program. Such a name gets an apostrophe in front; numbers stay as they are.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prompt_tuning_recycling.sweep.results import Results
 
 _COLUMNS = {"accuracy": "Acc"}
+# With the wide forms of East Asian scripts, which some spreadsheets treat alike.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 def training(results: Results, metrics: Sequence[str]) -> str:
@@ -65,6 +72,17 @@ def _named(metrics: Sequence[str]) -> list[str]:
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_cell(value) for value in row] for row in (header, *rows))
     return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    # A line break in a cell would begin another row in some programs.
+    text = re.sub(r"[\t\n\v\f\r]", " ", value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?", text, re.ASCII) is not None

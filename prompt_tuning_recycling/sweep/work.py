@@ -16,7 +16,12 @@ import threadpoolctl
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, write_atomically, write_together
+from prompt_tuning_recycling.files import (
+    as_path,
+    holding,
+    write_atomically,
+    write_together,
+)
 from prompt_tuning_recycling.files.json_files import (
     DAMAGED,
     read_json,
@@ -140,9 +145,17 @@ def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
             for word_set, one in zip(word_sets, embedded, strict=True)
         }
         for fit in fits:
-            with log.failing(fit.items):
+            # Another command may do the same with other settings.
+            with log.failing(fit.items), _held(fit):
                 map_, record = _fitted(*pairs[fit.words], fit, work.clobber, log)
                 _apply(map_, record, *pairs[fit.words], fit.items, log)
+
+
+def _held(fit: Fit) -> contextlib.AbstractContextManager[holding.Hold]:
+    """Holds a map and its prompts, after another process that works on them."""
+    place = f"{fit.path}.lock"
+    what = f"another process works on {fit.path}"
+    return holding.held(place, what, "Wait until it ends.", wait=True)
 
 
 def _apply(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import gin
 import jax
+import numpy as np
 from etils import epath
 from t5x import models, partitioning, utils
 
+from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import ChosenPrompt
+from prompt_tuning_recycling.files.holding import Hold
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.prompted import (
@@ -44,17 +48,28 @@ def choose(
       batch_size: how many choices of inputs are scored at once, on all devices.
 
     Raises:
-      RecyclingError: anything given cannot be used.
+      RecyclingError: anything given cannot be used, or another run is at work in the
+        folder.
     """
     load = (restore_checkpoint_cfg, partitioner, batch_size)
-    chosen = chooser.choose(
-        open_model(restore_checkpoint_cfg.path),
-        lambda: PromptedModel(model, *load),
-        functools.partial(source_model, model, *load),
-        from_process_zero,
-    )
-    if jax.process_index() == 0:
-        chosen.publish(output_dir)
+    with contextlib.ExitStack() as stack:
+        held: list[Hold] = []
+
+        def hold() -> np.ndarray:
+            folder = run_folder.held(output_dir, "CHOOSE_OUTPUT_DIR")
+            held.append(stack.enter_context(folder))
+            return np.zeros(0)
+
+        from_process_zero(hold)
+        chosen = chooser.choose(
+            open_model(restore_checkpoint_cfg.path),
+            lambda: PromptedModel(model, *load),
+            functools.partial(source_model, model, *load),
+            from_process_zero,
+        )
+        for one in held:
+            one.check()
+            chosen.publish(output_dir)
     return chosen
 
 

@@ -18,6 +18,7 @@ from prompt_tuning_recycling.prompts.export import (
     export_prompts,
     matches,
 )
+from prompt_tuning_recycling.t5x_host import held_folder
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 
 
@@ -44,7 +45,8 @@ class ExportPrompts:
         """Exports the prompts, and returns the arguments unchanged.
 
         Raises:
-          RecyclingError: the prompts cannot be written. All processes raise it.
+          RecyclingError: the prompts cannot be written, or another run has taken
+            over the folder. All processes raise it.
         """
         target = core.unfreeze(state_dict["target"])
         prompts = {
@@ -56,6 +58,7 @@ class ExportPrompts:
             step = int(_whole(state_dict["state"]["step"]))
 
             def export() -> np.ndarray:
+                held_folder.check(self.model_dir)
                 export_prompts(self.model_dir, step, prompts)
                 return np.zeros(0)
 

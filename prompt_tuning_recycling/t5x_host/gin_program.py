@@ -11,6 +11,7 @@ from absl import flags
 from t5x import config_utils, gin_utils
 
 from prompt_tuning_recycling import gin_search  # noqa: F401
+from prompt_tuning_recycling.command_line import printable
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.gin_path import gin_path
@@ -44,7 +45,8 @@ def run(function: Callable[[], object]) -> None:
             function()
         except RecyclingError as error:
             # Gin adds the functions that the error passed through to the message.
-            sys.exit("error: " + str(error).split("\n  In call to configurable")[0])
+            message = str(error).split("\n  In call to configurable")[0]
+            sys.exit(f"error: {printable(message)}")
 
     config_utils.run(main)
 

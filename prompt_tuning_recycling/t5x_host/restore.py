@@ -6,7 +6,6 @@ runs once, outside any trace, and only when a run begins.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -27,7 +26,7 @@ from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.floats import digest
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
-from prompt_tuning_recycling.t5x_host import finished_work
+from prompt_tuning_recycling.t5x_host import finished_work, held_folder
 from prompt_tuning_recycling.t5x_host.matching import check_network
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 from prompt_tuning_recycling.t5x_host.steps import restored_now
@@ -166,7 +165,7 @@ class AddPrompt:
             },
         )
         if self.is_training:
-            _hold(os.fspath(self.output_dir))
+            held_folder.hold(self.output_dir)
         keeping = self.keeping(model if self.restores_all else None)
         made = make_prompts(kinds, shapes, model, keeping)
         if not self.is_training and not self.restores_all:
@@ -180,7 +179,7 @@ class AddPrompt:
     def _resume(self) -> np.ndarray:
         """Checks that a resumed run is the one that was started; for process 0."""
         if self.is_training:
-            _hold(os.fspath(self.output_dir))
+            held_folder.hold(self.output_dir)
             start = run_folder.read_start(self.output_dir)
             # A run that was started with other gin files has no record.
             if start is not None:
@@ -216,11 +215,3 @@ def _described(
             for prompt in prompts
         },
     }
-
-
-@functools.cache
-def _hold(folder: str) -> contextlib.ExitStack:
-    """Holds a run's folder until the process ends."""
-    holding = contextlib.ExitStack()
-    holding.enter_context(run_folder.held(folder))
-    return holding

@@ -131,6 +131,8 @@ class EmbeddedWords:
       source_rows: [words, source_dim], as stored: first the words to fit on, then the
         held-out words.
       target_rows: [words, target_dim], in the same order.
+      fingerprints: those of the source and the target when they were read; see
+        `StoredArray.unchanged`.
     """
 
     source: Model
@@ -138,6 +140,7 @@ class EmbeddedWords:
     words: Words
     source_rows: Shaped[np.ndarray, "words source_dim"]
     target_rows: Shaped[np.ndarray, "words target_dim"]
+    fingerprints: tuple[str, str]
 
     @functools.cached_property
     def fitted(self) -> tuple[WordEmbeddings, WordEmbeddings]:
@@ -180,16 +183,21 @@ def read_embeddings(
 
     Raises:
       RecyclingError: a model has no embedding table, the words are not in both models,
-        or a word is outside a table.
+        a word is outside a table, or a model was written again meanwhile.
     """
     word_sets = [
         _within(in_models(words, source, target), source, target) for words in word_sets
     ]
     every = [words.fitted + words.held_out for words in word_sets]
-    of_source = _read(source, "source", [words.source_rows for words in every])
-    of_target = _read(target, "target", [words.target_rows for words in every])
+    of_source, source_was = _read(
+        source, "source", [words.source_rows for words in every]
+    )
+    of_target, target_was = _read(
+        target, "target", [words.target_rows for words in every]
+    )
+    read_from = (source_was, target_was)
     embedded = [
-        _without_unusable(EmbeddedWords(source, target, *of_set))
+        _without_unusable(EmbeddedWords(source, target, *of_set, read_from))
         for of_set in zip(word_sets, of_source, of_target, strict=True)
     ]
     for warning in dict.fromkeys(one.mismatch for one in embedded):
@@ -209,13 +217,18 @@ def _within(words: Words, source: Model, target: Model) -> Words:
 
 def _read(
     model: Model, role: str, row_sets: Sequence[Int[np.ndarray, rows]]
-) -> list[Shaped[np.ndarray, "rows dim"]]:
-    """Reads all rows at once, so that no chunk is read twice."""
+) -> tuple[list[Shaped[np.ndarray, "rows dim"]], str]:
+    """Reads all rows at once, so that no chunk is read twice; returns them and the
+    checkpoint's fingerprint.
+    """
     one_set = len(row_sets) == 1
     every = row_sets[0] if one_set else np.unique(np.concatenate(row_sets))
     logger.info("reading %d embeddings of the %s, %s", len(every), role, model.path)
-    read = model.embeddings.take(every)
-    return [read] if one_set else [read[np.searchsorted(every, r)] for r in row_sets]
+    with model.embeddings.unchanged() as fingerprint:
+        read = model.embeddings.take(every)
+    if one_set:
+        return [read], fingerprint
+    return [read[np.searchsorted(every, rows)] for rows in row_sets], fingerprint
 
 
 def _without_unusable(embedded: EmbeddedWords) -> EmbeddedWords:

@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files import read_whole, reason, storage_errors
 from prompt_tuning_recycling.files.json_files import check_few_values
 
 PACKAGED = "english_words_t5.json"
@@ -48,7 +48,7 @@ def load(path: epath.PathLike | None) -> tuple[dict[int, str], str]:
         pieces, digest = _packaged()
         return dict(pieces), digest
     try:
-        content = as_path(path).read_bytes()
+        content = read_whole(path)
     except storage_errors() as error:
         raise RecyclingError(
             f"cannot read the word list {os.fspath(path)}: {reason(error)}. "

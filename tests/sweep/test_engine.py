@@ -1,6 +1,7 @@
 """Several processes at one sweep: each item once, also when one of them is killed."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -11,6 +12,7 @@ import distributed
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.files import holding
 from prompt_tuning_recycling.sweep.engine import Engine
 
 from ..conftest import importable_environment, stopping
@@ -83,7 +85,7 @@ def written(root):
         for path in pathlib.Path(root).rglob("*")
         if path.is_file()
         and (path.parent.name in ("learned-recyclers", "recycled-prompt"))
-        and path.suffix != ".json"
+        and path.suffix not in (".json", ".lock")
         and not path.name.endswith(".tmp")
     }
 
@@ -224,20 +226,48 @@ def test_an_error_that_nobody_expected_is_not_lost(tmp_path):
         list(engine.run(_square, {"one": 1, "three": 3}))
 
 
-def test_another_machine_is_at_work(tmp_path):
-    with Engine(str(tmp_path))._cluster():
-        import filelock
+ELSEWHERE = """
+import socket, sys
+from prompt_tuning_recycling.files import holding
 
-        (tmp_path / ".sweep").mkdir()
-        with filelock.FileLock(tmp_path / ".sweep" / "lock"):
-            note = tmp_path / ".sweep" / "scheduler.json"
-            note.write_text('{"address": "tcp://127.0.0.1:1", "host": "elsewhere"}')
-            script = (
-                "from prompt_tuning_recycling.sweep.engine import Engine\n"
-                f"list(Engine({str(tmp_path)!r}).run(abs, {{'one': 1}}))"
-            )
-            result = subprocess.run(
-                [sys.executable, "-c", script], capture_output=True, text=True
-            )
-    assert "another machine, elsewhere, is working on" in result.stderr
-    assert RecyclingError.__name__ in result.stderr
+socket.gethostname = lambda: "elsewhere"
+with holding.held(sys.argv[1], "a command is at work", "Wait."):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_machine_is_at_work(tmp_path):
+    lock = tmp_path / ".sweep" / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, lock],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RecyclingError) as error:
+            list(Engine(str(tmp_path)).run(abs, {"one": 1}))
+        other.stdin.close()
+    assert "another machine is working on" in str(error.value)
+    assert f"process {other.pid} on elsewhere (-c " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "owner"),
+    [
+        ("tcp://of-a-stranger:8786", 0),
+        ("tcp://127.0.0.1:1@of-a-stranger:8786", 0),
+        ("tls://127.0.0.1:8786", 0),
+        ("tcp://127.0.0.1:8786", 1),
+    ],
+)
+def test_a_note_that_somebody_has_planted(tmp_path, monkeypatch, address, owner):
+    """Who runs the scheduler that a command joins could run any code in it."""
+    lock, note = tmp_path / ".sweep" / "lock", tmp_path / ".sweep" / "scheduler.json"
+    real = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: real + owner)
+    with holding.held(lock, "a command is at work", "Wait."):
+        note.write_text(json.dumps({"address": address, "process": os.getpid()}))
+        with pytest.raises(RecyclingError, match="expected one of your own on this"):
+            list(Engine(str(tmp_path)).run(abs, {"one": 1}))

@@ -2,12 +2,10 @@
 model.
 """
 
-import hashlib
 import json
 import pathlib
 import time
 
-import filelock
 import numpy as np
 import pytest
 from t5x_processes import SHARED_MODEL, start_both
@@ -16,6 +14,7 @@ from t5x_results import witnessed
 from prompt_tuning_recycling.evaluation import manifest, scores_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.evaluation.scores_file import Drawing
+from prompt_tuning_recycling.files import holding
 
 LENGTH, WIDTH = 8, 24
 DRAWING = Drawing(12, "train", 5)
@@ -88,10 +87,8 @@ def test_a_part_of_the_examples_in_each(start, written, alone, tmp_path):
     """Ended by SIGTERM where another job has one of the evaluations; started again."""
     path, witness = written("examples"), tmp_path / "witness"
     common = {**COMMON, "folder": path, "environment": {"WITNESS": str(witness)}}
-    name = hashlib.sha256(str(path.parent / "one").encode()).hexdigest()
-    locks = path.with_name("manifest.json.locks")
-    locks.mkdir()
-    with filelock.FileLock(locks / name):
+    lock = path.parent / "one" / "run.lock"
+    with holding.held(lock, "a test is at work", "Wait until it ends."):
         runs = start_both(
             start,
             "evaluate_prompts",
@@ -99,7 +96,7 @@ def test_a_part_of_the_examples_in_each(start, written, alone, tmp_path):
             **common,
         )
         wait_for(runs, pathlib.Path(scores_file.place(path.parent / "scored", DRAWING)))
-        assert not (path.parent / "one").exists()
+        assert list((path.parent / "one").iterdir()) == [lock]
         runs[1].process.terminate()
         codes = [run.wait(60) for run in runs]
         assert not {0, None} & set(codes), [run.output for run in runs]

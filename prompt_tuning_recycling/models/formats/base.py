@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import storage_errors
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -36,6 +39,8 @@ class Checkpoint(abc.ABC):
 
     format: ClassVar[str]
     is_stored: ClassVar[bool] = True
+    # What `_identity` was when the checkpoint was opened; None if it has none.
+    _opened_as: str | None = None
 
     def __init__(self, path: epath.PathLike) -> None:
         self.path = epath.Path(path)
@@ -124,6 +129,46 @@ class Checkpoint(abc.ABC):
             digest.update(_sample(files[len(files) // 2]))
         return digest.hexdigest()
 
+    def _identity(self) -> str:
+        """Returns a SHA-256 of the files that describe the checkpoint."""
+        digest = hashlib.sha256()
+        for file in self._identity_files():
+            if file.exists():
+                digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def unchanged(self, name: str) -> Iterator[str]:
+        """Gives the fingerprint, and checks at the end that the checkpoint was not
+        written again: neither since it was opened nor inside the `with`.
+
+        Args:
+          name: the parameter that is read inside; of several, one of them.
+
+        Raises:
+          RecyclingError: it was, so that what was read may be of two checkpoints.
+        """
+        before = self.fingerprint(name)
+        try:
+            yield before
+        except RecyclingError as error:
+            self._check_same(name, before, error)
+            raise
+        self._check_same(name, before)
+
+    def _check_same(
+        self, name: str, before: str, found: RecyclingError | None = None
+    ) -> None:
+        # A checkpoint that is being replaced may be missing or damaged.
+        with contextlib.suppress(*storage_errors(RecyclingError)):
+            is_same = self.fingerprint(name) == before
+            if is_same and self._opened_as in (None, self._identity()):
+                return
+        raise RecyclingError(
+            f"{self.path} was written again or removed while it was being read. Run "
+            "the same command again when it is complete."
+        ) from found
+
     def _missing(self, name: str) -> RecyclingError:
         return RecyclingError(
             f"{self.path} ({self.format}) has no parameter {name!r}."
@@ -150,6 +195,17 @@ class Checkpoint(abc.ABC):
                 "vocabulary?"
             )
         return rows.astype(np.int64)
+
+
+def runs(rows: Int[np.ndarray, rows]) -> Iterator[tuple[int, int]]:
+    """Yields sorted rows as runs of consecutive ones: the first, and the one after the
+    last.
+    """
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    edges = [0, *breaks.tolist(), len(rows)]
+    for first, after in itertools.pairwise(edges):
+        if after > first:
+            yield int(rows[first]), int(rows[after - 1]) + 1
 
 
 def files_in(folder: epath.Path) -> list[epath.Path]:

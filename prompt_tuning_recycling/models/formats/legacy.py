@@ -30,6 +30,7 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
           RecyclingError: its `checkpoint` is missing or damaged.
         """
         super().__init__(path)
+        self._opened_as = self._identity()
         leaves = state_file.leaves(self.path / state_file.NAME)
         # Older versions of T5X kept the train state in an optimizer, under this key.
         inside = {
@@ -38,6 +39,8 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
             if name.startswith(_OPTIMIZER)
         }
         self._parameters = inside or leaves
+        folders = (name.replace("/", ".") for name in self._parameters)
+        tensorstores.check_names(folders, self.path)
         self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
         self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
 

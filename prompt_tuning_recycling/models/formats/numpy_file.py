@@ -6,8 +6,9 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import io
+import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -34,7 +35,7 @@ class ArrayInMemory(base.Checkpoint):
 
     def __init__(self, array: Shaped[np.ndarray, ...], path: str = "in memory") -> None:
         super().__init__(path)
-        self._array = array
+        self._array: Any = array
 
     def keys(self) -> list[str]:
         return [self.path.name]
@@ -86,6 +87,7 @@ class NumpyFile(ArrayInMemory):
             raise RecyclingError(
                 f"{path} is not a numpy file of numbers, or is cut short: {error}"
             ) from error
+        mapped = array
         # NumPy writes bfloat16 as two bytes without a type.
         if array.dtype == np.dtype("V2"):
             array = array.view(ml_dtypes.bfloat16)
@@ -94,3 +96,62 @@ class NumpyFile(ArrayInMemory):
                 f"{path} holds dtype {array.dtype}; expected real numbers."
             )
         super().__init__(array, os.fspath(path))
+        if isinstance(mapped, np.memmap):
+            self._array = _ArrayOnDisk(os.fspath(path), mapped, array.dtype)
+            self._opened_as = self._identity()
+
+    def _identity(self) -> str:
+        return str(getattr(self._array, "description", ""))
+
+
+class _ArrayOnDisk:
+    """An array in a local file, which is read when it is needed. A memory map will not
+    do: if somebody writes over the file, looking at the map ends the process.
+    """
+
+    def __init__(self, path: str, mapped: np.memmap, dtype: np.dtype) -> None:
+        self.shape, self.dtype = mapped.shape, dtype
+        self._path, self._offset = path, mapped.offset
+        self._order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
+
+    @property
+    def description(self) -> bytes:
+        """What precedes the numbers in the file, and how long it is."""
+        with open(self._path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return file.read(self._offset) + str(size).encode()
+
+    def __array__(
+        self, dtype: np.dtype | None = None, copy: bool | None = None
+    ) -> Shaped[np.ndarray, ...]:
+        del copy
+        flat = np.empty(math.prod(self.shape), self.dtype)
+        with open(self._path, "rb") as file:
+            self._fill(flat, file, 0)
+        array = flat.reshape(self.shape, order=self._order)
+        return array if dtype is None else array.astype(dtype)
+
+    def __getitem__(self, rows: Int[np.ndarray, rows]) -> Shaped[np.ndarray, ...]:
+        if self._order == "F":
+            return np.asarray(self)[rows]
+        different, places = np.unique(rows, return_inverse=True)
+        array = np.empty((len(different), *self.shape[1:]), self.dtype)
+        filled = 0
+        with open(self._path, "rb") as file:
+            for first, after in base.runs(different):
+                part = array[filled : filled + after - first]
+                self._fill(part, file, first * array[:1].nbytes)
+                filled += len(part)
+        return array[places]
+
+    def _fill(
+        self, array: Shaped[np.ndarray, ...], file: io.BufferedReader, at: int
+    ) -> None:
+        """Reads bytes of the array, from the one at `at` on."""
+        file.seek(self._offset + at)
+        buffer = array.reshape(-1).view(np.uint8)
+        if file.readinto(buffer.data) < buffer.nbytes:
+            raise RecyclingError(
+                f"{self._path} was cut short while it was being read. Run the same "
+                "command again when it is complete."
+            )

@@ -79,6 +79,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
                 "step, or save this one again."
             )
         self._folder = folder
+        self._opened_as = self._identity()
         state = folder / state_file.NAME
         leaves = state_file.leaves(state) if state.is_file() else {}
         self._inlined = {
@@ -104,6 +105,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         self._stored = {name.replace(".", "/"): name for name in stored}
         for name in leaves:
             self._stored.setdefault(name, name.replace("/", "."))
+        tensorstores.check_names(self._stored.values(), folder)
 
     def keys(self) -> list[str]:
         return sorted(self._stored)

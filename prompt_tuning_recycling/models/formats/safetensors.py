@@ -9,7 +9,6 @@ Format: see `safetensors_header`.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -87,8 +86,8 @@ class SafetensorsCheckpoint(base.Checkpoint):
         files = [file]
         if places is not None:
             files = sorted(set(places.values()))
-        self._headers: dict[str, str] = {}
-        stored = self._read_headers(files)
+        stored, self._headers = self._read_headers(files)
+        self._opened_as = _joined(self._headers)
         self._tensors: dict[str, tuple[str, Tensor]] = {}
         if places is None:
             places = dict.fromkeys(stored[files[0]], files[0])
@@ -133,7 +132,7 @@ class SafetensorsCheckpoint(base.Checkpoint):
             file,
             (
                 (tensor.begin + first * size, tensor.begin + after * size)
-                for first, after in _runs(different)
+                for first, after in base.runs(different)
             ),
         )
         return array[places]
@@ -162,8 +161,13 @@ class SafetensorsCheckpoint(base.Checkpoint):
             raise self._missing(name)
         return self._tensors[name]
 
-    def _read_headers(self, files: Sequence[str]) -> dict[str, Mapping[str, Tensor]]:
-        """Returns the tensors of each file."""
+    def _identity(self) -> str:
+        return _joined(self._read_headers(list(self._headers))[1])
+
+    def _read_headers(
+        self, files: Sequence[str]
+    ) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, str]]:
+        """Returns the tensors of each file, and the SHA-256 of its header."""
         sizes = {}
         for file in files:
             path = self._folder / file
@@ -186,14 +190,14 @@ class SafetensorsCheckpoint(base.Checkpoint):
                 start[:LENGTH_BYTES], sizes[file], self._folder / file
             )
             headers[file] = self._request(file, LENGTH_BYTES, LENGTH_BYTES + length)
-        found = {}
+        found, digests = {}, {}
         for file, request in headers.items():
             header = self._received(file, request)
-            self._headers[file] = hashlib.sha256(header).hexdigest()
+            digests[file] = hashlib.sha256(header).hexdigest()
             found[file] = safetensors_header.read_header(
                 header, sizes[file], self._folder / file
             )
-        return found
+        return found, digests
 
     def _fill(
         self,
@@ -237,6 +241,10 @@ class SafetensorsCheckpoint(base.Checkpoint):
         return bytes(found.value)
 
 
+def _joined(headers: Mapping[str, str]) -> str:
+    return " ".join(f"{file} {digest}" for file, digest in sorted(headers.items()))
+
+
 def _find(path: epath.Path) -> tuple[epath.Path, str]:
     """Returns the folder of the files, and the name of the index or the only file."""
     if path.name.endswith(_INDEX_SUFFIX) or not path.is_dir():
@@ -261,17 +269,6 @@ def _weight_map(index: epath.Path) -> dict[str, str]:
                 "of a safetensors file beside the index."
             )
     return places
-
-
-def _runs(rows: Int[np.ndarray, rows]) -> Iterator[tuple[int, int]]:
-    """Yields sorted rows as runs of consecutive ones: the first, and the one after the
-    last.
-    """
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = [0, *breaks.tolist(), len(rows)]
-    for first, after in itertools.pairwise(edges):
-        if after > first:
-            yield int(rows[first]), int(rows[after - 1]) + 1
 
 
 def _groups(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:

@@ -6,6 +6,7 @@ import abc
 import json
 import math
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,18 @@ def stored_names(store: ts.KvStore) -> list[str]:
         if file in (".zarray", "zarr.json"):
             names.add(name)
     return sorted(names)
+
+
+def check_names(names: Iterable[str], where: epath.Path) -> None:
+    """Raises RecyclingError if the name of an array leads out of its checkpoint, where
+    it is part of a path.
+    """
+    for name in names:
+        if name.startswith("/") or {".", ".."} & set(name.split("/")):
+            raise RecyclingError(
+                f"{where} has an array called {name!r}, which would lead out of its "
+                "folder. No program writes such a checkpoint; do not use it."
+            )
 
 
 def open_array(
