@@ -222,11 +222,11 @@ def _errors(path: os.PathLike | str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "it is not there", name) from error
-    except PermissionError as error:
-        raise PermissionError(errno.EACCES, reason(error), name) from error
     except TimeoutError as error:
         text = f"the store did not answer within {silence()} seconds, several times"
         raise TimeoutError(errno.ETIMEDOUT, text, name) from error
     except storage_errors(ValueError) as error:
         text = reason(error) or type(error).__name__
-        raise OSError(errno.EIO, text, name) from error
+        # gcsfs has no error of its own for this.
+        forbidden = isinstance(error, PermissionError) or text.startswith("Forbidden")
+        raise OSError(errno.EACCES if forbidden else errno.EIO, text, name) from error
