@@ -62,8 +62,24 @@ def file_system(scheme: str) -> fsspec.AbstractFileSystem:
             configured.setdefault(name, value)
     found = fsspec.filesystem(scheme)
     if scheme == "s3":
-        type(found).retries = _ATTEMPTS_OF_S3FS
+        import s3fs.core
+
+        s3fs.S3FileSystem.retries = _ATTEMPTS_OF_S3FS
+        s3fs.core.set_custom_error_handler(_is_too_many_requests)
     return found
+
+
+def _is_too_many_requests(error: Exception) -> bool:
+    """Whether S3 asks for patience in the only way that botocore does not know."""
+    return _status(error) == 429
+
+
+def _status(error: BaseException | None) -> int | None:
+    """Returns the HTTP status in an error of botocore's, or in what raised it."""
+    response = getattr(error, "response", None)
+    if error is None or isinstance(response, dict):
+        return (response or {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return _status(error.__cause__)
 
 
 def _settings(scheme: str) -> dict[str, dict[str, Any]]:
@@ -226,7 +242,9 @@ def _errors(path: os.PathLike | str) -> Iterator[None]:
         text = f"the store did not answer within {silence()} seconds, several times"
         raise TimeoutError(errno.ETIMEDOUT, text, name) from error
     except storage_errors(ValueError) as error:
-        text = reason(error) or type(error).__name__
+        status = _status(error)
+        text = f"HTTP status {status}" if status else reason(error)
         # gcsfs has no error of its own for this.
         forbidden = isinstance(error, PermissionError) or text.startswith("Forbidden")
-        raise OSError(errno.EACCES if forbidden else errno.EIO, text, name) from error
+        code = errno.EACCES if forbidden or status in (401, 403) else errno.EIO
+        raise OSError(code, text or type(error).__name__, name) from error

@@ -13,11 +13,8 @@ import json
 import os
 import pathlib
 import secrets
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,36 +97,16 @@ class _Server:
     files: fsspec.AbstractFileSystem
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=10).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert server.poll() is None, "the server ended"
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(url)
-
-
-def _serve(command: list[str], port: int) -> Iterator[str]:
+def _serve(name: str) -> Iterator[str]:
     server = subprocess.Popen(
-        [sys.executable, "-P", *command],
-        stdout=subprocess.DEVNULL,
+        [sys.executable, "-P", str(pathlib.Path(__file__).with_name(name))],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url, server)
-        yield url
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
     finally:
         server.kill()
         server.wait()
@@ -137,9 +114,7 @@ def _serve(command: list[str], port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _gs() -> Iterator[_Server]:
-    port = _free_port()
-    command = [str(pathlib.Path(__file__).with_name("google_server.py")), str(port)]
-    for url in _serve(command, port):
+    for url in _serve("google_server.py"):
         with Proxy(url) as proxy:
             environment = {
                 **_CREDENTIALS,
@@ -154,9 +129,7 @@ def _gs() -> Iterator[_Server]:
 
 @pytest.fixture(scope="session")
 def _s3() -> Iterator[_Server]:
-    port = _free_port()
-    command = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    for url in _serve(command, port):
+    for url in _serve("amazon_server.py"):
         with Proxy(url) as proxy:
             environment = {**_CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}
             files = fsspec.filesystem(

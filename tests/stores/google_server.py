@@ -5,11 +5,10 @@ tensorstore needs that downloads tell the object's generation, that uploads heed
 that has its name before it is stored as it is; the emulator reads it as an e-mail, and
 drops bytes that look like the end of a line.
 
-    python google_server.py PORT
+    python google_server.py    # writes its port to the standard output
 """
 
 import json
-import sys
 import threading
 from http import HTTPStatus
 
@@ -97,4 +96,7 @@ def read_data(request_handler, query):
 
 
 server._read_data = read_data
-server.create_server("127.0.0.1", int(sys.argv[1]), in_memory=True).run()
+running = server.create_server("127.0.0.1", 0, in_memory=True)
+running.start()
+print(running._api._httpd.server_address[1], flush=True)
+threading.Event().wait()
