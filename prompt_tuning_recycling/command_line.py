@@ -20,7 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import reason, storage_errors, store_errors
+from prompt_tuning_recycling.files import (
+    is_remote,
+    reason,
+    storage_errors,
+    store_errors,
+)
 from prompt_tuning_recycling.version import __version__
 
 # Modules, not functions, so that only the requested command is imported.
@@ -240,10 +245,13 @@ def _explained(error: Exception) -> str:
     # Gin raises a copy that has more text but lacks an OSError's number and file.
     while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
         found = found.__context__
-    if isinstance(found, store_errors()):
+    file = found.filename if isinstance(found, OSError) else None
+    of_store = isinstance(file, str) and is_remote(file)
+    if of_store or isinstance(found, store_errors()):
+        where = file if of_store else "an object store"
         return (
-            f"cannot use an object store: {reason(found)}. Check the address, the "
-            "network and your credentials."
+            f"cannot use {where}: {reason(found)}. Check the address, the network and "
+            "your credentials."
         )
     if not isinstance(found, OSError) or found.errno not in _NO_ROOM:
         raise error

@@ -1,6 +1,7 @@
 """Files, on disk and on object stores (`gs://`, `s3://`).
 
-`paths` reads the paths that users give, `reading` and `writing` read and write a file
+`paths` reads the paths that users give, `stores` makes object stores behave like disks,
+`contents` looks into files and folders, `reading` and `writing` read and write a file
 completely or not at all, `failures` lists the errors that storage raises, `json_files`
 reads JSON, and `holding` lets one process at a time work on an output. Two modules keep
 files from being lost. `guard` compares a command's few outputs with its
@@ -8,6 +9,13 @@ inputs by the files on disk, hard links included. `meetings` compares the many p
 a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
+from prompt_tuning_recycling.files.contents import (
+    file_sizes,
+    is_folder,
+    looking_once,
+    names,
+    read_part,
+)
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
 from prompt_tuning_recycling.files.paths import (
     absolute,
@@ -33,7 +41,12 @@ __all__ = [
     "canonical",
     "check_folder_writable",
     "check_writable",
+    "file_sizes",
+    "is_folder",
     "is_remote",
+    "looking_once",
+    "names",
+    "read_part",
     "read_whole",
     "reason",
     "storage_errors",

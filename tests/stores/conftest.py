@@ -9,24 +9,27 @@ document, as they would find MinIO or another store of one's own.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import secrets
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from ..conftest import EMBEDDING, PROMPT
 from .proxy import Proxy
 
 # gcsfs reads it when it is imported: the server here lacks Google's gRPC API.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+# Settings of the process, which its first test would decide otherwise.
+os.environ.setdefault("PROMPT_RECYCLING_STORE_TIMEOUT", "3")
 
 # No store checks these.
 _CREDENTIALS = {
@@ -38,6 +41,7 @@ _CREDENTIALS = {
     "NO_GCE_CHECK": "true",
     "AWS_EC2_METADATA_DISABLED": "true",
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+    "PROMPT_RECYCLING_STORE_TIMEOUT": "3",
 }
 
 
@@ -93,36 +97,16 @@ class _Server:
     files: fsspec.AbstractFileSystem
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=10).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert server.poll() is None, "the server ended"
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(url)
-
-
-def _serve(command: list[str], port: int) -> Iterator[str]:
+def _serve(name: str) -> Iterator[str]:
     server = subprocess.Popen(
-        [sys.executable, "-P", *command],
-        stdout=subprocess.DEVNULL,
+        [sys.executable, "-P", str(pathlib.Path(__file__).with_name(name))],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url, server)
-        yield url
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
     finally:
         server.kill()
         server.wait()
@@ -130,24 +114,22 @@ def _serve(command: list[str], port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _gs() -> Iterator[_Server]:
-    port = _free_port()
-    command = [str(pathlib.Path(__file__).with_name("google_server.py")), str(port)]
-    for url in _serve(command, port):
+    for url in _serve("google_server.py"):
         with Proxy(url) as proxy:
             environment = {
                 **_CREDENTIALS,
                 "STORAGE_EMULATOR_HOST": proxy.url,
                 "TENSORSTORE_GCS_HTTP_URL": proxy.url,
             }
-            files = fsspec.filesystem("gs", endpoint_url=url, token="anon")
+            files = fsspec.filesystem(
+                "gs", endpoint_url=url, token="anon", consistency="md5"
+            )
             yield _Server("gs", proxy, environment, files)
 
 
 @pytest.fixture(scope="session")
 def _s3() -> Iterator[_Server]:
-    port = _free_port()
-    command = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    for url in _serve(command, port):
+    for url in _serve("amazon_server.py"):
         with Proxy(url) as proxy:
             environment = {**_CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}
             files = fsspec.filesystem(
@@ -163,10 +145,51 @@ def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         monkeypatch.delenv(name)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    # What fsspec has read of earlier buckets, and clients of earlier ports.
-    fsspec.config.conf.clear()
     bucket = f"bucket-{secrets.token_hex(4)}"
     server.files.mkdir(bucket)
     server.proxy.reset()
     yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
     server.proxy.reset()
+
+
+def finished(step: pathlib.Path) -> pathlib.Path:
+    """Puts the mark into a step that Orbax puts into those that it saves as a whole."""
+    (step / "commit_success.txt").write_text("")
+    return step
+
+
+def safetensors_model(folder, table):
+    folder.mkdir(parents=True)
+    safetensors.numpy.save_file({"shared.weight": table}, folder / "model.safetensors")
+    config = {"model_type": "t5", "d_model": table.shape[1]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+_ORBAX = {
+    "orbax": {},
+    "orbax-folders": {"ocdbt": False},
+    "orbax-zarr3": {"ocdbt": False, "zarr3": True},
+    "orbax-ocdbt-zarr3": {"zarr3": True},
+}
+FORMS = ["legacy", *_ORBAX, "safetensors", "numpy"]
+
+
+@pytest.fixture
+def write_model(write_orbax, write_legacy):
+    """Writes a model's embeddings, in one of the formats, and a prompt if given."""
+
+    def write(form, folder, table, prompt=None):
+        arrays = {EMBEDDING: table} | ({} if prompt is None else {PROMPT: prompt})
+        if form == "numpy":
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder.with_suffix(".npy"), table)
+            return folder.with_suffix(".npy")
+        if form == "safetensors":
+            safetensors_model(folder, table)
+        elif form == "legacy":
+            write_legacy(folder / "checkpoint_7", arrays, chunk_rows=100)
+        else:
+            finished(write_orbax(folder / "checkpoint_7", arrays, **_ORBAX[form]))
+        return folder
+
+    return write

@@ -13,7 +13,12 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.files import storage_errors
+from prompt_tuning_recycling.files import (
+    as_path,
+    file_sizes,
+    read_part,
+    storage_errors,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -43,7 +48,7 @@ class Checkpoint(abc.ABC):
     _opened_as: str | None = None
 
     def __init__(self, path: epath.PathLike) -> None:
-        self.path = epath.Path(path)
+        self.path = as_path(path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -118,15 +123,14 @@ class Checkpoint(abc.ABC):
         """
         digest = hashlib.sha256(self.format.encode())
         for file in self._identity_files():
-            if file.exists():
+            with contextlib.suppress(FileNotFoundError):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
         folder = self._array_folder(name)
-        files = files_in(folder) if folder is not None and folder.is_dir() else []
-        for file in files:
-            size = file.stat().length
+        sizes = {} if folder is None else file_sizes(folder)
+        for file, size in sizes.items():
             digest.update(f"{file.name} {size}\0".encode())
-        if files:
-            digest.update(_sample(files[len(files) // 2]))
+        if sizes:
+            digest.update(_sample(*list(sizes.items())[len(sizes) // 2]))
         return digest.hexdigest()
 
     def _identity(self) -> str:
@@ -208,16 +212,7 @@ def runs(rows: Int[np.ndarray, rows]) -> Iterator[tuple[int, int]]:
             yield int(rows[first]), int(rows[after - 1]) + 1
 
 
-def files_in(folder: epath.Path) -> list[epath.Path]:
-    """Returns all files in a folder and its subfolders, sorted."""
-    found: list[epath.Path] = []
-    for child in sorted(folder.iterdir()):
-        found += files_in(child) if child.is_dir() else [child]
-    return found
-
-
-def _sample(file: epath.Path) -> bytes:
+def _sample(file: epath.Path, size: int) -> bytes:
     """Returns some bytes from the middle of a file."""
-    with file.open("rb") as opened:
-        opened.seek(max(0, (file.stat().length - _SAMPLE) // 2))
-        return bytes(opened.read(_SAMPLE))
+    begin = max(0, (size - _SAMPLE) // 2)
+    return read_part(file, begin, begin + _SAMPLE)

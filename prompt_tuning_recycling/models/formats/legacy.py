@@ -41,7 +41,7 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
         self._parameters = inside or leaves
         folders = (name.replace("/", ".") for name in self._parameters)
         tensorstores.check_names(folders, self.path)
-        self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
+        self._store = tensorstores.open_store(tensorstores.kvstore_spec(self.path))
         self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
 
     @property

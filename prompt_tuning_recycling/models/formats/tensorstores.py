@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
+import functools
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,11 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import file_sizes, stores
 from prompt_tuning_recycling.models.formats import base
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
-
-# What S3 servers that have no regions expect.
-_REGION = "us-east-1"
 
 # tensorstore takes the memory that an array's description announces before it sees the
 # array, and where there is less, it ends the process. Arrays and chunks of more than
@@ -34,6 +34,13 @@ STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
 
 _METADATA = (b"/.zarray", b"/zarr.json")
 
+# What a damaged file cannot cause.
+_OF_THE_STORE = re.compile(
+    "HTTP response code: (4|5)|CURL|All .* attempts failed|credential|UNAVAILABLE"
+    "|UNAUTHENTICATED|DEADLINE_EXCEEDED|PERMISSION_DENIED",
+    re.IGNORECASE,
+)
+
 
 def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
     """Returns the tensorstore key-value store of a folder, on disk or in a bucket."""
@@ -42,18 +49,57 @@ def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
     if not separator:
         return {"driver": "file", "path": os.path.abspath(path) + "/"}
     bucket, _, prefix = rest.partition("/")
-    place = {"bucket": bucket, "path": prefix.rstrip("/") + "/"}
+    path = prefix.rstrip("/") + "/" if prefix else ""
+    place = {"bucket": bucket, "path": path}
     if scheme == "gs":
         return {"driver": "gcs", **place}
-    return {"driver": "s3", **place, **_s3_server()}
+    return {"driver": "s3", **place, **_s3_settings()}
 
 
-def _s3_server() -> dict[str, str]:
-    """Returns the settings of an S3 server that is not Amazon's, if one is set."""
-    # s3fs reads these settings, and tensorstore does not.
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-    region = os.environ.get("AWS_REGION", os.environ.get("AWS_DEFAULT_REGION"))
-    return {"endpoint": endpoint, "aws_region": region or _REGION} if endpoint else {}
+def _s3_settings() -> dict[str, str]:
+    # It reads neither the server's address nor, for one that is not Amazon's, the
+    # region.
+    server = stores.s3_server()
+    return {} if server is None else {"endpoint": server[0], "aws_region": server[1]}
+
+
+@functools.cache
+def _context() -> ts.Context:
+    """Returns the settings by which requests to stores are tried again and S3's
+    credentials are found.
+    """
+    seconds = str(stores.silence())
+    # curl reads these when tensorstore first uses it.
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", seconds)
+    os.environ.setdefault("TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS", seconds)
+    retries = {
+        "max_retries": stores.ATTEMPTS,
+        "initial_delay": "1s",
+        "max_delay": "8s",
+    }
+    settings: dict[str, Any] = {
+        "gcs_request_retries": retries,
+        "s3_request_retries": retries,
+    }
+    # Otherwise it looks for Amazon's configuration files, and complains if there are
+    # none, and for the machine's own account.
+    if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys():
+        settings["aws_credentials"] = {"type": "environment"}
+    return ts.Context(settings)
+
+
+def open_store(spec: dict[str, Any]) -> ts.KvStore:
+    """Opens a key-value store.
+
+    Raises:
+      RecyclingError: the store cannot be used, or its database is damaged.
+    """
+    try:
+        return ts.KvStore.open(spec, context=_context()).result()
+    except STORAGE_ERRORS as error:
+        place = spec.get("base", spec)
+        name = "/".join(filter(None, (place.get("bucket"), place.get("path"))))
+        raise unreadable(error, f"{name}: the checkpoint is damaged") from error
 
 
 def stored_names(store: ts.KvStore) -> list[str]:
@@ -111,7 +157,7 @@ def open_array(
             "fill_missing_data_reads": False,
         }
         try:
-            array = ts.open(spec, open=True, read=True).result()
+            array = ts.open(spec, open=True, read=True, context=_context()).result()
         except STORAGE_ERRORS as error:
             raise _damaged(name, error) from error
         _check_size(array, name, folder)
@@ -165,18 +211,13 @@ def _check_size(array: ts.TensorStore, name: str, folder: epath.Path) -> None:
     if size <= _LARGE:
         return
     # In an OCDBT database, arrays have no folders of their own.
-    of_its_own = folder / name
-    files = base.files_in(of_its_own if of_its_own.is_dir() else folder)
-    needed = size // _MOST_SHRUNK
-    for file in files:
-        needed -= file.stat().length
-        if needed <= 0:
-            return
-    raise _damaged(
-        name,
-        f"it announces {size} bytes, of which {size // _MOST_SHRUNK - needed} are "
-        f"stored, less than a {_MOST_SHRUNK}th",
-    )
+    stored = sum(file_sizes(folder / name).values()) or sum(file_sizes(folder).values())
+    if stored < size // _MOST_SHRUNK:
+        raise _damaged(
+            name,
+            f"it announces {size} bytes, of which {stored} are stored, less than a "
+            f"{_MOST_SHRUNK}th",
+        )
 
 
 def _check_blosc(array: ts.TensorStore, name: str, store: ts.KvStore) -> None:
@@ -221,10 +262,28 @@ def _is_group(value: bytes) -> bool:
         return False
 
 
-def _damaged(name: str, found: Exception | str) -> RecyclingError:
+def unreadable(found: Exception | str, damage: str) -> RecyclingError:
+    """Returns the error for what cannot be read.
+
+    Args:
+      found: what tensorstore raised, or what was found instead of it.
+      damage: what is wrong if the store is not to blame.
+    """
     if isinstance(found, Exception):
-        found = f"tensorstore: {str(found).split(' [')[0]}"
-    return RecyclingError(
+        text = " ".join(str(found).split())
+        reason = text.split(" [")[0]
+        if _OF_THE_STORE.search(text):
+            return RecyclingError(
+                f"cannot read from the object store: {reason}. Check the network, your "
+                "credentials and permissions, and try again."
+            )
+        found = f"tensorstore: {reason}"
+    return RecyclingError(f"{damage.rstrip('.')}. Copy the checkpoint again. ({found})")
+
+
+def _damaged(name: str, found: Exception | str) -> RecyclingError:
+    return unreadable(
+        found,
         f"parameter {name} is there but cannot be read: a chunk of it is missing or "
-        f"damaged. Copy the checkpoint again. ({found})"
+        "damaged",
     )
