@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import functools
 import json
 import math
 import os
@@ -63,10 +62,10 @@ def _s3_settings() -> dict[str, str]:
     return {} if server is None else {"endpoint": server[0], "aws_region": server[1]}
 
 
-@functools.cache
 def _context() -> ts.Context:
     """Returns the settings by which requests to stores are tried again and S3's
-    credentials are found.
+    credentials are found. Each is new, because what a context keeps of a database would
+    be of no use where that is written again.
     """
     seconds = str(stores.silence())
     # curl reads these when tensorstore first uses it.
