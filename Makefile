@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast lint format benchmark clean
+.PHONY: demo study test test-fast stores lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -32,6 +32,12 @@ test: $(TEST_VENV)/done
 # All tests but those that take seconds, in under two minutes on two cores.
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
+
+# Every fault of an object store at every request; half an hour. STORES_EVERY=9 makes
+# them at every ninth.
+stores: $(VENV)/dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 8 tests/stores/campaign.py \
+	    $(PYTEST_ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
