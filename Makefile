@@ -10,7 +10,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast fuzz several lint format benchmark clean
+.PHONY: demo study test test-fast fuzz several stores lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -47,6 +47,12 @@ several: $(TEST_VENV)/done
 	        PYTEST_ARGS='-k "test_several_at_once or test_holding" $(PYTEST_ARGS)' \
 	        || exit 1; \
 	done
+
+# Every fault of an object store at every request; half an hour. STORES_EVERY=9 makes
+# them at every ninth.
+stores: $(VENV)/dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 8 tests/stores/campaign.py \
+	    $(PYTEST_ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

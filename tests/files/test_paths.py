@@ -7,6 +7,7 @@ import pytest
 from etils import epath
 
 from prompt_tuning_recycling import RecyclingError, files
+from prompt_tuning_recycling.files import as_path, stores
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,17 @@ def test_below_a_folder_whose_name_is_not_utf_8(tmp_path, monkeypatch):
     monkeypatch.chdir(os.fsdecode(folder))
     with pytest.raises(RecyclingError, match=r"udcff/a': expected a name in UTF-8"):
         files.as_path("a")
+
+
+def test_google_s_store_without_its_library_goes_through_tensorflow(monkeypatch):
+    pytest.importorskip("tensorflow")
+    monkeypatch.setattr(stores, "LIBRARIES", {"gs": "no_such_library"})
+    monkeypatch.delenv("EPATH_USE_TF", raising=False)
+    path = as_path("gs://bucket/x")
+    assert path == epath.Path("gs://bucket/x")
+    assert not isinstance(path, stores.StorePath)
+    # epath asks TensorFlow no more once one of the two libraries is there.
+    for value in ("false", "False", "0"):
+        monkeypatch.setenv("EPATH_USE_TF", value)
+        with pytest.raises(RecyclingError, match=r"prompt_tuning_recycling\[gs\]"):
+            as_path("gs://bucket/x")

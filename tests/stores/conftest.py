@@ -9,6 +9,7 @@ document, as they would find MinIO or another store of one's own.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -18,13 +19,21 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from ..conftest import EMBEDDING, PROMPT
-from .proxy import Proxy
+
+_MISSING = [
+    name
+    for name in ("gcsfs", "s3fs", "gcp_storage_emulator", "moto")
+    if importlib.util.find_spec(name) is None
+]
+if not _MISSING:
+    import fsspec
+
+    from .proxy import Proxy
 
 # gcsfs reads it when it is imported: the server here lacks Google's gRPC API.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -140,6 +149,8 @@ def _s3() -> Iterator[_Server]:
 
 @pytest.fixture(params=["gs", "s3"])
 def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    if _MISSING:
+        pytest.skip(f"the extra [test] is not installed: {', '.join(_MISSING)}")
     server: _Server = request.getfixturevalue(f"_{request.param}")
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)

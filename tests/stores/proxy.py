@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
-from aiohttp import web
+import pytest
+
+aiohttp = pytest.importorskip("aiohttp", reason="the extra [test] is not installed")
+from aiohttp import web  # noqa: E402
 
 # They belong to one connection, not to the message.
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}

@@ -1,0 +1,41 @@
+"""Faults at some requests of a `run_recycle`; `campaign.py` makes all of them at each.
+
+A fault that passes is overcome. Any other is an error on one line, and nothing is
+written. No fault ever changes a number.
+"""
+
+import pytest
+
+from . import campaign
+from .campaign import recycle  # noqa: F401
+from .faults import LASTING, PASSING, UNSEEN
+
+
+# A reader of plain files, one of tensorstore's, and the writer: the first, one in the
+# middle, and the last request.
+@pytest.mark.parametrize("kind", ["500", "reset in the body"])
+def test_once(kind, store, recycle, capfd):  # noqa: F811
+    places = recycle.prepare("legacy")
+    _, expected, *_, requests = recycle.once(places, capfd)
+    for number in (0, requests // 2, requests - 1):
+        outcome = recycle.once(places, capfd, PASSING[kind], number, number)
+        campaign.check(outcome, expected, must_pass=True)
+
+
+@pytest.mark.parametrize("kind", LASTING)
+def test_from_there_on(kind, store, recycle, capfd):  # noqa: F811
+    places = recycle.prepare("safetensors")
+    _, expected, *_, requests = recycle.once(places, capfd)
+    for number in (0, requests // 2, requests - 1):
+        outcome = recycle.once(places, capfd, LASTING[kind], number)
+        assert campaign.check(outcome, expected, must_pass=False) == "one line"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["no answer", *UNSEEN])
+def test_the_bound(kind, store, recycle, capfd):  # noqa: F811
+    places = recycle.prepare("legacy")
+    _, expected, *_, requests = recycle.once(places, capfd)
+    fault = {**PASSING, **UNSEEN}[kind]
+    outcome = recycle.once(places, capfd, fault, requests // 2)
+    campaign.check(outcome, expected, must_pass=False)
