@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paired(flags.source_model, flags.prompt_path)
     _check_outputs(flags)
     with holding.held(
-        f"{absolute(flags.output_path)}.lock",
+        _lock(flags),
         f"another run is at work on {flags.output_path}",
         "Wait until it ends, or choose another output path.",
     ) as hold:
@@ -269,9 +269,14 @@ def _number_of_words(text: str) -> int | str | None:
     raise argparse.ArgumentTypeError(f"expected a number, all or auto, found {text!r}")
 
 
+def _lock(flags: argparse.Namespace) -> str:
+    """The file by which a run holds its output."""
+    return f"{absolute(flags.output_path)}.lock"
+
+
 def _check_outputs(flags: argparse.Namespace) -> None:
     """Checks that each output can be written and destroys nothing."""
-    outputs = {"--output_path": flags.output_path}
+    outputs: dict[str, epath.PathLike] = {"--output_path": flags.output_path}
     if flags.output_format == _PEFT:
         check_folder_writable(flags.output_path)
     else:
@@ -288,6 +293,7 @@ def _check_outputs(flags: argparse.Namespace) -> None:
             )
         outputs["--save_recycler"] = flags.save_recycler
         check_writable(flags.save_recycler)
+    outputs["the lock beside --output_path"] = _lock(flags)
     check_apart(
         {
             "--source_model": _all_places(flags.source_model),

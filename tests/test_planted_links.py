@@ -113,7 +113,7 @@ OTHERS = {
     "results of another program": (["inference_eval/thesis.tex"], "thesis.tex"),
     "a training run": (["run_start.json", "config.gin"], "a training run"),
     "a model": (["checkpoint_5/state/_METADATA"], "a training run"),
-    "a configuration": (["config.gin"], "its config.gin is of something else"),
+    "a program": (["config.gin", "main.py"], "its config.gin is of something else"),
 }
 
 
@@ -134,7 +134,8 @@ EVALUATIONS = {
     "an evaluation": ["config.gin", "inference_eval/a-metrics.jsonl"],
     "one of another prompt": ["inference_eval/evaluated_prompt.json"],
     "one that was stopped": ["config.gin", "tmp.inference_eval/a/events.out.1"],
-    "scores": ["unlabeled-scores/train-32-0.json"],
+    "one whose metrics were deleted": ["config.gin", "run.lock"],
+    "scores": ["config.gin", "unlabeled-scores/train-32-0.json"],
 }
 
 

@@ -60,12 +60,17 @@ def test_two_that_recycle_to_one_output(files, run, tmp_path, capsys, spelled):
     assert sorted(os.listdir(output.parent)) == ["recycled", "recycled.json", "x"]
 
 
-def test_a_prompt_that_is_called_like_the_lock_is_not_lost(files, run, tmp_path):
-    """`out.lock` is recycled to `out`."""
+def test_what_is_called_like_the_lock_is_not_lost(files, run, tmp_path, capsys):
+    """`out.lock` is recycled to `out`, or the map is written to it."""
+    output = str(tmp_path / "out")
+    mapped = {**files, "output_path": output, "save_recycler": f"{output}.lock"}
+    assert run(run_recycle.main, mapped) == 1
+    assert "the lock beside --output_path" in capsys.readouterr().err
     prompt = pathlib.Path(files["prompt_path"]).rename(tmp_path / "out.lock")
     before = prompt.read_bytes()
-    files |= {"prompt_path": str(prompt), "output_path": str(tmp_path / "out")}
+    files |= {"prompt_path": str(prompt), "output_path": output}
     assert run(run_recycle.main, files) == 1
+    assert "is the same as --prompt_path" in capsys.readouterr().err
     assert prompt.read_bytes() == before
 
 

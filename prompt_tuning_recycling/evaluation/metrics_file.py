@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.files import as_path, holding, is_remote
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
 from prompt_tuning_recycling.models.steps import STEP_FOLDER
 
@@ -22,6 +22,7 @@ Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 _FOLDER = "inference_eval"
 _PROMPT = "evaluated_prompt.json"
+_OURS = ("unlabeled-scores", "recycled_prompt", "results_of.json")
 
 
 def folders(output_dir: str) -> tuple[str, str]:
@@ -50,14 +51,16 @@ def check_replaceable(output_dir: str) -> None:
     if is_remote(output_dir):
         return
     check_no_links(output_dir, _FOLDER, f"tmp.{_FOLDER}")
-    names = _names(output_dir)
+    names = [name for name in _names(output_dir) if name != holding.LOCK]
+    if names == ["config.gin"]:
+        return  # Of an evaluation whose metrics somebody has deleted.
     results = _names(os.path.join(output_dir, _FOLDER))
     is_ours = any(name.endswith(".jsonl") or name == _PROMPT for name in results)
     if any(name == "run_start.json" or STEP_FOLDER.match(name) for name in names):
         found = "it is the folder of a training run"
     elif results and not is_ours:
         found = f"its {_FOLDER} holds {min(results)}, which no evaluation has written"
-    elif "config.gin" in names and not any(_FOLDER in name for name in names):
+    elif "config.gin" in names and not any(_FOLDER in n or n in _OURS for n in names):
         found = "its config.gin is of something else"
     else:
         return

@@ -1,16 +1,19 @@
 """What of a manifest counts as evaluated, whatever the host."""
 
+import contextlib
 import os
 
 import pytest
 
-from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling import RecyclingError, run_folder
 from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
+from prompt_tuning_recycling.files import holding
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import seqio
 
+from prompt_tuning_recycling.evaluation import job as jobs
 from prompt_tuning_recycling.evaluation.job import ManifestJob
 
 from ..conftest import IMPORTABLE
@@ -89,3 +92,40 @@ def test_a_file_that_is_not_whole_is_not_done(job, tmp_path, damage):
     assert len(job("review_decoded").missing) == 1
     path.write_bytes(damage(path.read_bytes()))
     assert len(job("review_decoded").missing) == 2
+
+
+# Jobs that share a manifest
+
+
+def test_what_another_run_evaluates_comes_last(job, tmp_path):
+    """In its folder may be any run, a job of another manifest, too."""
+    a, b = (tmp_path / name for name in "ab")
+    with contextlib.ExitStack() as stack:
+        place = a / holding.LOCK
+        stack.enter_context(holding.held(place, "a run is at work", "Wait."))
+        shared = job("review_decoded")._shared_out()
+        entry, _ = next(shared)
+        assert entry.output_dir == str(b)
+        with pytest.raises(holding.BusyError, match="another run"):
+            stack.enter_context(run_folder.held(b))
+        stack.close()
+        # It is done by the other, or not.
+        assert [entry.output_dir for entry, _ in shared] == [str(a)]
+
+
+def test_the_newest_job_takes_over_where_nothing_can_be_locked(
+    job, tmp_path, monkeypatch, caplog
+):
+    one, two = job("review_decoded"), job("review_decoded")
+    for module in (jobs, holding):
+        monkeypatch.setattr(module, "is_remote", lambda path: True)
+    first, second = one._shared_out(), two._shared_out()
+    _, hold = next(first)
+    next(second)
+    assert "another job is at work on" in caplog.text
+    with pytest.raises(holding.BusyError, match="m.json and has taken over: process"):
+        hold.check()
+    with pytest.raises(holding.BusyError):
+        next(first)
+    assert len(list(second)) == 1
+    assert not (tmp_path / "m.json.lock").exists()
