@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import struct
 import tempfile
 import types
@@ -564,8 +563,10 @@ def maps() -> Iterator[tuple[bytes]]:
 
 
 def scheduler_notes() -> Iterator[tuple[bytes]]:
-    note = {"address": "tcp://127.0.0.1:1", "host": f"not-{socket.gethostname()}"}
-    yield (json.dumps(note).encode(),)
+    address = {"address": "tcp://127.0.0.1:1"}
+    yield (json.dumps({**address, "host": "another"}).encode(),)
+    # Not written to its end.
+    yield (json.dumps(address).encode(),)
 
 
 # Configurations and data
