@@ -45,7 +45,8 @@ def _array(*shape: int, seed: int = 0) -> np.ndarray:
 @functools.cache
 def _scratch() -> pathlib.Path:
     memory = pathlib.Path("/dev/shm")
-    where = memory if os.access(memory, os.W_OK) else None
+    in_memory = tempfile.tempdir is None and os.access(memory, os.W_OK)
+    where = memory if in_memory else None
     folder = tempfile.TemporaryDirectory(prefix="seeds", dir=where)
     # It goes when the process ends.
     _KEPT.append(folder)
