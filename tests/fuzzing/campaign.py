@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import pathlib
 import random
 import resource
@@ -40,6 +41,8 @@ def fuzz(name: str, seconds: float, folder: pathlib.Path) -> None:
         libFuzzer writes there the input at which the process died or hung.
     """
     target = ALL[name]
+    # Goes with the folder, since libFuzzer ends the process without cleaning up.
+    tempfile.tempdir = os.fspath(folder)
     logging.disable(logging.CRITICAL)
     corpus, findings = folder / "corpus", folder / "findings"
     for made in (corpus, findings):

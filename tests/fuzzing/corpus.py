@@ -1,5 +1,6 @@
-"""What fuzzing has found: each of these inputs once made a reader raise an error that
-is not ours, take seconds, take all memory, or end the process.
+"""What was found while fuzzing, by the fuzzer or by trying what it cannot reach soon.
+Each of these inputs once made a reader raise an error that is not ours, take seconds,
+take far too much memory, or end the process.
 """
 
 from __future__ import annotations

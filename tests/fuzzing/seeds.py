@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import struct
 import tempfile
 import types
@@ -46,7 +45,8 @@ def _array(*shape: int, seed: int = 0) -> np.ndarray:
 @functools.cache
 def _scratch() -> pathlib.Path:
     memory = pathlib.Path("/dev/shm")
-    where = memory if os.access(memory, os.W_OK) else None
+    in_memory = tempfile.tempdir is None and os.access(memory, os.W_OK)
+    where = memory if in_memory else None
     folder = tempfile.TemporaryDirectory(prefix="seeds", dir=where)
     # It goes when the process ends.
     _KEPT.append(folder)
@@ -564,8 +564,10 @@ def maps() -> Iterator[tuple[bytes]]:
 
 
 def scheduler_notes() -> Iterator[tuple[bytes]]:
-    note = {"address": "tcp://127.0.0.1:1", "host": f"not-{socket.gethostname()}"}
-    yield (json.dumps(note).encode(),)
+    address = {"address": "tcp://127.0.0.1:1"}
+    yield (json.dumps({**address, "host": "another"}).encode(),)
+    # Not written to its end.
+    yield (json.dumps(address).encode(),)
 
 
 # Configurations and data
