@@ -26,6 +26,7 @@ from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.files.temporary import replace_folder
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model, open_model
@@ -107,9 +108,8 @@ class Loggers:
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.
             temporary = final
-        for left_behind in (temporary, final):
-            if left_behind.exists():
-                left_behind.rmtree()
+        if temporary.exists():
+            temporary.rmtree()
         temporary.mkdir(parents=True)
         self._write_config(output_dir)
         self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
@@ -118,8 +118,10 @@ class Loggers:
         if prompt is not None:
             metrics_file.write_prompt(temporary, prompt)
         if temporary != final:
-            temporary.rename(final)
+            replace_folder(temporary, final)
             sync(final.parent)
+            if temporary.exists():
+                temporary.rmtree()
 
 
 class ManifestJob:

@@ -20,11 +20,13 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
+    is_remote,
     reason,
     storage_errors,
     write_together,
 )
 from prompt_tuning_recycling.files.json_files import json_text, read_json
+from prompt_tuning_recycling.files.temporary import left_behind
 from prompt_tuning_recycling.models.floats import check_floating
 from prompt_tuning_recycling.models.formats import safetensors
 
@@ -99,12 +101,22 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
-    if not isinstance(record, dict) or record.get("file_sha256") != digest:
+    if not _belongs(record, digest):
+        # A writer that was killed after it had replaced the record alone.
+        for name in [] if is_remote(beside) else left_behind([beside]):
+            with contextlib.suppress(RecyclingError):
+                record = read_json(name, "the record of before,")
+                if _belongs(record, digest):
+                    return record
         raise RecyclingError(
             f"{beside} does not belong to {os.fspath(path)}: the prompt was changed or "
             "replaced after it was written. Recycle it again."
         )
     return record
+
+
+def _belongs(record: Any, digest: str) -> bool:
+    return isinstance(record, dict) and record.get("file_sha256") == digest
 
 
 def record_path(path: epath.PathLike) -> epath.Path:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.initial_prompts.base import checkpoint_changes
 from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts.prompt import record_path
+from prompt_tuning_recycling.prompts.prompt import load_record, record_path
 from prompt_tuning_recycling.sweep.plan import Item
 
 # Most of the time they wait for the disk or the network.
@@ -19,8 +18,8 @@ _THREADS = 16
 
 
 def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
-    """Returns the outputs that exist and were made from the prompts of today, and which
-    prompts were tuned again since, as texts for messages.
+    """Returns the outputs that exist with their records and were made from the prompts
+    of today, and what is wrong with the others, as texts for messages.
     """
     present = _present(items)
     found = [item for item in items if item.output in present]
@@ -28,8 +27,12 @@ def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
 
     def changes(item: Item) -> list[str]:
         try:
+            record = load_record(item.output)
+        except RecyclingError as error:
+            # A command that was killed may have replaced the record alone.
+            return [f"{error}"] if record_path(item.output).exists() else []
+        try:
             tuned = opened(item.prompt_from)
-            record = read_json(record_path(item.output), "the record")
             return checkpoint_changes("the prompt", record["prompt"], tuned)
         except (RecyclingError, KeyError, TypeError):
             # The prompt is gone, or what it was is not known.
