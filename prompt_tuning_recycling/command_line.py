@@ -39,6 +39,7 @@ _ELSEWHERE = {
 }
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_OF_DISK = (errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE)
 _IN_GIN = "\n  In call to configurable"
 
 
@@ -191,13 +192,26 @@ def _explained(error: Exception) -> str:
     while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
         found = found.__context__
     if isinstance(found, store_errors()):
+        # TensorFlow reports the errors of disks in this form, too; they name the path.
+        if type(found).__module__.startswith("tensorflow") and "://" not in str(found):
+            return (
+                f"cannot read or write {reason(found)}. Make room, check the disk and "
+                "the permissions, or choose another place."
+            )
         return (
             f"cannot use an object store: {reason(found)}. Check the address, the "
             "network and your credentials."
         )
-    if not isinstance(found, OSError) or found.errno not in _NO_ROOM:
+    if not isinstance(found, OSError) or found.errno not in _NO_ROOM + _OF_DISK:
         raise error
-    where = os.fsdecode(found.filename or "to a file or to the standard output")
+    where = os.fsdecode(found.filename2 or found.filename or "a file")
+    if found.errno in _OF_DISK:
+        return (
+            f"cannot read or write {where}: {reason(found)}. Check the disk and the "
+            "permissions, or choose another place."
+        )
+    if found.filename is None:
+        where = "to a file or to the standard output"
     return (
         f"cannot write {where}: {reason(found)}. Make room, or choose another place to "
         "write to."

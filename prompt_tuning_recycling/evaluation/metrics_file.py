@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -68,7 +68,8 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
 
 def write_prompt(folder: epath.Path, digest: str) -> None:
     """Writes the digest of the prompt that an evaluation in `folder` is of."""
-    (folder / _PROMPT).write_text(json.dumps({"fingerprint": digest}) + "\n")
+    text = json.dumps({"fingerprint": digest}) + "\n"
+    write_atomically(folder / _PROMPT, text.encode())
 
 
 def read_prompt(output_dir: str) -> str | None:

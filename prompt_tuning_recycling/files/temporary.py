@@ -2,8 +2,8 @@
 
 They are called `.NAME.DIGEST.RANDOM.tmp`, where DIGEST is of the whole name, since NAME
 may be cut. The process that writes one holds a lock on it, which the system releases
-however the process ends. So the next process that writes the same file or folder can tell
-what a killed one left behind, and removes it.
+however the process ends. So the next process that writes the same file or folder can
+tell what a killed one left behind, and removes it.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def replace_folder(temporary: epath.PathLike, path: epath.PathLike) -> None:
     """Renames a temporary folder. If `path` exists, the two exchange their names, so
     that a reader sees the old folder or the new one at any time.
 
-    Where the system cannot exchange names (macOS, NFS), the old folder is renamed first,
-    and nothing is at `path` until the second renaming.
+    Where the system cannot exchange names (macOS, NFS), the old folder is renamed
+    first, and nothing is at `path` until the second renaming.
 
     Args:
       temporary: the folder; afterwards it is gone, or holds what was at `path`.
@@ -83,8 +83,8 @@ def replace_folder(temporary: epath.PathLike, path: epath.PathLike) -> None:
 
 
 def set_aside(path: epath.PathLike) -> str | None:
-    """Gives a file a second, temporary name, by which it can be found after the first is
-    another file's.
+    """Gives a file a second, temporary name, by which it can be found after the first
+    is another file's.
 
     Returns:
       The name; None if there is no such file, or the disk knows no second names.

@@ -21,6 +21,7 @@ from prompt_tuning_recycling.files.temporary import (
     temporary_folder,
 )
 
+
 def write_atomically(path: epath.PathLike, data: bytes) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one.
 
@@ -201,13 +202,15 @@ class _Unfinished:
     Attributes:
       path: its path in the end.
       file: the file, whose descriptor holds its lock.
-      temporary: its name; None once it is renamed.
+      temporary: its name.
+      is_renamed: whether it is at `path`.
       replaced: another name of the file that it replaces, if it is to be kept for now.
     """
 
     path: epath.Path
     file: BinaryIO
-    temporary: str | None
+    temporary: str
+    is_renamed: bool = False
     replaced: str | None = None
 
     @classmethod
@@ -216,14 +219,13 @@ class _Unfinished:
         return cls(path, os.fdopen(descriptor, "wb"), temporary)
 
     def rename(self) -> None:
-        assert self.temporary is not None
         os.replace(self.temporary, self.path)
-        self.temporary = None
+        self.is_renamed = True
 
     def undo(self) -> None:
         """Removes the temporary file, or puts back what it replaced."""
         with contextlib.suppress(OSError):
-            if self.temporary is not None:
+            if not self.is_renamed:
                 os.unlink(self.temporary)
             elif self.replaced is not None:
                 os.replace(self.replaced, self.path)

@@ -1,4 +1,4 @@
-"""Programs that write what no command writes by itself: `python -m writing WHAT ...`."""
+"""A program that writes what no command writes by itself: exports, kept prompts."""
 
 import pathlib
 

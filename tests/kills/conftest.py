@@ -146,7 +146,7 @@ def to_hugging_face(tmp_path):
     given = {
         "from": DEMO_MODELS / "source",
         "to": out / "hf",
-        "max_shard_size": "700kb",
+        "max_shard_size": "200kb",
     }
 
     def seen():
@@ -158,7 +158,12 @@ def to_hugging_face(tmp_path):
         return {"the model": json.dumps(found)}
 
     return Writer(
-        f"{PACKAGE}.convert", as_flags(given), out, [DEMO_MODELS / "source"], seen
+        f"{PACKAGE}.convert",
+        as_flags(given),
+        out,
+        [DEMO_MODELS / "source"],
+        seen,
+        replaces_nothing=True,
     )
 
 
@@ -172,7 +177,14 @@ def to_t5x(tmp_path, save, rng):  # noqa: F811
         step = out / "checkpoint_3"
         return {"the step": arrays_of(step)} if step.exists() else {}
 
-    return Writer(f"{PACKAGE}.convert", as_flags(given), out, [given["from"]], seen)
+    return Writer(
+        f"{PACKAGE}.convert",
+        as_flags(given),
+        out,
+        [given["from"]],
+        seen,
+        replaces_nothing=True,
+    )
 
 
 # Exports and kept prompts
@@ -228,7 +240,7 @@ def kept_prompt(tmp_path, files, prompt):
 
 @pytest.fixture
 def small(content):  # noqa: F811
-    """A sweep from one model to another and back: two recyclers, one run of one step."""
+    """A sweep between two models, both ways: two recyclers, one run of one step."""
     for models in ("pretrained", "prompts"):
         del content[models]["Seed 1"]
     for inits in content["prompts"].values():
@@ -395,7 +407,7 @@ def train(host, tmp_path):
     """Tunes for four steps, with checkpoints, exports and evaluations."""
     out = tmp_path / "out"
 
-    def arguments(steps=4):
+    def arguments(steps=4, **macros):
         return host(
             "runs/standalone/prompt_finetune.gin",
             MIXTURE_OR_TASK_NAME="tiny_train",
@@ -406,6 +418,7 @@ def train(host, tmp_path):
             BATCH_SIZE=16,
             CHECKPOINT_PERIOD=2,
             EVAL_PERIOD=2,
+            **macros,
         )
 
     def seen():
@@ -415,7 +428,7 @@ def train(host, tmp_path):
         )
         found |= {step.name: arrays_of(step) for step in steps}
         if steps:
-            assert open_checkpoint(out).path.parent == steps[-1]
+            assert open_checkpoint(out).path.name == steps[-1].name
             found["a checkpoint"] = True
         for folder in out.glob("numpy_checkpoints/checkpoint_*"):
             (path,) = folder.iterdir()
@@ -429,6 +442,8 @@ def train(host, tmp_path):
         [DEMO_MODELS / "source"],
         seen,
         lambda run: run(arguments(2)),
+        whole=arguments(KEEP_CHECKPOINTS=None),
+        is_slow=True,
     )
 
 
@@ -457,6 +472,7 @@ def evaluate(host, recycling, tmp_path):
         out,
         [DEMO_MODELS / "target-1", pathlib.Path(recycling["SOURCE_PROMPT"])],
         seen,
+        is_slow=True,
     )
 
 
@@ -475,8 +491,8 @@ def evaluate_prompts(host, instruction, tmp_path):
         PROMPT_MANIFEST=str(out / "manifest.json"),
         BATCH_SIZE=16,
     )
-    out.mkdir()
     drawing = Drawing(8, "train", 0)
+    # In the folder of outputs, since locks are beside it.
     manifest.write(out / "manifest.json", entries, [drawing])
 
     def earlier(run):
@@ -494,12 +510,8 @@ def evaluate_prompts(host, instruction, tmp_path):
                 text = json.dumps(of_task) + str(metrics_file.read_prompt(str(folder)))
                 assert of_task
                 found[f"{folder.name}: metrics"] = text
-            found |= {
-                f"{folder.name}: scores": content
-                for content in contents(
-                    folder / "unlabeled-scores", "train-8-0.json"
-                ).values()
-            }
+            scores = contents(folder / "unlabeled-scores", "train-8-0.json")
+            found |= {f"{folder.name}: {name}": data for name, data in scores.items()}
         return found
 
     return Writer(
@@ -509,6 +521,7 @@ def evaluate_prompts(host, instruction, tmp_path):
         [DEMO_MODELS / "source", instruction],
         seen,
         earlier,
+        is_slow=True,
     )
 
 
@@ -544,6 +557,7 @@ def choose(host, recycling, tmp_path, instruction):
         [DEMO_MODELS / "target-1", instruction],
         seen,
         lambda run: run(arguments(8)),
+        is_slow=True,
     )
 
 
@@ -601,8 +615,10 @@ def measured(folder, task):
 
 
 def as_flags(given):
-    return [f"--{name}={os.fspath(value) if isinstance(value, os.PathLike) else value}"
-            for name, value in given.items()]
+    return [
+        f"--{name}={os.fspath(value) if isinstance(value, os.PathLike) else value}"
+        for name, value in given.items()
+    ]
 
 
 def inputs_of(given):

@@ -1,15 +1,15 @@
 """Disturbs a writer again and again, and says after each time what is wrong.
 
-A writer is a command and what its readers see of its outputs. It is disturbed by kill -9,
-at moments and before or in the middle of system calls, and by system calls that fail or
-are cut short. After each disturbance
+A writer is a command and what its readers see of its outputs. It is disturbed by
+kill -9, at moments and before or in the middle of system calls, and by calls that
+fail or are cut short. After each disturbance
 
 - every output is what it was before or what an undisturbed run makes of it;
 - no reader trips, and inputs are untouched;
 - the command has ended with one line that names the path and the reason (unless it was
   killed, or had no need to fail);
-- the same command, started again, makes what an undisturbed run makes, and leaves nothing
-  behind that the undisturbed run does not.
+- the same command, started again, makes what an undisturbed run makes, and leaves
+  nothing behind that the undisturbed run does not.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import os
 import pathlib
 import random
 import re
+import select
 import shutil
 import signal
 import struct
@@ -53,6 +54,7 @@ FAULTS = {
     "EACCES": (FAULT, errno.EACCES),
     "short": (SHORT, 0),
 }
+LONGEST = 120  # Seconds after which a command counts as hung.
 HERE = pathlib.Path(__file__).parent
 
 
@@ -78,8 +80,10 @@ class Writer:
       inputs: files and folders that it reads.
       seen: reads the outputs as the package's readers do; name -> what it is, whole.
         Whatever it raises is a finding.
-      earlier: makes earlier outputs, if given, by the function that runs a command line.
-      may_be: name -> other values that an output may have for a while.
+      earlier: makes earlier outputs, by the function that runs a command line.
+      whole: a command line that makes the same, and keeps what is there for a while.
+      is_slow: whether of several writes in a row only the first and the last fail.
+      replaces_nothing: whether it refuses to start where its output is whole.
     """
 
     module: str
@@ -88,7 +92,9 @@ class Writer:
     inputs: Sequence[pathlib.Path]
     seen: Callable[[], dict[str, Any]]
     earlier: Callable[[Callable[[list[str]], None]], None] | None = None
-    may_be: dict[str, Any] = dataclasses.field(default_factory=dict)
+    whole: list[str] | None = None
+    is_slow: bool = False
+    replaces_nothing: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,29 +117,45 @@ class Ended:
 
 
 class Server:
-    """The process that has imported everything; see server.py."""
+    """Two processes that have imported everything: one to run commands in, and one to
+    fork from, in which nothing has run, since threads do not survive a fork. See
+    server.py.
+    """
 
-    def __init__(self, shim: pathlib.Path, folder: pathlib.Path, modules: Sequence[str]):
-        self._folder = folder
+    def __init__(
+        self, shim: pathlib.Path, folder: pathlib.Path, modules: Sequence[str]
+    ):
+        self._folder, self._shim, self._modules = folder, shim, modules
+        self._processes: dict[bool, subprocess.Popen] = {}
+
+    def _process(self, fork: bool) -> subprocess.Popen:
+        if fork not in self._processes:
+            self._processes[fork] = self._start()
+        return self._processes[fork]
+
+    def _start(self) -> subprocess.Popen:
         environment = {
             **importable_environment(),
-            "LD_PRELOAD": str(shim),
+            "LD_PRELOAD": str(self._shim),
             "JAX_PLATFORMS": "cpu",
             "OPENBLAS_NUM_THREADS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            # Few threads, since several such processes share the processors.
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            "TF_NUM_INTRAOP_THREADS": "1",
+            "JAX_COMPILATION_CACHE_DIR": str(self._folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        self._process = subprocess.Popen(
-            [sys.executable, HERE / "server.py", shim, *modules],
+        process = subprocess.Popen(
+            [sys.executable, HERE / "server.py", self._shim, *self._modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
         )
-        assert self._process.stdout is not None and self._process.stdin is not None
-        assert self._process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == "ready\n"
+        return process
 
     def run(
         self,
@@ -145,6 +167,7 @@ class Server:
         error: int = 0,
         after: float | None = None,
     ) -> Ended:
+        fork = how in (KILL, CUT) or after is not None
         state, log = self._folder / "state", self._folder / "log"
         state.write_bytes(bytes(_STATE.size + _MOST_CALLS))
         order = {
@@ -156,10 +179,12 @@ class Server:
             "how": how,
             "at": at,
             "error": error,
+            "fork": fork,
             "after": after,
         }
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
+        process = self._process(fork)
+        print(json.dumps(order), file=process.stdin, flush=True)
+        answer = json.loads(self._answer(process, order))
         text = log.read_text(errors="replace")
         assert not answer["hung"], f"{order}\n{text}"
         data = state.read_bytes()
@@ -168,13 +193,21 @@ class Server:
         names = [CALLS[call] for call in made]
         return Ended(answer["code"], text, names, bool(reached), last - first)
 
+    def _answer(self, process: subprocess.Popen, order: dict) -> str:
+        if not select.select([process.stdout], [], [], 2 * LONGEST)[0]:
+            process.kill()
+            raise AssertionError(f"hangs: {order}")
+        return process.stdout.readline()
+
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        for process in self._processes.values():
+            process.stdin.close()
+            process.wait()
 
 
 _STATE = struct.Struct("@qqdd")
-_MOST_CALLS = 100000
+_MOST_CALLS = 4000
+_NEVER = 10**9
 
 
 @dataclasses.dataclass
@@ -193,13 +226,24 @@ class Counts:
     calls: int = 0
     findings: list[str] = dataclasses.field(default_factory=list)
 
+    def save(self, path: pathlib.Path) -> None:
+        path.write_text(json.dumps(vars(self), indent=1))
+
 
 class Disturber:
     """Disturbs one writer, from one state of the outputs before."""
 
-    def __init__(self, server: Server, writer: Writer, is_new: bool):
-        """Makes the outputs of before (none if `is_new`), and runs it undisturbed."""
-        self._server, self._writer = server, writer
+    def __init__(
+        self,
+        server: Server,
+        writer: Writer,
+        is_new: bool,
+        saved: pathlib.Path | None = None,
+    ):
+        """Makes the outputs of before (none if `is_new`), and runs it undisturbed. The
+        counts so far are saved to a file, if one is given.
+        """
+        self._server, self._writer, self._saved = server, writer, saved
         self._kept = writer.out.with_name(writer.out.name + "-of-before")
         self.counts = Counts()
         if not is_new:
@@ -208,6 +252,11 @@ class Disturber:
             shutil.copytree(writer.out, self._kept, symlinks=True)
         self._old = writer.seen()
         self._inputs = _digest(writer.inputs)
+        self._for_a_while: dict[str, Any] = {}
+        if writer.whole is not None:
+            assert server.run(writer, writer.whole).code == 0
+            self._for_a_while = writer.seen()
+            self._reset()
         whole = server.run(writer)
         assert whole.code == 0, whole.log
         self._calls, self._seconds = len(whole.calls), whole.seconds
@@ -215,6 +264,12 @@ class Disturber:
         self._new = writer.seen()
         self._left = _temporary(writer.out)
         assert self._new and self._new != self._old
+        lasting = {*self._old, *self._new}
+        self._for_a_while = {
+            name: value
+            for name, value in self._for_a_while.items()
+            if name not in lasting or name.startswith("checkpoint")
+        }
 
     def _run_earlier(self, arguments: list[str]) -> None:
         ended = self._server.run(self._writer, arguments)
@@ -249,25 +304,33 @@ class Disturber:
                 kind = "before" if how == KILL else "in"
                 self._check(f"killed {kind} call {number}", ended, may_fail=False)
 
-    def fail(self, names: Sequence[str] = tuple(FAULTS), every: int = 1) -> None:
-        """Fails its first call, its second, and so on to the last; of many calls, only
-        one in `every`.
-        """
+    def fail(self, names: Sequence[str] = tuple(FAULTS)) -> None:
+        """Fails its first call, its second, and so on to the last."""
         for name in names:
             how, error = FAULTS[name]
-            number = 1
-            while True:
+            self._reset()
+            # Counts the calls that may fail so, and reaches none.
+            calls = self._server.run(
+                self._writer, how=how, at=_NEVER, error=error
+            ).calls
+            for number in self._numbers(calls):
                 self._reset()
-                ended = self._server.run(
-                    self._writer, how=how, at=number, error=error
-                )
-                if not ended.reached:
-                    break
-                self.counts.faults[name] += 1
-                call = ended.calls[number - 1]
-                what = f"{name} at call {number}, {call}"
-                self._check(what, ended, may_fail=True, error=error)
-                number += every
+                ended = self._server.run(self._writer, how=how, at=number, error=error)
+                # The threads of some writers do not always make as many calls.
+                if ended.reached:
+                    self.counts.faults[name] += 1
+                    what = f"{name} at call {number}, {ended.calls[number - 1]}"
+                    self._check(what, ended, may_fail=True, error=error)
+
+    def _numbers(self, calls: list[str]) -> list[int]:
+        """The calls to fail: all, or of several writes in a row the first and last."""
+        padded = ["", *calls, ""]
+        return [
+            number
+            for number in range(1, len(calls) + 1)
+            if not self._writer.is_slow
+            or set(padded[number - 1 : number + 2]) != {"write"}
+        ]
 
     def _reset(self) -> None:
         shutil.rmtree(self._writer.out, ignore_errors=True)
@@ -276,12 +339,20 @@ class Disturber:
 
     def _check(self, what: str, ended: Ended, may_fail: bool, error: int = 0) -> None:
         found = list(self._wrong(ended, may_fail, error))
-        again = self._server.run(self._writer)
-        if again.code != 0:
-            found.append(f"started again, it fails: {again.log[-600:]}")
-        else:
-            found += self._wrong_at_the_end("started again")
+        if not self._is_finished():
+            again = self._server.run(self._writer)
+            if again.code != 0:
+                found.append(f"started again, it fails: {again.log[-600:]}")
+            else:
+                found += self._wrong_at_the_end("started again")
         self.counts.findings += [f"{what}: {one}" for one in found]
+        if self._saved is not None:
+            self.counts.save(self._saved)
+
+    def _is_finished(self) -> bool:
+        return self._writer.replaces_nothing and not list(
+            self._wrong_at_the_end("", leftovers=False)
+        )
 
     def _wrong(self, ended: Ended, may_fail: bool, error: int) -> Iterator[str]:
         if ended.code == 0:
@@ -304,8 +375,8 @@ class Disturber:
             return
         for name in {**self._old, **self._new, **seen}:
             known = [self._old.get(name), self._new.get(name)]
-            if name in self._writer.may_be:
-                known += [None, self._writer.may_be[name]]
+            if name in self._for_a_while:
+                known += [None, self._for_a_while[name]]
             if seen.get(name) not in known:
                 yield f"{name} is neither as before nor as it will be: " + (
                     "gone" if name not in seen else str(seen[name])[:200]

@@ -1,21 +1,23 @@
-"""Runs commands, each in a process forked from one that has imported all that is slow to
-import, and disturbs them at points that are known (see shim.c) or at moments.
+"""Runs commands in a process that has imported all that is slow to import, or each in
+a process forked from that one, which may be killed. Disturbs them at points that are
+known (see shim.c) or at moments.
 
     LD_PRELOAD=shim.so python server.py SHIM MODULE...
 
 imports the modules, then reads orders from standard input, one JSON object a line:
 
     {"module": "...", "arguments": [...], "below": FOLDER, "log": FILE, "state": FILE,
-     "how": 0..4, "at": N, "error": ERRNO, "after": SECONDS}
+     "how": 0..4, "at": N, "error": ERRNO, "fork": BOOL, "after": SECONDS}
 
 and answers each by a line `{"code": ..., "hung": ...}`. The code is negative for a
-process that a signal has ended. With `after`, the process is killed so many seconds after
-its first call that the shim counts.
+process that a signal has ended. With `after`, the process is killed so many seconds
+after its first call that the shim counts.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -34,41 +36,58 @@ def serve(shim_path: str, modules: list[str]) -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _run(shim, order)
-        hung = _watched(child, order)
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        print(json.dumps({"code": code, "hung": hung}), file=answers, flush=True)
+        answer = _in_a_fork(shim, order) if order["fork"] else _here(shim, order)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
-def _run(shim: ctypes.CDLL, order: dict) -> None:
-    """What the child does; it does not return."""
-    code = 99
+def _in_a_fork(shim: ctypes.CDLL, order: dict) -> dict:
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = _run(shim, order)
+        finally:
+            os._exit(code)
+    hung = _watched(child, order)
+    _, status = os.waitpid(child, 0)
+    return {"code": os.waitstatus_to_exitcode(status), "hung": hung}
+
+
+def _here(shim: ctypes.CDLL, order: dict) -> dict:
+    """Once everything is compiled, this takes a fraction of the time."""
+    streams = [os.dup(stream) for stream in (1, 2)]
+    code = _run(shim, order)
+    # Of a command that has failed, what it had open is closed as its process would.
+    gc.collect()
+    for stream, before in zip((1, 2), streams, strict=True):
+        os.dup2(before, stream)
+        os.close(before)
+    return {"code": code, "hung": False}
+
+
+def _run(shim: ctypes.CDLL, order: dict) -> int:
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    main = importlib.import_module(order["module"]).main
+    shim.shim_arm(
+        os.fsencode(order["below"]),
+        os.fsencode(order["state"]),
+        order["how"],
+        ctypes.c_long(order["at"]),
+        order["error"],
+    )
     try:
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(log, stream)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        main = importlib.import_module(order["module"]).main
-        shim.shim_arm(
-            os.fsencode(order["below"]),
-            os.fsencode(order["state"]),
-            order["how"],
-            ctypes.c_long(order["at"]),
-            order["error"],
-        )
-        code = _code(main, order["arguments"])
+        return _code(main, order["arguments"])
     except BaseException:
-        # What Python does at the end of a program; this process goes on to be the
-        # server otherwise.
+        # What Python does at the end of a program.
         sys.excepthook(*sys.exc_info())
+        return 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        shim.shim_disarm()
 
 
 def _code(main, arguments: list[str]) -> int:

@@ -29,7 +29,7 @@
 
 enum { OPEN, CREATE, WRITE, FSYNC, RENAME, MKDIR, UNLINK, LINK, RESIZE, CHMOD };
 enum { COUNT, KILL, CUT, FAULT, SHORT };
-enum { MOST_CALLS = 100000, MOST_FILES = 65536 };
+enum { MOST_CALLS = 4000, MOST_FILES = 65536 };
 /* What `at` may return besides 0 and an errno. */
 enum { HALF = -1, HALF_THEN_END = -2 };
 
@@ -67,9 +67,11 @@ void shim_arm(const char *below, const char *state_file, int what, long at, int 
     how = what;
     number = at;
     error = with;
+    memset((void *)watched, 0, sizeof watched);
     state = made;
 }
 
+/* Ends watching. The memory stays mapped, since another thread may be about to count. */
 void shim_disarm(void) { state = NULL; }
 
 size_t shim_state_size(void) { return sizeof(struct state); }
@@ -150,20 +152,21 @@ static int stays(int call)
    how a write is to be cut. */
 static int at(int call)
 {
-    if (!may_fail(call))
+    struct state *state_now = state;
+    if (!state_now || !may_fail(call))
         return 0;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    long counted = atomic_fetch_add(&state->calls, 1) + 1;
-    state->last = now.tv_sec + 1e-9 * now.tv_nsec;
+    long counted = atomic_fetch_add(&state_now->calls, 1) + 1;
+    state_now->last = now.tv_sec + 1e-9 * now.tv_nsec;
     if (counted == 1)
-        state->first = state->last;
+        state_now->first = state_now->last;
     if (counted < MOST_CALLS)
-        state->made[counted] = call;
+        state_now->made[counted] = call;
     if (how == COUNT || counted < number || (counted > number && !stays(call)))
         return 0;
     if (counted == number)
-        state->reached = 1;
+        state_now->reached = 1;
     if (how == KILL)
         end();
     if (how == CUT)
@@ -194,10 +197,19 @@ static int at(int call)
         va_end(more);                                                                   \
     }
 
-#define OPENED(is_ours, flags, make)                                                    \
+/* Files that are opened to be read are not counted: what they say is no output. */
+static int writes(int at_folder, const char *path, int flags)
+{
+    struct stat found;
+    return flags & (O_CREAT | O_WRONLY | O_RDWR) ||
+           (fstatat(at_folder, path, &found, 0) == 0 && S_ISDIR(found.st_mode));
+}
+
+#define OPENED(at_folder, path, flags, make)                                            \
     do {                                                                                \
-        int mine = (is_ours);                                                           \
-        int found = mine ? at((flags) & O_CREAT ? CREATE : OPEN) : 0;                   \
+        int mine = ours(at_folder, path), found = 0;                                    \
+        if (mine && writes(at_folder, path, flags))                                     \
+            found = at((flags) & O_CREAT ? CREATE : OPEN);                              \
         if (found > 0) {                                                                \
             errno = found;                                                              \
             return -1;                                                                  \
@@ -213,28 +225,28 @@ int open(const char *path, int flags, ...)
 {
     REAL(open);
     MODE(flags);
-    OPENED(ours(AT_FDCWD, path), flags, real(path, flags, mode));
+    OPENED(AT_FDCWD, path, flags, real(path, flags, mode));
 }
 
 int open64(const char *path, int flags, ...)
 {
     REAL(open64);
     MODE(flags);
-    OPENED(ours(AT_FDCWD, path), flags, real(path, flags, mode));
+    OPENED(AT_FDCWD, path, flags, real(path, flags, mode));
 }
 
 int openat(int at_folder, const char *path, int flags, ...)
 {
     REAL(openat);
     MODE(flags);
-    OPENED(ours(at_folder, path), flags, real(at_folder, path, flags, mode));
+    OPENED(at_folder, path, flags, real(at_folder, path, flags, mode));
 }
 
 int openat64(int at_folder, const char *path, int flags, ...)
 {
     REAL(openat64);
     MODE(flags);
-    OPENED(ours(at_folder, path), flags, real(at_folder, path, flags, mode));
+    OPENED(at_folder, path, flags, real(at_folder, path, flags, mode));
 }
 
 int creat(const char *path, mode_t mode)
@@ -331,8 +343,8 @@ static FILE *opened(FILE *file, int mine)
     {                                                                                   \
         REAL(name);                                                                     \
         int mine = ours(AT_FDCWD, path);                                                \
-        GUARDED(mode[0] == 'r' ? OPEN : CREATE, mine, NULL,                             \
-                opened(real(path, mode), mine));                                        \
+        int counts = mine && strpbrk(mode, "wa+");                                      \
+        GUARDED(CREATE, counts, NULL, opened(real(path, mode), mine));                  \
     }
 
 OPENED_STREAM(fopen)
