@@ -10,7 +10,8 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import filelock
@@ -172,6 +173,7 @@ class ManifestJob:
         self._digests: dict[epath.PathLike, str | None] = {}
         self.listed = self._content.evaluations
         self.missing = [entry for entry in self.listed if not self._is_done(entry)]
+        _tidy(set(self.listed) - set(self.missing))
         done = len(self.listed) - len(self.missing)
         print(f"{done} of {len(self.listed)} were evaluated before", flush=True)
         unscored = {d for entry in self.missing for d in self._unscored(entry)}
@@ -329,6 +331,14 @@ class ManifestJob:
                     if not self._is_done(entry):
                         yield entry
             left = taken
+
+
+def _tidy(done: Iterable[Evaluation]) -> None:
+    """Removes what a killed job left beside evaluations that are whole."""
+    for entry in done:
+        _, temporary = metrics_file.folders(entry.output_dir)
+        if not is_remote(temporary) and os.path.exists(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _prompts(

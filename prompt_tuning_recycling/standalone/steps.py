@@ -27,7 +27,6 @@ from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, ST
 from prompt_tuning_recycling.models.steps import steps
 from prompt_tuning_recycling.standalone.parameters import Parameters
 
-
 # Old steps are renamed to here before their files are removed, so that a run that is
 # killed meanwhile leaves no half of a step under a step's name.
 _REMOVED = ".removed_checkpoints"

@@ -55,6 +55,7 @@ FAULTS = {
     "short": (SHORT, 0),
 }
 LONGEST = 120  # Seconds after which a command counts as hung.
+_NEVER = 10**9
 HERE = pathlib.Path(__file__).parent
 
 
@@ -116,6 +117,25 @@ class Ended:
     seconds: float
 
 
+class Watched:
+    """The memory that a watched process shares: `struct state` of shim.c, in a file."""
+
+    _HEADER = struct.Struct("@qqdd")
+    _MOST_CALLS = 4000
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        path.write_bytes(bytes(self._HEADER.size + self._MOST_CALLS))
+
+    def read(self) -> Ended:
+        """What was counted; the code and the log are not known here."""
+        data = self.path.read_bytes()
+        calls, reached, first, last = self._HEADER.unpack_from(data)
+        start = self._HEADER.size + 1
+        made = data[start : start + min(calls, self._MOST_CALLS - 1)]
+        return Ended(0, "", [CALLS[n] for n in made], bool(reached), last - first)
+
+
 class Server:
     """Two processes that have imported everything: one to run commands in, and one to
     fork from, in which nothing has run, since threads do not survive a fork. See
@@ -168,14 +188,13 @@ class Server:
         after: float | None = None,
     ) -> Ended:
         fork = how in (KILL, CUT) or after is not None
-        state, log = self._folder / "state", self._folder / "log"
-        state.write_bytes(bytes(_STATE.size + _MOST_CALLS))
+        watched, log = Watched(self._folder / "state"), self._folder / "log"
         order = {
             "module": writer.module,
             "arguments": list(writer.arguments if arguments is None else arguments),
             "below": str(writer.out),
             "log": str(log),
-            "state": str(state),
+            "state": str(watched.path),
             "how": how,
             "at": at,
             "error": error,
@@ -187,11 +206,7 @@ class Server:
         answer = json.loads(self._answer(process, order))
         text = log.read_text(errors="replace")
         assert not answer["hung"], f"{order}\n{text}"
-        data = state.read_bytes()
-        calls, reached, first, last = _STATE.unpack_from(data)
-        made = data[_STATE.size + 1 : _STATE.size + 1 + min(calls, _MOST_CALLS - 1)]
-        names = [CALLS[call] for call in made]
-        return Ended(answer["code"], text, names, bool(reached), last - first)
+        return dataclasses.replace(watched.read(), code=answer["code"], log=text)
 
     def _answer(self, process: subprocess.Popen, order: dict) -> str:
         if not select.select([process.stdout], [], [], 2 * LONGEST)[0]:
@@ -203,11 +218,6 @@ class Server:
         for process in self._processes.values():
             process.stdin.close()
             process.wait()
-
-
-_STATE = struct.Struct("@qqdd")
-_MOST_CALLS = 4000
-_NEVER = 10**9
 
 
 @dataclasses.dataclass
