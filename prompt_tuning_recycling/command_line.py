@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -40,6 +41,8 @@ _ELSEWHERE = {
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _OF_DISK = (errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE)
+# What TensorFlow puts around the message of an error in one of its operations.
+_OPERATION = re.compile(r"^\{\{.*?\}\} | \[Op:.*\].*$")
 _IN_GIN = "\n  In call to configurable"
 
 
@@ -194,9 +197,10 @@ def _explained(error: Exception) -> str:
     if isinstance(found, store_errors()):
         # TensorFlow reports the errors of disks in this form, too; they name the path.
         if type(found).__module__.startswith("tensorflow") and "://" not in str(found):
+            what = _OPERATION.sub("", reason(found))
             return (
-                f"cannot read or write {reason(found)}. Make room, check the disk and "
-                "the permissions, or choose another place."
+                f"cannot read or write {what}. Make room, check the disk and the "
+                "permissions, or choose another place."
             )
         return (
             f"cannot use an object store: {reason(found)}. Check the address, the "

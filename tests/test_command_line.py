@@ -208,7 +208,8 @@ def test_tensorflows_errors_of_a_disk_are_not_called_a_stores(capsys, monkeypatc
     monkeypatch.setitem(sys.modules, OpError.__module__, module)
 
     def broken(_):
-        raise OpError("/disk/file; No space left on device")
+        text = "{{node X_/job:l}} /disk/file; No space left on device [Op:X] name: "
+        raise OpError(text)
 
     assert command_line.run(broken, []) == 1
     err = capsys.readouterr().err

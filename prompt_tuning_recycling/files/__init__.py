@@ -2,9 +2,10 @@
 
 `paths` reads the paths that users give, `writing` writes a file completely or not at
 all, by way of `temporary` ones, `failures` lists the errors that storage raises, and
-`json_files` reads JSON. Two modules keep files from being lost. `guard` compares a command's few outputs with its
-inputs by the files on disk, hard links included. `meetings` compares the many paths of
-a sweep or a manifest, most of which do not exist yet, by their spelling.
+`json_files` reads JSON. Two modules keep files from being lost. `guard` compares a
+command's few outputs with its inputs by the files on disk, hard links included.
+`meetings` compares the many paths of a sweep or a manifest, most of which do not exist
+yet, by their spelling.
 """
 
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors

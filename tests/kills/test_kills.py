@@ -75,7 +75,7 @@ def test_killed_often_and_with_every_fault(disturber, name, before):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before"),
-    [("run_recycle", "old"), ("adapter", "old"), ("export", "old")],
+    [("run_recycle", "old"), ("export", "old")],
 )
 def test_killed_and_with_every_fault(disturber, name, before):
     made = disturber(name, before)
