@@ -10,7 +10,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast fuzz several stores lint format benchmark clean
+.PHONY: demo study test test-fast fuzz kills several stores lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -53,6 +53,16 @@ several: $(TEST_VENV)/done
 stores: $(VENV)/dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 8 tests/stores/campaign.py \
 	    $(PYTEST_ARGS)
+
+# Kills every writer KILLS times, and has each of its system calls fail; counts are in
+# build/kills. It takes hours of a processor: WRITERS chooses some, as in
+# `make kills KILLS=5 WRITERS='run_recycle or train'`.
+KILLS ?= 50
+WRITERS ?= often
+kills: $(VENV)/dev
+	KILLS=$(KILLS) KILLS_COUNTS=$(CURDIR)/build/kills OPENBLAS_NUM_THREADS=1 PYTHONPATH=. \
+	    $(BIN)/python -m pytest -q -n 0 tests/kills/test_kills.py -k 'often and ($(WRITERS))'
+	$(BIN)/python tests/kills/table.py build/kills
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -52,6 +52,9 @@ _UNPRINTABLE = re.compile(
     r"\ud800-\udfff]"
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_OF_DISK = (errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE)
+# What TensorFlow puts around the message of an error in one of its operations.
+_OPERATION = re.compile(r"^\{\{.*?\}\} | \[Op:.*\].*$")
 _IN_GIN = "\n  In call to configurable"
 
 
@@ -245,6 +248,13 @@ def _explained(error: Exception) -> str:
     # Gin raises a copy that has more text but lacks an OSError's number and file.
     while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
         found = found.__context__
+    # TensorFlow reports the errors of disks in this form, too; they name the path.
+    of_tensorflow = type(found).__module__.startswith("tensorflow")
+    if of_tensorflow and isinstance(found, store_errors()) and "://" not in str(found):
+        return (
+            f"cannot read or write {_OPERATION.sub('', reason(found))}. Make room, "
+            "check the disk and the permissions, or choose another place."
+        )
     file = found.filename if isinstance(found, OSError) else None
     of_store = isinstance(file, str) and is_remote(file)
     if of_store or isinstance(found, store_errors()):
@@ -253,9 +263,16 @@ def _explained(error: Exception) -> str:
             f"cannot use {where}: {reason(found)}. Check the address, the network and "
             "your credentials."
         )
-    if not isinstance(found, OSError) or found.errno not in _NO_ROOM:
+    if not isinstance(found, OSError) or found.errno not in _NO_ROOM + _OF_DISK:
         raise error
-    where = os.fsdecode(found.filename or "to a file or to the standard output")
+    where = os.fsdecode(found.filename2 or found.filename or "a file")
+    if found.errno in _OF_DISK:
+        return (
+            f"cannot read or write {where}: {reason(found)}. Check the disk and the "
+            "permissions, or choose another place."
+        )
+    if found.filename is None:
+        where = "to a file or to the standard output"
     return (
         f"cannot write {where}: {reason(found)}. Make room, or choose another place to "
         "write to."

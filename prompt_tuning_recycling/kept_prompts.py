@@ -23,7 +23,7 @@ from prompt_tuning_recycling.initial_prompts import InitialPrompt
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.models.layouts.t5x import site_of
 from prompt_tuning_recycling.prompts import load_prompt
-from prompt_tuning_recycling.prompts.prompt import load_record
+from prompt_tuning_recycling.prompts.prompt import load_record, tidy
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -98,6 +98,7 @@ def make_prompts(
         kept = None if keeping is None else keeping.place(kind, one_of_several)
         if kept is not None and _is_valid(kept, kind, target):
             logger.info("taking the prompt that was made before, %s", kept)
+            tidy(kept)
             prompt, where = load_prompt(kept), f"the prompt that is kept, {kept},"
             kept = None
         else:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import gin
 import pytest
@@ -184,9 +185,45 @@ def test_a_full_disk_is_one_line(capsys, in_gin):
     assert "cannot write /disk/file" in err
 
 
-@pytest.mark.parametrize(
-    "error", [PermissionError(13, "no"), BrokenPipeError(32, "a socket's"), OSError()]
-)
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EPERM])
+def test_a_disk_that_cannot_be_used_is_one_line(capsys, number):
+    def broken(_):
+        raise OSError(number, os.strerror(number), "/disk/file")
+
+    assert command_line.run(broken, []) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(
+        f"error: cannot read or write /disk/file: {os.strerror(number)}"
+    )
+    assert err.count("\n") == 1
+
+
+def test_tensorflows_errors_of_a_disk_are_not_called_a_stores(capsys, monkeypatch):
+    class OpError(Exception):
+        """As TensorFlow's, by its name."""
+
+    OpError.__module__ = "tensorflow.python.framework.errors_impl"
+    module = types.ModuleType(OpError.__module__)
+    module.OpError = OpError
+    monkeypatch.setitem(sys.modules, OpError.__module__, module)
+
+    def broken(_):
+        text = "{{node X_/job:l}} /disk/file; No space left on device [Op:X] name: "
+        raise OpError(text)
+
+    assert command_line.run(broken, []) == 1
+    err = capsys.readouterr().err
+    assert "cannot read or write /disk/file; No space left on device. Make room" in err
+    assert "object store" not in err
+
+    def of_store(_):
+        raise OpError("gs://bucket/file; forbidden")
+
+    assert command_line.run(of_store, []) == 1
+    assert "cannot use an object store: gs://bucket" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "a socket's"), OSError()])
 def test_other_errors_of_the_system_keep_their_traceback(error):
     def broken(_):
         raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 
 from etils import epath
@@ -18,8 +17,7 @@ from prompt_tuning_recycling.files import (
     storage_errors,
     sync,
 )
-
-_NAME_KEPT = 30
+from prompt_tuning_recycling.files.temporary import temporary_folder
 
 
 def check_new(path: epath.PathLike) -> None:
@@ -43,8 +41,8 @@ def check_new(path: epath.PathLike) -> None:
 @contextlib.contextmanager
 def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     """Gives a temporary folder beside `path` to write to. At the end, its content is
-    synced and it is renamed; after an error, it is removed. A process that is killed
-    leaves it, under a name that begins with a dot and ends in .tmp.
+    synced and it is renamed; after an error, it is removed. What a killed process
+    leaves of it, the next one that writes `path` removes.
 
     Raises:
       RecyclingError: it cannot be written, or `path` exists by now.
@@ -52,12 +50,8 @@ def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     final = epath.Path(os.path.abspath(as_path(path)))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=final.parent, prefix=f".{final.name[:_NAME_KEPT]}.", suffix=".tmp"
-        ) as around:
-            # The folder around it can be read by its owner only.
-            temporary = epath.Path(around) / "new"
-            temporary.mkdir()
+        with temporary_folder(final) as name:
+            temporary = epath.Path(name)
             yield temporary
             _sync_all(temporary)
             check_new(final)

@@ -10,7 +10,8 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import seqio
@@ -26,6 +27,7 @@ from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, holding, is_remote, sync
 from prompt_tuning_recycling.files.holding import Hold
+from prompt_tuning_recycling.files.temporary import replace_folder
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model, open_model
@@ -111,9 +113,8 @@ class Loggers:
         if is_remote(final):
             # An object store has no rename; its objects appear whole, one by one.
             temporary = final
-        for left_behind in (temporary, final):
-            if left_behind.exists():
-                left_behind.rmtree()
+        if temporary.exists():
+            temporary.rmtree()
         temporary.mkdir(parents=True)
         self._write_config(output_dir)
         self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
@@ -122,8 +123,10 @@ class Loggers:
         if prompt is not None:
             metrics_file.write_prompt(temporary, prompt)
         if temporary != final:
-            temporary.rename(final)
+            replace_folder(temporary, final)
             sync(final.parent)
+            if temporary.exists():
+                temporary.rmtree()
 
 
 class ManifestJob:
@@ -174,6 +177,7 @@ class ManifestJob:
         self._digests: dict[epath.PathLike, str | None] = {}
         self.listed = self._content.evaluations
         self.missing = [entry for entry in self.listed if not self._is_done(entry)]
+        _tidy(set(self.listed) - set(self.missing))
         done = len(self.listed) - len(self.missing)
         print(f"{done} of {len(self.listed)} were evaluated before", flush=True)
         unscored = {d for entry in self.missing for d in self._unscored(entry)}
@@ -355,6 +359,14 @@ class ManifestJob:
             return as_path(entry.output_dir) / holding.LOCK
         name = hashlib.sha256(entry.output_dir.encode()).hexdigest()
         return as_path(f"{self._manifest}.locks") / name
+
+
+def _tidy(done: Iterable[Evaluation]) -> None:
+    """Removes what a killed job left beside evaluations that are whole."""
+    for entry in done:
+        _, temporary = metrics_file.folders(entry.output_dir)
+        if not is_remote(temporary) and os.path.exists(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _prompts(

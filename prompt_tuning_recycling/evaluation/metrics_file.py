@@ -13,7 +13,12 @@ from typing import Any, TypeAlias
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, holding, is_remote
+from prompt_tuning_recycling.files import (
+    as_path,
+    holding,
+    is_remote,
+    write_atomically,
+)
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
 from prompt_tuning_recycling.models.steps import STEP_FOLDER
 
@@ -125,7 +130,8 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
 
 def write_prompt(folder: epath.Path, digest: str) -> None:
     """Writes the digest of the prompt that an evaluation in `folder` is of."""
-    (folder / _PROMPT).write_text(json.dumps({"fingerprint": digest}) + "\n")
+    text = json.dumps({"fingerprint": digest}) + "\n"
+    write_atomically(folder / _PROMPT, text.encode())
 
 
 def read_prompt(output_dir: str) -> str | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import tempfile
-import threading
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -15,22 +13,22 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.failures import reason, storage_errors
 from prompt_tuning_recycling.files.paths import as_path, is_remote
-
-# A temporary file's name begins with this many characters of the file's own name, so
-# that people recognize it. The whole of a very long name could be too long for the
-# disk.
-_NAME_KEPT = 30
-
-# Reading the umask means changing it briefly; no other thread may read it meanwhile.
-_READING_UMASK = threading.Lock()
+from prompt_tuning_recycling.files.temporary import (
+    remove_left_behind,
+    replace_folder,
+    set_aside,
+    temporary_file,
+    temporary_folder,
+)
 
 
 def write_atomically(path: epath.PathLike, data: bytes) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one.
 
     On a local disk, the bytes go to a temporary file in the same folder, which is
-    synced and then renamed; missing parent folders are created. An object store
-    replaces objects atomically, when all of their bytes have arrived.
+    synced and then renamed; missing parent folders are created. What a killed process
+    left of such files is removed. An object store replaces objects atomically, when all
+    of their bytes have arrived.
 
     Raises:
       RecyclingError: the path cannot be written to. Nothing is left behind.
@@ -44,14 +42,15 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
 
     The disk gets all of them before the first is synced, and the first is renamed after
     all have been synced. They are renamed in the order given, so that no file exists
-    without those before it, whenever the process ends.
+    without those before it, whenever the process ends. Until the last is renamed, those
+    that are replaced have a temporary name as well; see `temporary.left_behind`.
 
     Args:
       files: path -> content.
 
     Raises:
       RecyclingError: a path cannot be written to. No temporary file is left behind. On
-        a local disk, no file was written unless it was the renaming that failed.
+        a local disk, every file that existed is what it was before.
     """
     for name in files:
         # The store itself says whether it takes an object.
@@ -72,28 +71,33 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
             for one in unfinished:
                 path = one.path
                 os.fsync(one.file.fileno())
-                one.file.close()
-            while unfinished:
-                path = unfinished[0].path
-                os.replace(unfinished[0].temporary, path)
-                del unfinished[0]
+            for one in unfinished[:-1]:
+                one.replaced = set_aside(one.path)
+            for one in unfinished:
+                path = one.path
+                one.rename()
+        except BaseException:
+            for one in reversed(unfinished):
+                one.undo()
+            raise
         finally:
             for one in unfinished:
-                one.remove()
+                one.close()
     except storage_errors() as error:
         raise RecyclingError(
             f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
             "that can be written to and has room."
         ) from error
+    remove_left_behind([one.path for one in unfinished])
 
 
 def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
     """Writes a folder of files, whole or not at all. A folder that exists is replaced,
     with all that it holds.
 
-    On a local disk, the files go to a temporary folder beside it, which is renamed when
-    they are on the disk. On an object store, they are written one by one, in the order
-    given.
+    On a local disk, the files go to a temporary folder beside it, which takes its place
+    when they are on the disk; see `temporary.replace_folder`. On an object store, they
+    are written one by one, in the order given.
 
     Args:
       path: the folder; missing parents are created.
@@ -111,20 +115,14 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
     path = epath.Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        start = f".{path.name[:_NAME_KEPT]}."
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=start) as around:
-            temporary, replaced = epath.Path(around) / "new", epath.Path(around) / "old"
-            write_together({temporary / name: data for name, data in files.items()})
+        with temporary_folder(path) as temporary:
+            for name, data in files.items():
+                with open(os.path.join(temporary, name), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
             sync(temporary)
-            # A folder cannot be renamed to one that is not empty.
-            if path.exists():
-                os.rename(path, replaced)
-            try:
-                os.rename(temporary, path)
-            except BaseException:
-                if replaced.exists():
-                    os.rename(replaced, path)
-                raise
+            replace_folder(temporary, path)
             sync(path.parent)
     except storage_errors() as error:
         raise RecyclingError(
@@ -224,35 +222,46 @@ def sync(path: epath.PathLike) -> None:
         os.close(descriptor)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Unfinished:
-    """A temporary file that is going to be renamed to `path`."""
+    """A temporary file that is going to be renamed to `path`.
+
+    Attributes:
+      path: its path in the end.
+      file: the file, whose descriptor holds its lock.
+      temporary: its name.
+      is_renamed: whether it is at `path`.
+      replaced: another name of the file that it replaces, if it is to be kept for now.
+    """
 
     path: epath.Path
-    temporary: str
     file: BinaryIO
+    temporary: str
+    is_renamed: bool = False
+    replaced: str | None = None
 
     @classmethod
     def beside(cls, path: epath.Path) -> _Unfinished:
-        folder, name = os.path.split(os.path.abspath(path))
-        descriptor, temporary = tempfile.mkstemp(
-            dir=folder, prefix=f".{name[:_NAME_KEPT]}.", suffix=".tmp"
-        )
-        unfinished = cls(path, temporary, os.fdopen(descriptor, "wb"))
-        # mkstemp makes files that only their owner can read.
-        os.chmod(temporary, 0o666 & ~_umask())
-        return unfinished
+        descriptor, temporary = temporary_file(path)
+        return cls(path, os.fdopen(descriptor, "wb"), temporary)
 
-    def remove(self) -> None:
+    def rename(self) -> None:
+        os.replace(self.temporary, self.path)
+        self.is_renamed = True
+
+    def undo(self) -> None:
+        """Removes the temporary file, or puts back what it replaced."""
+        with contextlib.suppress(OSError):
+            if not self.is_renamed:
+                os.unlink(self.temporary)
+            elif self.replaced is not None:
+                os.replace(self.replaced, self.path)
+                self.replaced = None
+
+    def close(self) -> None:
         # What could not be written before cannot be written while closing either.
         with contextlib.suppress(OSError):
             self.file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.temporary)
-
-
-def _umask() -> int:
-    with _READING_UMASK:
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            if self.replaced is not None:
+                os.unlink(self.replaced)

@@ -37,12 +37,17 @@ def save_map(
     Raises:
       RecyclingError: the file cannot be written.
     """
+    write_atomically(path, map_file(map_, metadata))
+
+
+def map_file(map_: Map, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Returns the content of the file that `save_map` writes."""
     arrays, kinds = _flat(map_)
     texts = {name: json.dumps(value) for name, value in (metadata or {}).items()}
     texts |= {"format": _FORMAT, "kind": map_.kind}
     if len(kinds) > 1:
         texts["kinds"] = json.dumps(kinds)
-    write_atomically(path, _in_order(safetensors.numpy.save(arrays, texts)))
+    return _in_order(safetensors.numpy.save(arrays, texts))
 
 
 def load_map(path: epath.PathLike) -> Map:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.files import as_path, write_folder
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -39,8 +39,8 @@ def export_prompts(
 ) -> epath.Path:
     """Writes each parameter to a numpy file of its name, with dots for slashes.
 
-    The files go to a temporary folder that is renamed when they are on the disk, so
-    that an export is either whole or absent. An existing export is replaced.
+    An export is either whole or absent, except on an object store, where its objects
+    appear one by one, each whole. An existing export is replaced.
 
     Args:
       model_dir: the run's folder.
@@ -49,29 +49,15 @@ def export_prompts(
 
     Returns:
       The folder of this step's export.
+
+    Raises:
+      RecyclingError: it cannot be written. An existing export is what it was.
     """
-    folder = as_path(model_dir) / "numpy_checkpoints"
-    final = folder / f"checkpoint_{step}"
-    # An object store cannot rename. Its objects appear whole, one by one.
-    temporary = final if is_remote(final) else folder / f"tmp.checkpoint_{step}"
-    replaced = folder / f"old.checkpoint_{step}"
-    for left in {temporary, replaced} - {final}:
-        if left.exists():
-            left.rmtree()
-    temporary.mkdir(parents=True, exist_ok=True)
+    folder = as_path(model_dir) / "numpy_checkpoints" / f"checkpoint_{step}"
+    files = {}
     for name, array in parameters.items():
         data = io.BytesIO()
         np.save(data, np.asarray(array, np.float32), allow_pickle=False)
-        path = temporary / name.replace("/", ".")
-        path.write_bytes(data.getvalue())
-        sync(path)
-    if temporary != final:
-        sync(temporary)
-        # A folder cannot be renamed to one that is not empty.
-        if final.exists():
-            final.rename(replaced)
-        temporary.rename(final)
-        sync(folder)
-        if replaced.exists():
-            replaced.rmtree()
-    return final
+        files[name.replace("/", ".")] = data.getvalue()
+    write_folder(folder, files)
+    return folder

@@ -20,11 +20,13 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
+    is_remote,
     reason,
     storage_errors,
     write_together,
 )
 from prompt_tuning_recycling.files.json_files import json_text, read_json
+from prompt_tuning_recycling.files.temporary import left_behind, remove_left_behind
 from prompt_tuning_recycling.models.floats import check_floating
 from prompt_tuning_recycling.models.formats import safetensors
 
@@ -83,8 +85,13 @@ class Prompt:
         return {record_path(path): json_text(record).encode(), path: data}
 
 
-def load_record(path: epath.PathLike) -> dict[str, Any]:
+def load_record(path: epath.PathLike, *, aside: bool = True) -> dict[str, Any]:
     """Returns the record of a prompt file, or of an adapter that `save_adapter` wrote.
+
+    Args:
+      path: the prompt's file, or the adapter's folder.
+      aside: whether to take the record of before if a writer was killed when it had
+        replaced the record alone.
 
     Raises:
       RecyclingError: there is none, or it belongs to another prompt.
@@ -99,12 +106,31 @@ def load_record(path: epath.PathLike) -> dict[str, Any]:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except storage_errors() as error:
         raise RecyclingError(f"cannot read {path}: {reason(error)}.") from error
-    if not isinstance(record, dict) or record.get("file_sha256") != digest:
+    if not _belongs(record, digest):
+        for name in left_behind([beside]) if aside and not is_remote(beside) else []:
+            with contextlib.suppress(RecyclingError):
+                record = read_json(name, "the record of before,")
+                if _belongs(record, digest):
+                    return record
         raise RecyclingError(
             f"{beside} does not belong to {os.fspath(path)}: the prompt was changed or "
             "replaced after it was written. Recycle it again."
         )
     return record
+
+
+def tidy(path: epath.PathLike) -> None:
+    """Removes what killed writers left of a prompt file and its record, if the two
+    belong together.
+    """
+    with contextlib.suppress(RecyclingError):
+        load_record(path, aside=False)
+        if not is_remote(path):
+            remove_left_behind([path, record_path(path)])
+
+
+def _belongs(record: Any, digest: str) -> bool:
+    return isinstance(record, dict) and record.get("file_sha256") == digest
 
 
 def record_path(path: epath.PathLike) -> epath.Path:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import jax
@@ -15,11 +16,20 @@ from etils import epath
 from flax import traverse_util
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    reason,
+    storage_errors,
+)
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
 from prompt_tuning_recycling.models.steps import steps
 from prompt_tuning_recycling.standalone.parameters import Parameters
+
+# Old steps are renamed to here before their files are removed, so that a run that is
+# killed meanwhile leaves no half of a step under a step's name.
+_REMOVED = ".removed_checkpoints"
 
 
 class Saver:
@@ -38,6 +48,8 @@ class Saver:
           dtype: the dtype of the saved parameters.
         """
         self._dtype = dtype
+        self._removed = None if is_remote(model_dir) else as_path(model_dir) / _REMOVED
+        self._empty()
         self._manager = ocp.CheckpointManager(
             os.path.abspath(model_dir)
             if "://" not in os.fspath(model_dir)
@@ -46,6 +58,7 @@ class Saver:
                 step_prefix="checkpoint",
                 max_to_keep=keep or None,
                 cleanup_tmp_directories=True,
+                todelete_subdir=None if self._removed is None else _REMOVED,
                 enable_async_checkpointing=False,
             ),
             item_names=("state",),
@@ -80,6 +93,12 @@ class Saver:
                 f"{reason(error).split(' [')[0]}. Earlier steps are complete. Make "
                 "room, and start the run again: it resumes from the last of them."
             ) from error
+
+        self._empty()
+
+    def _empty(self) -> None:
+        if self._removed is not None:
+            shutil.rmtree(self._removed, ignore_errors=True)
 
     def close(self) -> None:
         """Waits until everything is on disk."""

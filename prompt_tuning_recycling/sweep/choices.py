@@ -16,7 +16,7 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation import scores_file
 from prompt_tuning_recycling.evaluation.scores_file import Scores
 from prompt_tuning_recycling.prompts import Prompt, load_prompt
-from prompt_tuning_recycling.prompts.prompt import load_record
+from prompt_tuning_recycling.prompts.prompt import load_record, tidy
 from prompt_tuning_recycling.sweep.configuration import Choice, Configuration
 from prompt_tuning_recycling.sweep.evaluations import teacher_dir
 from prompt_tuning_recycling.sweep.plan import Cell, Item, by_cell, chosen_output
@@ -104,6 +104,7 @@ def keep(chosen: Iterable[Chosen]) -> list[str]:
         try:
             record = {**load_record(one.taken.output), "choice": one.record}
             if _is_kept(one.item.output, record):
+                tidy(one.item.output)
                 continue
             read = load_prompt(one.taken.output)
         except RecyclingError as error:

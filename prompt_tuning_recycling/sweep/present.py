@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path
-from prompt_tuning_recycling.files.json_files import DAMAGED, read_json
+from prompt_tuning_recycling.files.json_files import DAMAGED
 from prompt_tuning_recycling.initial_prompts.base import checkpoint_changes
 from prompt_tuning_recycling.models import open_model
-from prompt_tuning_recycling.prompts.prompt import record_path
+from prompt_tuning_recycling.prompts.prompt import load_record, record_path, tidy
 from prompt_tuning_recycling.sweep.plan import Item
 
 # Most of the time they wait for the disk or the network.
@@ -19,17 +19,21 @@ _THREADS = 16
 
 
 def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
-    """Returns the outputs that exist and were made from the prompts of today, and which
-    prompts were tuned again since, as texts for messages.
+    """Returns the outputs that exist with their records and were made from the prompts
+    of today, and what is wrong with the others, as texts for messages.
     """
-    present = _present(items)
+    present, interrupted = _present(items)
     found = [item for item in items if item.output in present]
     opened = functools.cache(open_model)
 
     def changes(item: Item) -> list[str]:
         try:
+            record = load_record(item.output, aside=False)
+        except RecyclingError as error:
+            # A command that was killed may have replaced the record alone.
+            return [f"{error}"] if record_path(item.output).exists() else []
+        try:
             tuned = opened(item.prompt_from)
-            record = read_json(record_path(item.output), "the record")
             return checkpoint_changes("the prompt", record["prompt"], tuned)
         except (RecyclingError, *DAMAGED):
             # The prompt is gone, or what it was is not known.
@@ -38,11 +42,16 @@ def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         of_each = dict(zip(found, threads.map(changes, found), strict=True))
     again = dict.fromkeys(text for texts in of_each.values() for text in texts)
-    return {item.output for item, texts in of_each.items() if not texts}, list(again)
+    whole = {item.output for item, texts in of_each.items() if not texts}
+    for output in whole & interrupted:
+        tidy(output)
+    return whole, list(again)
 
 
-def _present(items: Sequence[Item]) -> set[str]:
-    """The outputs that exist. A prompt is written after its record."""
+def _present(items: Sequence[Item]) -> tuple[set[str], set[str]]:
+    """The outputs that exist, and those with temporary files in their folders. A prompt
+    is written after its record.
+    """
     names: dict[str, set[str]] = {}
     found = set()
     for item in items:
@@ -58,4 +67,10 @@ def _present(items: Sequence[Item]) -> set[str]:
             name.endswith("~") and as_path(item.output).exists()
         ):
             found.add(item.output)
-    return found
+    disturbed = {
+        f for f, held in names.items() if any(n.endswith(".tmp") for n in held)
+    }
+    interrupted = {
+        item.output for item in items if str(as_path(item.output).parent) in disturbed
+    }
+    return found, interrupted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import time
@@ -19,7 +20,6 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
     holding,
-    write_atomically,
     write_together,
 )
 from prompt_tuning_recycling.files.json_files import (
@@ -27,10 +27,11 @@ from prompt_tuning_recycling.files.json_files import (
     read_json,
     why_damaged,
 )
-from prompt_tuning_recycling.maps import Map, load_map, save_map
+from prompt_tuning_recycling.maps import Map, load_map
+from prompt_tuning_recycling.maps.files import map_file
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
-from prompt_tuning_recycling.prompts.prompt import record_path
+from prompt_tuning_recycling.prompts.prompt import load_record, record_path
 from prompt_tuning_recycling.records.recorder import Recorder, check_of_fit
 from prompt_tuning_recycling.recycling import check_width
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 # work. Their product limits the memory, however many prompts there are.
 _BATCH = 4
 _THREADS = 8
+# What a map's record says of its file alone.
+_OF_FILE = ("seconds", "file_sha256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,11 +223,15 @@ def _fitted(
     started = time.monotonic()
     learned = fit.recycler.fit(*embedded.fitted)
     record = recorder.of_fit(fit.recycler, learned)
-    timed = {**record, "seconds": {"fit": round(time.monotonic() - started, 3)}}
+    data = map_file(learned.map, {"recycler": record["recycler"]})
+    timed = {
+        **record,
+        "seconds": {"fit": round(time.monotonic() - started, 3)},
+        "file_sha256": hashlib.sha256(data).hexdigest(),
+    }
     text = json.dumps(timed, indent=2, ensure_ascii=False) + "\n"
     # The record comes first, so that no map is ever without one.
-    write_atomically(record_path(fit.path), text.encode())
-    save_map(learned.map, fit.path, {"recycler": record["recycler"]})
+    write_together({record_path(fit.path): text.encode(), fit.path: data})
     log.fitted.append(fit.path)
     return learned.map, record
 
@@ -234,6 +241,9 @@ def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
     beside = record_path(fit.path)
     try:
         record = read_json(beside, "the record")
+        # Earlier versions did not write it.
+        if "file_sha256" in record:
+            record = load_record(fit.path)
         then = _inputs(record)
         check_of_fit(record)
     except (RecyclingError, *DAMAGED) as error:
@@ -250,7 +260,7 @@ def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
                 f"{then[what]}, now {asked}. Set clobber to fit it again, or choose "
                 "another root_dir."
             )
-    return map_, {name: value for name, value in record.items() if name != "seconds"}
+    return map_, {n: value for n, value in record.items() if n not in _OF_FILE}
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,11 @@ import os
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
-from prompt_tuning_recycling.files import check_folder_writable, write_folder
+from prompt_tuning_recycling.files import (
+    check_folder_writable,
+    temporary,
+    write_folder,
+)
 
 FILES = {"one": b"1", "other": b"2"}
 
@@ -56,18 +60,29 @@ def test_what_cannot_be_written_leaves_the_old_one(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
-def test_a_renaming_that_fails_puts_the_old_one_back(tmp_path, monkeypatch):
+def test_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(temporary, "_renameat2", lambda: None)
+    write_folder(tmp_path / "folder", {"old": b"0"})
     write_folder(tmp_path / "folder", FILES)
-    rename = os.rename
+    assert content(tmp_path / "folder") == FILES
+    assert os.listdir(tmp_path) == ["folder"]
 
-    def fails_once(source, destination):
-        if os.path.basename(source) == "new":
+
+def test_there_a_renaming_that_fails_puts_the_old_one_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(temporary, "_renameat2", lambda: None)
+    write_folder(tmp_path / "folder", FILES)
+    rename, made = os.rename, []
+
+    def fails_at_the_second(source, destination):
+        made.append(destination)
+        if len(made) == 2:
             raise OSError("no")
         rename(source, destination)
 
-    monkeypatch.setattr(os, "rename", fails_once)
+    monkeypatch.setattr(os, "rename", fails_at_the_second)
     with pytest.raises(RecyclingError, match="cannot write"):
         write_folder(tmp_path / "folder", {"one": b"new"})
+    assert len(made) == 3
     assert content(tmp_path / "folder") == FILES
     assert os.listdir(tmp_path) == ["folder"]
 

@@ -100,7 +100,7 @@ def test_killed_at_points_all_over_a_sweep(many_writes, content):
     root = content["root_dir"]
     expected = undisturbed(many_writes, root)
     seen: dict[pathlib.Path, int] = {}
-    grew = []
+    grew, left = [], set()
     for number in KILLED_AT:
         killed = start(
             stopping("kill", "os.rename", number, f"{root}/tf-lstsq/", many_writes)
@@ -111,20 +111,16 @@ def test_killed_at_points_all_over_a_sweep(many_writes, content):
         # Nothing that was there has been done again.
         assert {path: now.get(path) for path in seen} == seen
         grew.append(len(now) > len(seen))
+        left |= {path.parent.name for path in pathlib.Path(root).rglob("*.tmp")}
         seen = now
     assert not grew[0] and all(grew[5:])
     # Killed in the middle of a write, of recyclers and of prompts.
-    left = {path.parent.name for path in pathlib.Path(root).rglob("*.tmp")}
     assert left == {"learned-recyclers", "recycled-prompt"}
     finish(start(many_writes))
     assert {path: written(root).get(path) for path in seen} == seen
     assert len(written(root)) > len(seen)
-    assert temporary_files_apart(root) == expected
-
-
-def temporary_files_apart(root):
-    """A file that was being written when the process was killed stays behind."""
-    return {name: data for name, data in tree(root).items() if ".tmp" not in name}
+    # What was left behind is gone.
+    assert tree(root) == expected
 
 
 def done(out):
@@ -163,7 +159,7 @@ def test_the_one_that_leads_is_killed(command, content):
     now = written(root)
     assert {path: now.get(path) for path in before} == before
     assert len(now) > len(before)
-    assert temporary_files_apart(root) == expected
+    assert tree(root) == expected
 
 
 def read_until(stream, text):
