@@ -13,7 +13,7 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import as_path, storage_errors, write_atomically
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -145,9 +145,10 @@ class Evaluation:
         try:
             results = future.result()
         except ValueError as error:
-            # Seqio wraps the error that a metric raises.
-            if isinstance(error.__cause__, RecyclingError):
-                raise error.__cause__ from error
+            # Seqio wraps the error that a metric raises, or the disk.
+            cause = error.__cause__
+            if cause and isinstance(cause, storage_errors(RecyclingError)):
+                raise cause from error
             raise
         return {task: dict(metrics) for task, metrics in results.items()}
 
