@@ -17,7 +17,12 @@ from prompt_tuning_recycling.evaluation.metrics_file import (
     check_no_links,
     metric_lines,
 )
-from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    storage_errors,
+    write_atomically,
+)
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -157,9 +162,10 @@ class Evaluation:
         try:
             results = future.result()
         except ValueError as error:
-            # Seqio wraps the error that a metric raises.
-            if isinstance(error.__cause__, RecyclingError):
-                raise error.__cause__ from error
+            # Seqio wraps the error that a metric raises, or the disk.
+            cause = error.__cause__
+            if cause and isinstance(cause, storage_errors(RecyclingError)):
+                raise cause from error
             raise
         return {task: dict(metrics) for task, metrics in results.items()}
 

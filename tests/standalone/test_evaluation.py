@@ -24,6 +24,14 @@ def test_it_writes_and_prints_the_metrics(evaluate, tiny_without, folder, metric
     assert (folder / "config.gin").is_file()
 
 
+def test_a_disk_that_cannot_be_written_to_is_one_line(evaluate, tiny_without, folder):
+    folder.mkdir()
+    (folder / "inference_eval").write_bytes(b"no folder")
+    result = evaluate(tiny_without, fails=True, EVAL_OUTPUT_DIR=str(folder))
+    assert result.error.startswith("error: cannot read or write")
+    assert str(folder) in result.error and result.error.count("\n") == 1
+
+
 def test_a_mixture_is_evaluated_task_by_task(evaluate, tiny_without, folder, metrics):
     macros = {"EVAL_OUTPUT_DIR": str(folder), "MIXTURE_OR_TASK_NAME": "tiny_both"}
     result = evaluate(tiny_without, **macros)
