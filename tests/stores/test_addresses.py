@@ -169,7 +169,8 @@ def test_amazon_s_configuration_files(store, files, tmp_path, profile):
         f"[{section}]\nregion = eu-west-3\nendpoint_url = {store.proxy.url}\n"
     )
     (tmp_path / "credentials").write_text(
-        f"[{profile}]\naws_access_key_id = OFTHEPROFILE\naws_secret_access_key = secret\n"
+        f"[{profile}]\naws_access_key_id = OFTHEPROFILE\n"
+        "aws_secret_access_key = secret\n"
     )
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("AWS_")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import functools
 import json
 import os
 import re
@@ -52,10 +51,10 @@ def _s3_settings() -> dict[str, str]:
     return {} if server is None else {"endpoint": server[0], "aws_region": server[1]}
 
 
-@functools.cache
 def _context() -> ts.Context:
     """Returns the settings by which requests to stores are tried again and S3's
-    credentials are found.
+    credentials are found. A context keeps what it has read of a database, so each
+    opening has one of its own.
     """
     seconds = str(stores.silence())
     # curl reads these when tensorstore first uses it.
