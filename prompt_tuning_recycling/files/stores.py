@@ -225,6 +225,10 @@ class StorePath(gpath.PosixGPath):
     def _kind(self) -> str | None:
         try:
             with _errors(self):
+                if self.is_bucket and str(self).startswith("gs:"):
+                    # `info` takes any error for a reason to ask once more.
+                    self._library.call("GET", "b/{}", self.name)
+                    return "directory"
                 return self._library.info(str(self))["type"]
         except FileNotFoundError:
             return None

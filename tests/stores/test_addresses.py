@@ -131,19 +131,26 @@ def test_inspect_and_convert(
     assert "object stores cannot rename" in line
 
 
-@pytest.mark.slow
-def test_without_credentials(store, files):
-    flags = uploaded(store, files)
-    unset = {name: "" for name in store.environment if "TOKEN" in name or "KEY" in name}
-    environment = {**os.environ, **unset, "HOME": "/nonexistent"}
+def in_a_process(flags, environment):
     command = [f"--{name}={value}" for name, value in flags.items()]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "prompt_tuning_recycling.run_recycle", *command],
         capture_output=True,
         text=True,
-        env={name: value for name, value in environment.items() if value},
+        env=environment,
         timeout=120,
     )
+
+
+@pytest.mark.slow
+def test_without_credentials(store, files):
+    flags = uploaded(store, files)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if "TOKEN" not in name and "KEY" not in name
+    }
+    done = in_a_process(flags, {**environment, "HOME": "/nonexistent"})
     # Google's server here lets in everybody.
     if store.scheme == "gs":
         assert done.returncode == 0, done.stderr
@@ -151,3 +158,36 @@ def test_without_credentials(store, files):
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert "credentials" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+@pytest.mark.parametrize("profile", ["mine", "default"])
+def test_amazon_s_configuration_files(store, files, tmp_path, profile):
+    section = "profile mine" if profile == "mine" else profile
+    (tmp_path / "config").write_text(
+        f"[{section}]\nregion = eu-west-3\nendpoint_url = {store.proxy.url}\n"
+    )
+    (tmp_path / "credentials").write_text(
+        f"[{profile}]\naws_access_key_id = OFTHEPROFILE\n"
+        "aws_secret_access_key = secret\n"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+    }
+    environment |= {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    if profile != "default":
+        environment["AWS_PROFILE"] = profile
+    flags = uploaded(store, files)
+    store.proxy.reset()
+    done = in_a_process(flags, environment)
+    assert done.returncode == 0, done.stderr
+    for exchange in store.proxy.exchanges:
+        signed = exchange.request.headers["authorization"]
+        assert "Credential=OFTHEPROFILE/" in signed and "/eu-west-3/" in signed
+    readers = {one.request.headers["user-agent"][:6] for one in store.proxy.exchanges}
+    assert len(readers) == 2

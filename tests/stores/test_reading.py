@@ -12,6 +12,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_model
 
 from ..conftest import EMBEDDING
+from .conftest import safetensors_model
 
 MARK, METADATA = "commit_success.txt", "_CHECKPOINT_METADATA"
 
@@ -76,3 +77,37 @@ def test_nothing_stale_is_seen(store, upload_step):
     assert place.read_bytes() == b"2" and place.stat().length == 1
     store.files.rm(f"{store.bucket}/run", recursive=True)
     assert not place.exists() and not as_path(model_dir).is_dir()
+
+
+ROWS = np.array([5, 7, 1050, 1999])
+
+
+@pytest.mark.parametrize(
+    ("form", "most"), [("legacy", 3 * 25_600), ("safetensors", 1024)]
+)
+def test_only_what_holds_the_rows_is_read(
+    store, form, most, write_legacy, tmp_path, rng
+):
+    table = rng.normal(size=(2000, 64)).astype(np.float32)
+    if form == "legacy":
+        options = {"chunk_rows": 100, "compressor": None}
+        write_legacy(tmp_path / "model", {EMBEDDING: table}, **options)
+    else:
+        safetensors_model(tmp_path / "model", table)
+    embeddings = open_model(store.upload(tmp_path / "model", "model")).embeddings
+    store.proxy.reset()
+    np.testing.assert_array_equal(embeddings.take(ROWS), table[ROWS])
+    # The chunks, or the rows themselves and what is between the first two.
+    assert store.proxy.fetched() <= most + 1024
+    assert len(store.proxy.exchanges) <= 4
+
+
+def test_a_folder_of_many_steps_takes_few_requests(
+    store, write_legacy, tmp_path, source_table
+):
+    for number in range(10):
+        write_legacy(tmp_path / f"run/checkpoint_{number}", {EMBEDDING: source_table})
+    url = store.upload(tmp_path / "run", "run")
+    store.proxy.reset()
+    assert open_model(url).path.name == "checkpoint_9"
+    assert len(store.proxy.exchanges) <= 12

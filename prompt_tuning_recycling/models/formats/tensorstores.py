@@ -64,8 +64,8 @@ def _s3_settings() -> dict[str, str]:
 
 def _context() -> ts.Context:
     """Returns the settings by which requests to stores are tried again and S3's
-    credentials are found. Each is new, because what a context keeps of a database would
-    be of no use where that is written again.
+    credentials are found. A context keeps what it has read of a database, so each
+    opening has one of its own.
     """
     seconds = str(stores.silence())
     # curl reads these when tensorstore first uses it.
@@ -80,10 +80,14 @@ def _context() -> ts.Context:
         "gcs_request_retries": retries,
         "s3_request_retries": retries,
     }
-    # Otherwise it looks for Amazon's configuration files, and complains if there are
-    # none, and for the machine's own account.
     if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys():
+        # Otherwise it complains of every one of Amazon's files that is not there.
         settings["aws_credentials"] = {"type": "environment"}
+    else:
+        # By itself it takes none of the profiles.
+        names = map(os.environ.get, ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
+        profile = next(filter(None, names), "default")
+        settings["aws_credentials"] = {"type": "default", "profile": profile}
     return ts.Context(settings)
 
 
