@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model, open_model
@@ -99,27 +101,43 @@ class Loggers:
         return log
 
     @contextlib.contextmanager
-    def writing_to(self, output_dir: str, prompt: str | None) -> Iterator[None]:
+    def writing_to(
+        self, output_dir: str, prompt: str | None, is_done: Callable[[], bool]
+    ) -> Iterator[None]:
         """Writes what is logged inside the `with` to `output_dir` once it is whole,
         and the digest of the prompt that is evaluated.
+
+        On an object store, which has no rename, the metrics themselves are the last to
+        be written and the first to be removed. Nothing is written if another job has
+        done the same by then.
         """
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
-            # An object store has no rename; its objects appear whole, one by one.
-            temporary = final
+            with temporary_folder() as local:
+                self._write_config(output_dir)
+                with self._logging(local, prompt):
+                    yield
+                if not is_done():
+                    metrics_file.remove(final)
+                    Staged(final, local).publish([metrics_file.METRICS])
+            return
         for left_behind in (temporary, final):
             if left_behind.exists():
                 left_behind.rmtree()
         temporary.mkdir(parents=True)
         self._write_config(output_dir)
-        self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
+        with self._logging(temporary, prompt):
+            yield
+        temporary.rename(final)
+        sync(final.parent)
+
+    @contextlib.contextmanager
+    def _logging(self, folder: epath.Path, prompt: str | None) -> Iterator[None]:
+        self._current = [cls(output_dir=os.fspath(folder)) for cls in self._classes]
         yield
         self._current = []
         if prompt is not None:
-            metrics_file.write_prompt(temporary, prompt)
-        if temporary != final:
-            temporary.rename(final)
-            sync(final.parent)
+            metrics_file.write_prompt(folder, prompt)
 
 
 class ManifestJob:
@@ -186,8 +204,8 @@ class ManifestJob:
         loggers: Loggers,
         random_prompt: Callable[..., InitialPrompt],
     ) -> int:
-        """Does the missing evaluations that no other job on this file system does, and
-        prints their metrics.
+        """Does the missing evaluations that no other job does, and prints their
+        metrics.
 
         Args:
           target: the model, whose evaluator logs to `loggers`.
@@ -234,7 +252,8 @@ class ManifestJob:
         prompts = _prompts(entry, target, random_prompt)
         lines = []
         if not self._is_evaluated(entry):
-            with loggers.writing_to(entry.output_dir, self._digest(entry)):
+            is_done = functools.partial(self._is_evaluated, entry)
+            with loggers.writing_to(entry.output_dir, self._digest(entry), is_done):
                 metrics = target.evaluate(prompts)
             lines += metrics_file.metric_lines(metrics)
         for drawing in self._unscored(entry):
@@ -304,10 +323,14 @@ class ManifestJob:
 
     def _shared_out(self) -> Iterator[Evaluation]:
         """Yields evaluations that no other job has done or is doing. The system
-        releases a job's locks when the job ends, even if it is killed.
+        releases a job's locks when the job ends, even if it is killed. On an object
+        store, which has no locks, jobs only see what others have done; by an order of
+        its own, each rarely does what another is doing.
         """
         if is_remote(self._manifest):
-            yield from self.missing
+            for entry in random.sample(self.missing, len(self.missing)):
+                if not self._is_done(entry):
+                    yield entry
             return
         locks = as_path(f"{self._manifest}.locks")
         locks.mkdir(exist_ok=True)

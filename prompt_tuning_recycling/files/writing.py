@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import secrets
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def write_atomically(path: epath.PathLike, data: bytes) -> None:
 
     On a local disk, the bytes go to a temporary file in the same folder, which is
     synced and then renamed; missing parent folders are created. An object store
-    (`gs://`) already replaces objects atomically.
+    (`gs://`, `s3://`) already replaces objects atomically; a bucket is never created.
 
     Raises:
       RecyclingError: the path cannot be written to. Nothing is left behind.
@@ -54,16 +55,18 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
         a local disk, no file was written unless it was the renaming that failed.
     """
     for name in files:
-        check_writable(name)
+        if not is_remote(name):
+            check_writable(name)
     path, unfinished = as_path("."), list[_Unfinished]()
     try:
         try:
             for name, data in files.items():
                 path = as_path(name)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 if is_remote(path):
+                    # It has no folders, and its library would make a missing bucket.
                     path.write_bytes(data)
                     continue
+                path.parent.mkdir(parents=True, exist_ok=True)
                 unfinished.append(_Unfinished.beside(path))
                 unfinished[-1].file.write(data)
                 unfinished[-1].file.flush()
@@ -80,8 +83,9 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
                 one.remove()
     except storage_errors() as error:
         raise RecyclingError(
-            f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
-            "that can be written to and has room."
+            f"cannot write {path}: {reason(error)}. Choose an output path in a "
+            f"{'bucket' if is_remote(path) else 'folder'} that can be written to and "
+            "has room."
         ) from error
 
 
@@ -91,21 +95,21 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
 
     On a local disk, the files go to a temporary folder beside it, which is renamed when
     they are on the disk. On an object store, they are written one by one, in the order
-    given.
+    given; an earlier folder loses the last of them first. So the last one must be the
+    one without which readers do not take the folder for what it is.
 
     Args:
       path: the folder; missing parents are created.
       files: name of each file -> content.
 
     Raises:
-      RecyclingError: the folder cannot be written. Nothing is left behind.
+      RecyclingError: the folder cannot be written. On a disk, nothing is left behind.
     """
+    if is_remote(path):
+        _replace_objects(as_path(path), files)
+        return
     check_folder_writable(path)
     path = as_path(path)
-    if is_remote(path):
-        for name, data in files.items():
-            write_atomically(path / name, data)
-        return
     path = epath.Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,15 +135,30 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
         ) from error
 
 
+def _replace_objects(folder: epath.Path, files: Mapping[str, bytes]) -> None:
+    *_, last = files
+    try:
+        (folder / last).unlink(missing_ok=True)
+        folder.rmtree(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot replace {folder}: {reason(error)}. Choose another output path."
+        ) from error
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+
+
 def check_writable(path: epath.PathLike) -> None:
     """Raises RecyclingError if it is already clear that `path` cannot be written.
 
-    Call it before long work whose result goes to `path`.
+    Call it before long work whose result goes to `path`. On an object store, it writes
+    an empty object beside `path` and removes it.
     """
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a file.")
     path = as_path(path)
     if is_remote(path):
+        _check_store(path.parent)
         return
     try:
         os.lstat(path)
@@ -157,17 +176,33 @@ def check_writable(path: epath.PathLike) -> None:
 
 
 def check_folder_writable(path: epath.PathLike) -> None:
-    """The same for a folder that is going to be written."""
+    """The same for a folder that is going to be written. On an object store, the empty
+    object is inside it for a moment.
+    """
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a folder.")
     path = as_path(path)
     if is_remote(path):
+        _check_store(path)
         return
     if path.exists() and not path.is_dir():
         raise RecyclingError(
             f"cannot write {path}: it is a file. Expected the name of a folder."
         )
     _check_parent(path)
+
+
+def _check_store(folder: epath.Path) -> None:
+    probe = folder / f".writable-{secrets.token_hex(8)}"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot write to {folder}: {reason(error)}. Check that the bucket exists "
+            "and that your credentials allow writing and deleting there, or choose "
+            "another output path."
+        ) from error
 
 
 def _check_parent(path: epath.Path) -> None:

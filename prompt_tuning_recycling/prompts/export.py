@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling.files import as_path, is_remote, sync
+from prompt_tuning_recycling.files import as_path, is_remote, sync, write_together
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -40,7 +40,8 @@ def export_prompts(
     """Writes each parameter to a numpy file of its name, with dots for slashes.
 
     The files go to a temporary folder that is renamed when they are on the disk, so
-    that an export is either whole or absent. An existing export is replaced.
+    that an export is either whole or absent. An existing export is replaced. On an
+    object store, which cannot rename, each prompt is whole or absent.
 
     Args:
       model_dir: the run's folder.
@@ -52,26 +53,33 @@ def export_prompts(
     """
     folder = as_path(model_dir) / "numpy_checkpoints"
     final = folder / f"checkpoint_{step}"
-    # An object store cannot rename. Its objects appear whole, one by one.
-    temporary = final if is_remote(final) else folder / f"tmp.checkpoint_{step}"
+    files = {
+        name.replace("/", "."): _bytes(array) for name, array in parameters.items()
+    }
+    if is_remote(final):
+        write_together({final / name: data for name, data in files.items()})
+        return final
+    temporary = folder / f"tmp.checkpoint_{step}"
     replaced = folder / f"old.checkpoint_{step}"
-    for left in {temporary, replaced} - {final}:
+    for left in (temporary, replaced):
         if left.exists():
             left.rmtree()
     temporary.mkdir(parents=True, exist_ok=True)
-    for name, array in parameters.items():
-        data = io.BytesIO()
-        np.save(data, np.asarray(array, np.float32), allow_pickle=False)
-        path = temporary / name.replace("/", ".")
-        path.write_bytes(data.getvalue())
-        sync(path)
-    if temporary != final:
-        sync(temporary)
-        # A folder cannot be renamed to one that is not empty.
-        if final.exists():
-            final.rename(replaced)
-        temporary.rename(final)
-        sync(folder)
-        if replaced.exists():
-            replaced.rmtree()
+    for name, data in files.items():
+        (temporary / name).write_bytes(data)
+        sync(temporary / name)
+    sync(temporary)
+    # A folder cannot be renamed to one that is not empty.
+    if final.exists():
+        final.rename(replaced)
+    temporary.rename(final)
+    sync(folder)
+    if replaced.exists():
+        replaced.rmtree()
     return final
+
+
+def _bytes(array: Shaped[np.ndarray, "..."]) -> bytes:
+    data = io.BytesIO()
+    np.save(data, np.asarray(array, np.float32), allow_pickle=False)
+    return data.getvalue()

@@ -13,6 +13,7 @@ from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import check_folder_writable, check_writable
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt
@@ -42,6 +43,7 @@ def choose(
     Raises:
       RecyclingError: anything given cannot be used.
     """
+    check_folder_writable(output_dir)
     chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
     chosen.publish(output_dir)
     return chosen
@@ -65,6 +67,7 @@ def teach(
     Raises:
       RecyclingError: anything given cannot be used.
     """
+    check_writable(teacher_scores)
     inputs = chooser.read_inputs()
     taught = chooser.teach(
         inputs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,13 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.evaluation.metrics_file import METRICS, metric_lines
+from prompt_tuning_recycling.files import (
+    as_path,
+    check_folder_writable,
+    write_atomically,
+)
+from prompt_tuning_recycling.files.staging import Staged, staged
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -54,14 +60,25 @@ def evaluate(
     """
     # Quick checks come first.
     dataset.task_or_mixture()
+    check_folder_writable(output_dir)
     checkpoint = open_model(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)
-    evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
-    write_config(output_dir)
-    metrics = evaluation.run(loaded, checkpoint.step)
+    with evaluation_logs(output_dir) as logs:
+        evaluation = Evaluation(model, dataset, logs, evaluator_cls)
+        write_config(output_dir)
+        metrics = evaluation.run(loaded, checkpoint.step)
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics
+
+
+@contextlib.contextmanager
+def evaluation_logs(output_dir: epath.PathLike) -> Iterator[Staged]:
+    """Gives the folder of metrics, `output_dir/inference_eval/`, to write to."""
+    with staged(as_path(output_dir) / "inference_eval", [METRICS]) as logs:
+        # Seqio adds lines to them.
+        logs.fetch(METRICS)
+        yield logs
 
 
 class Evaluation:
@@ -71,7 +88,7 @@ class Evaluation:
         self,
         model: EncoderDecoder,
         dataset: DatasetConfig,
-        output_dir: epath.PathLike,
+        logs: Staged | None,
         evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
         repeated: bool = False,
     ) -> None:
@@ -80,7 +97,7 @@ class Evaluation:
         Args:
           model: the network and how it decodes.
           dataset: the task or mixture.
-          output_dir: gets the metrics, in `inference_eval/`.
+          logs: gets the metrics; None if the evaluator's loggers write elsewhere.
           evaluator_cls: seqio's Evaluator with its loggers bound.
           repeated: whether there will be several evaluations. If so, the examples are
             prepared once and kept in memory.
@@ -91,6 +108,7 @@ class Evaluation:
         dataset.task_or_mixture()
         self._model = model
         self._batch_size = dataset.batch_size
+        self._logs = logs
         self._kept: dict[int, list[NumberedBatch]] | None = {} if repeated else None
         self._evaluator = evaluator_cls(
             mixture_or_task_name=dataset.mixture_or_task_name,
@@ -99,7 +117,7 @@ class Evaluation:
             use_cached=dataset.use_cached,
             seed=dataset.seed,
             sequence_length=dataset.task_feature_lengths,
-            log_dir=os.fspath(as_path(output_dir) / "inference_eval"),
+            log_dir="unused" if logs is None else os.fspath(logs.local),
         )
         if not self._evaluator.eval_tasks:
             raise RecyclingError(
@@ -122,7 +140,8 @@ class Evaluation:
             own.
 
         Raises:
-          RecyclingError: a metric cannot be computed on this task.
+          RecyclingError: a metric cannot be computed on this task, or the metrics
+            cannot be written.
         """
         model = model or self._model
         nested = parameters.nested(loaded)
@@ -149,6 +168,8 @@ class Evaluation:
             if isinstance(error.__cause__, RecyclingError):
                 raise error.__cause__ from error
             raise
+        if self._logs is not None:
+            self._logs.publish([METRICS])
         return {task: dict(metrics) for task, metrics in results.items()}
 
     def _batches(self, dataset: tf.data.Dataset) -> Iterable[NumberedBatch]:

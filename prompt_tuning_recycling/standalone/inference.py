@@ -12,7 +12,11 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    check_folder_writable,
+    write_atomically,
+)
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import evaluation, parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -56,6 +60,7 @@ def infer(
         )
     check_lengths(dataset.task_feature_lengths)
     tasks = seqio.get_subtasks(dataset.task_or_mixture())
+    check_folder_writable(output_dir)
     checkpoint = open_model(checkpoint_path)
     loaded = parameters.load(checkpoint, model.module, output_dir)
     evaluation.write_config(output_dir)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,17 +17,22 @@ from etils import epath
 from flax import traverse_util
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, reason, storage_errors
+from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
+from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.models import Model, open_model
+from prompt_tuning_recycling.models.formats import orbax_writing
+from prompt_tuning_recycling.models.formats.writing import Unwritten
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
-from prompt_tuning_recycling.models.steps import steps
+from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
 from prompt_tuning_recycling.standalone.parameters import Parameters
+
+# They say that a step on an object store is complete: Orbax looks at the first for the
+# arrays, and at the second for the step.
+_MARKS = ("state/commit_success.txt", "commit_success.txt")
 
 
 class Saver:
-    """Writes steps, each under a temporary name until it is complete, and removes old
-    ones.
-    """
+    """Writes steps, each whole or not at all, and removes old ones."""
 
     def __init__(
         self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
@@ -38,18 +45,9 @@ class Saver:
           dtype: the dtype of the saved parameters.
         """
         self._dtype = dtype
-        self._manager = ocp.CheckpointManager(
-            os.path.abspath(model_dir)
-            if "://" not in os.fspath(model_dir)
-            else model_dir,
-            options=ocp.CheckpointManagerOptions(
-                step_prefix="checkpoint",
-                max_to_keep=keep or None,
-                cleanup_tmp_directories=True,
-                enable_async_checkpointing=False,
-            ),
-            item_names=("state",),
-        )
+        self._model_dir = as_path(model_dir)
+        kind = _OnStore if is_remote(model_dir) else _OnDisk
+        self._written = kind(self._model_dir, keep or None)
 
     def save(self, step: int, parameters: Parameters, optimizer_state: Any) -> None:
         """Writes a step, unless it exists.
@@ -57,7 +55,7 @@ class Saver:
         Raises:
           RecyclingError: the disk is full, or cannot be written to. Earlier steps stay.
         """
-        if step in self._manager.all_steps():
+        if step in self._written.steps():
             return
         arrays = {
             PARAMETERS + name: np.asarray(array).astype(self._dtype)
@@ -66,31 +64,127 @@ class Saver:
         for name, array in _named_leaves(optimizer_state).items():
             arrays[OPTIMIZER + name] = np.asarray(array)
         arrays[STEP] = np.asarray(step, np.int32)
-        tree = traverse_util.unflatten_dict(arrays, sep="/")
         try:
-            self._manager.save(
-                step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
-            )
+            self._written.write(step, arrays)
         except storage_errors(ValueError) as error:
             # Tensorstore reports the system's errors in this form, as a ValueError.
-            if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
+            if (
+                isinstance(error, ValueError)
+                and not isinstance(error, RecyclingError)
+                and "[os_error_code=" not in str(error)
+            ):
                 raise
             raise RecyclingError(
-                f"cannot write checkpoint {step} to {self._manager.directory}: "
+                f"cannot write checkpoint {step} to {self._model_dir}: "
                 f"{reason(error).split(' [')[0]}. Earlier steps are complete. Make "
                 "room, and start the run again: it resumes from the last of them."
             ) from error
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Waits until everything is written."""
+        self._written.close()
+
+
+class _OnDisk:
+    """Steps that Orbax writes under a temporary name and renames."""
+
+    def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
+        self._manager = ocp.CheckpointManager(
+            os.path.abspath(model_dir),
+            options=ocp.CheckpointManagerOptions(
+                step_prefix="checkpoint",
+                max_to_keep=keep,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=False,
+            ),
+            item_names=("state",),
+        )
+
+    def steps(self) -> list[int]:
+        return list(self._manager.all_steps())
+
+    def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        tree = traverse_util.unflatten_dict(arrays, sep="/")
+        self._manager.save(
+            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
+        )
+
+    def close(self) -> None:
         self._manager.wait_until_finished()
         self._manager.close()
 
 
+class _OnStore:
+    """Steps on an object store, which are written to the disk and copied.
+
+    The marks of a step are the last to come and the first to go, so that a step that is
+    only partly there never has them.
+    """
+
+    def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
+        self._model_dir = model_dir
+        self._keep = keep
+        complete = _complete(model_dir).values()
+        for folder in _children(model_dir):
+            if STEP_FOLDER.fullmatch(folder.name) and folder not in complete:
+                _remove(folder)
+
+    def steps(self) -> list[int]:
+        return list(_complete(self._model_dir))
+
+    def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        unwritten = [
+            Unwritten(
+                name, array.shape, array.dtype, functools.partial(np.asarray, array)
+            )
+            for name, array in arrays.items()
+        ]
+        with temporary_folder() as local:
+            orbax_writing.write(local, unwritten)
+            Staged(self._model_dir / f"checkpoint_{step}", local).publish(_MARKS)
+        if self._keep:
+            for old in list(_complete(self._model_dir).values())[: -self._keep]:
+                _remove(old)
+
+    def close(self) -> None:
+        """All is written already."""
+
+
+def _complete(model_dir: epath.Path) -> dict[int, epath.Path]:
+    return steps(model_dir) if _children(model_dir) else {}
+
+
+def _children(folder: epath.Path) -> list[epath.Path]:
+    """Returns what is in a folder; nothing if it does not exist. On a store, `is_dir`
+    would say the same of a folder that only cannot be looked at now, and a run would
+    start again from its beginning.
+    """
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot look for checkpoints in {folder}: {reason(error)}. Check its "
+            "permissions, or the network and your credentials."
+        ) from error
+
+
+def _remove(step: epath.Path) -> None:
+    try:
+        for mark in reversed(_MARKS):
+            (step / mark).unlink(missing_ok=True)
+        step.rmtree(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot remove {step}, which is old or was not written completely: "
+            f"{reason(error)}. Allow it, or remove it, and start the run again."
+        ) from error
+
+
 def latest(model_dir: epath.PathLike) -> Model | None:
     """Returns a run's newest complete step, or None before the first."""
-    folder = as_path(model_dir)
-    found = steps(folder) if folder.is_dir() else {}
+    found = _complete(as_path(model_dir))
     return open_model(found[max(found)]) if found else None
 
 
