@@ -14,7 +14,6 @@ from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, reason, storage_errors
-from prompt_tuning_recycling.files.failures import absence
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -54,7 +53,7 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
         # Decoded here, since a file may be cut off in the middle of a character.
         text = as_path(path).read_bytes().decode()
     except storage_errors() as error:
-        raise RecyclingError(f"{path}: {absence(error)}") from error
+        raise RecyclingError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise RecyclingError(f"{path}: cannot be read: it is not UTF-8") from error
     if not text.strip():

@@ -21,8 +21,12 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, storage_errors, write_atomically
-from prompt_tuning_recycling.files.failures import absence
+from prompt_tuning_recycling.files import (
+    as_path,
+    reason,
+    storage_errors,
+    write_atomically,
+)
 from prompt_tuning_recycling.files.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -105,7 +109,7 @@ def read(path: epath.PathLike) -> Scores:
     try:
         text = as_path(path).read_bytes().decode()
     except storage_errors() as error:
-        raise RecyclingError(f"{path}: {absence(error)}") from error
+        raise RecyclingError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise RecyclingError(f"{path}: cannot be read: it is not UTF-8") from error
     content = parse_json(text, f"{path}: cannot be read: it")

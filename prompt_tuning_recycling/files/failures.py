@@ -41,12 +41,3 @@ def reason(error: Exception) -> str:
     """Returns a storage error's explanation on one line."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".")
-
-
-def absence(error: Exception) -> str:
-    """The same, where a missing file is expected. The stores' libraries give only its
-    name.
-    """
-    if isinstance(error, FileNotFoundError) and not error.strerror:
-        return "not there"
-    return reason(error)

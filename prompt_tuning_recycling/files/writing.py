@@ -83,9 +83,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
                 one.remove()
     except storage_errors() as error:
         raise RecyclingError(
-            f"cannot write {path}: {reason(error)}. Choose an output path in a "
-            f"{'bucket' if is_remote(path) else 'folder'} that can be written to and "
-            "has room."
+            f"cannot write {path}: {reason(error)}. {_advice(path)}"
         ) from error
 
 
@@ -142,7 +140,7 @@ def _replace_objects(folder: epath.Path, files: Mapping[str, bytes]) -> None:
         folder.rmtree(missing_ok=True)
     except storage_errors() as error:
         raise RecyclingError(
-            f"cannot replace {folder}: {reason(error)}. Choose another output path."
+            f"cannot replace {folder}: {reason(error)}. {_advice(folder)}"
         ) from error
     for name, data in files.items():
         write_atomically(folder / name, data)
@@ -199,10 +197,17 @@ def _check_store(folder: epath.Path) -> None:
         probe.unlink(missing_ok=True)
     except storage_errors() as error:
         raise RecyclingError(
-            f"cannot write to {folder}: {reason(error)}. Check that the bucket exists "
-            "and that your credentials allow writing and deleting there, or choose "
-            "another output path."
+            f"cannot write to {folder}: {reason(error)}. {_advice(folder)}"
         ) from error
+
+
+def _advice(path: epath.Path) -> str:
+    if is_remote(path):
+        return (
+            "Check that the bucket exists, that your credentials allow writing and "
+            "deleting there, and the network."
+        )
+    return "Choose an output path in a folder that can be written to and has room."
 
 
 def _check_parent(path: epath.Path) -> None:
