@@ -1,12 +1,14 @@
 """Files, on disk and on object stores (`gs://`, `s3://`).
 
-`paths` reads the paths that users give, `writing` writes a file completely or not at
+`paths` reads the paths that users give, `stores` makes object stores behave like disks,
+`contents` looks into files and folders, `writing` writes a file completely or not at
 all, `failures` lists the errors that storage raises, and `json_files` reads JSON. Two
 modules keep files from being lost. `guard` compares a command's few outputs with its
 inputs by the files on disk, hard links included. `meetings` compares the many paths of
 a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
+from prompt_tuning_recycling.files.contents import file_sizes, names, read_part
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
 from prompt_tuning_recycling.files.paths import (
     absolute,
@@ -31,7 +33,10 @@ __all__ = [
     "canonical",
     "check_folder_writable",
     "check_writable",
+    "file_sizes",
     "is_remote",
+    "names",
+    "read_part",
     "reason",
     "storage_errors",
     "store_errors",

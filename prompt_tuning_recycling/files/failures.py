@@ -9,6 +9,7 @@ _STORE_ERRORS = (
     ("tensorflow.python.framework.errors_impl", "OpError"),
     ("aiohttp", "ClientError"),
     ("gcsfs.retry", "HttpError"),
+    ("gcsfs.retry", "ChecksumError"),
     ("google.auth.exceptions", "GoogleAuthError"),
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),

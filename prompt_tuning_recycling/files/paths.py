@@ -10,16 +10,9 @@ from typing import TypeVar, cast
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import stores
 
 One = TypeVar("One")
-
-# The libraries through which etils.epath reaches object stores.
-_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
-
-# Where TensorFlow is installed, etils.epath would use its file systems instead, and the
-# released packages of TensorFlow have none for S3.
-if any(importlib.util.find_spec(name) for name in _LIBRARIES.values()):
-    os.environ.setdefault("EPATH_USE_TF", "false")
 
 
 def as_path(path: epath.PathLike) -> epath.Path:
@@ -37,18 +30,20 @@ def as_path(path: epath.PathLike) -> epath.Path:
     text = os.fspath(path)
     scheme, separator, _ = text.partition("://")
     if separator:
-        if scheme not in _LIBRARIES:
+        if scheme not in stores.LIBRARIES:
             raise RecyclingError(
                 f"cannot use {path}: expected a local path, gs:// or s3://, found "
                 f"{scheme}://."
             )
-        if not _reachable(scheme):
-            raise RecyclingError(
-                f"{scheme}:// needs a library that is not installed. Run: pip install "
-                f"'prompt_tuning_recycling[{scheme}]'"
-            )
         _check_name(text)
-        return epath.Path(text)
+        if importlib.util.find_spec(stores.LIBRARIES[scheme]):
+            return stores.StorePath(text)
+        if scheme == "gs" and _has_tensorflow():
+            return epath.Path(text)
+        raise RecyclingError(
+            f"{scheme}:// needs a library that is not installed. Run: pip install "
+            f"'prompt_tuning_recycling[{scheme}]'"
+        )
     if text.startswith("~"):
         text = _in_home_folder(text)
     absolute = _absolute(text)
@@ -82,15 +77,10 @@ def canonical(path: epath.PathLike) -> str:
     return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
-def _reachable(scheme: str) -> bool:
-    if importlib.util.find_spec(_LIBRARIES[scheme]):
-        return True
-    with_tensorflow = os.environ.get("EPATH_USE_TF", "true") != "false"
-    return (
-        scheme == "gs"
-        and with_tensorflow
-        and (importlib.util.find_spec("tensorflow") is not None)
-    )
+def _has_tensorflow() -> bool:
+    """Whether etils.epath reaches gs:// through TensorFlow."""
+    unwanted = os.environ.get("EPATH_USE_TF", "").lower() in ("false", "no", "f", "0")
+    return not unwanted and importlib.util.find_spec("tensorflow") is not None
 
 
 def _in_home_folder(text: str) -> str:

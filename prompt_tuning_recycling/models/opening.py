@@ -13,6 +13,8 @@ from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import (
     as_path,
     is_remote,
+    names,
+    read_part,
     reason,
     storage_errors,
 )
@@ -29,7 +31,12 @@ from prompt_tuning_recycling.models.formats.legacy import LegacyCheckpoint
 from prompt_tuning_recycling.models.formats.numpy_file import NumpyFile
 from prompt_tuning_recycling.models.formats.orbax import OrbaxCheckpoint
 from prompt_tuning_recycling.models.formats.safetensors import SafetensorsCheckpoint
-from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
+from prompt_tuning_recycling.models.steps import (
+    STEP_FOLDER,
+    incomplete_steps,
+    newest_step,
+    steps,
+)
 
 _EXPECTED = (
     "a T5X checkpoint folder (checkpoint_N, in today's Orbax format or the older "
@@ -84,13 +91,12 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
         if orbax.state_folder(path.parent) == path:
             return [path.parent]
         if path.is_dir():
-            if (path / state_file.NAME).is_file() or orbax.state_folder(path):
+            held = names(path)
+            if state_file.NAME in held or orbax.state_folder(path):
                 return [path]
-            if safetensors.is_folder(path):
+            if safetensors.is_folder(held):
                 return _of_model_and_base(path)
-            if not steps(path):
-                return []
-            return [child for child in path.iterdir() if STEP_FOLDER.match(child.name)]
+            return [path / name for name in names(path) if STEP_FOLDER.match(name)]
         if path.name == state_file.NAME and path.exists():
             is_numpy = _first_bytes(path).startswith(numpy_file.MAGIC)
             return [path if is_numpy else path.parent]
@@ -131,19 +137,20 @@ def _open_folder(path: epath.Path) -> Checkpoint:
     # Orbax comes first, because until 2024 it also put a state file beside its arrays.
     if orbax.state_folder(path) is not None:
         return OrbaxCheckpoint(path)
-    if (path / state_file.NAME).is_file():
+    held = sorted(names(path))
+    if state_file.NAME in held:
         return _open_file(path / state_file.NAME)
-    if safetensors.is_folder(path):
+    if safetensors.is_folder(held):
         return SafetensorsCheckpoint(path)
-    found = steps(path)
-    if found:
-        return _open_folder(found[max(found)])
-    names = sorted(child.name for child in path.iterdir())
+    found = newest_step(path)
+    if found is not None:
+        return _open_folder(found)
+    incomplete = "".join(f" {why}." for why in incomplete_steps(path)[:1])
     raise RecyclingError(
         f"{path} is not a checkpoint and holds no complete one; expected {_EXPECTED}. "
-        f"It holds {', '.join(names[:5]) or 'nothing'}"
-        f"{', ...' if len(names) > 5 else ''}."
-        f"{_meant_inside(path, names) or foreign.advice_for_folder(names)}"
+        f"It holds {', '.join(held[:5]) or 'nothing'}"
+        f"{', ...' if len(held) > 5 else ''}.{incomplete}"
+        f"{_meant_inside(path, held) or foreign.advice_for_folder(held)}"
     )
 
 
@@ -173,19 +180,19 @@ def _nearest(path: epath.Path) -> str:
         return f" There is no folder {parent} either."
     try:
         found = steps(parent)
-        names = [child.name for child in parent.iterdir()]
+        held = names(parent)
     except storage_errors(RecyclingError) as error:
         return f" The folder {parent} cannot be listed: {reason(error)}."
     if found:
         return f" Steps there: {', '.join(folder.name for folder in found.values())}."
-    return did_you_mean(path.name, names)
+    return did_you_mean(path.name, held)
 
 
-def _meant_inside(folder: epath.Path, names: list[str]) -> str:
+def _meant_inside(folder: epath.Path, held: list[str]) -> str:
     """Suggests a file in a folder of exports, which hold
     `checkpoint_N/encoder.prompt.prompt.prompt`.
     """
-    inside = [folder / name for name in names[-1:]]
+    inside = [folder / name for name in held[-1:]]
     inside += [
         child for folder in inside if folder.is_dir() for child in folder.iterdir()
     ]
@@ -196,5 +203,4 @@ def _meant_inside(folder: epath.Path, names: list[str]) -> str:
 
 
 def _first_bytes(path: epath.Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(foreign.START_BYTES)
+    return read_part(path, 0, foreign.START_BYTES)

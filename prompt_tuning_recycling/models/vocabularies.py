@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, canonical, reason, storage_errors
+from prompt_tuning_recycling.files import (
+    as_path,
+    canonical,
+    is_remote,
+    names,
+    reason,
+    storage_errors,
+)
 from prompt_tuning_recycling.models import tokenizer_json
 from prompt_tuning_recycling.models.tokenizer_json import (
     BEGINS_WORD,
@@ -155,8 +162,10 @@ class Vocabulary:
 def beside(checkpoint: epath.Path) -> epath.Path | None:
     """Returns the vocabulary file in a checkpoint's folder or its parent, or None."""
     for folder in (checkpoint, checkpoint.parent):
+        # One request for all; on a disk, folders that cannot be listed can be read.
+        held = names(folder) if is_remote(folder) else None
         for name in _NAMES:
-            if (folder / name).is_file():
+            if name in held if held is not None else (folder / name).is_file():
                 return folder / name
     return None
 

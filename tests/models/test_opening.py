@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
-from prompt_tuning_recycling.files import paths
+from prompt_tuning_recycling.files import stores
 from prompt_tuning_recycling.models import open_checkpoint, opening
 
 EMBEDDING = "target/token_embedder/embedding"
@@ -74,7 +74,8 @@ def test_an_unknown_kind_of_address():
 
 
 def test_an_object_store_without_its_library(monkeypatch):
-    monkeypatch.setattr(paths, "_LIBRARIES", {"gs": ("no_such_library",)})
+    monkeypatch.setattr(stores, "LIBRARIES", {"gs": "no_such_library"})
+    monkeypatch.setenv("EPATH_USE_TF", "false")
     with pytest.raises(RecyclingError, match=r"prompt_tuning_recycling\[gs\]"):
         open_checkpoint("gs://bucket/checkpoint_1")
 

@@ -27,6 +27,8 @@ from .proxy import Proxy
 
 # gcsfs reads it when it is imported: the server here lacks Google's gRPC API.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+# Settings of the process, which its first test would decide otherwise.
+os.environ.setdefault("PROMPT_RECYCLING_STORE_TIMEOUT", "3")
 
 # No store checks these.
 _CREDENTIALS = {
@@ -38,6 +40,7 @@ _CREDENTIALS = {
     "NO_GCE_CHECK": "true",
     "AWS_EC2_METADATA_DISABLED": "true",
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+    "PROMPT_RECYCLING_STORE_TIMEOUT": "3",
 }
 
 
@@ -139,7 +142,9 @@ def _gs() -> Iterator[_Server]:
                 "STORAGE_EMULATOR_HOST": proxy.url,
                 "TENSORSTORE_GCS_HTTP_URL": proxy.url,
             }
-            files = fsspec.filesystem("gs", endpoint_url=url, token="anon")
+            files = fsspec.filesystem(
+                "gs", endpoint_url=url, token="anon", consistency="md5"
+            )
             yield _Server("gs", proxy, environment, files)
 
 
@@ -163,8 +168,6 @@ def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         monkeypatch.delenv(name)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    # What fsspec has read of earlier buckets, and clients of earlier ports.
-    fsspec.config.conf.clear()
     bucket = f"bucket-{secrets.token_hex(4)}"
     server.files.mkdir(bucket)
     server.proxy.reset()

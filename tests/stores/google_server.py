@@ -1,10 +1,14 @@
-"""Starts gcp-storage-emulator with two things of Google's API that it lacks: downloads
-tell the object's generation, and uploads heed `ifGenerationMatch`. tensorstore needs
-the first to read, and both to write safely.
+"""Starts gcp-storage-emulator with what it lacks of Google's API.
+
+tensorstore needs that downloads tell the object's generation, that uploads heed
+`ifGenerationMatch`, and that listings heed `startOffset` and `endOffset`. And an upload
+that has its name before it is stored as it is; the emulator reads it as an e-mail, and
+drops bytes that look like the end of a line.
 
     python google_server.py PORT
 """
 
+import json
 import sys
 import threading
 from http import HTTPStatus
@@ -15,7 +19,8 @@ from gcp_storage_emulator.storage import Storage
 
 _writing = threading.RLock()
 _wanted = threading.local()
-_download, _insert, _create = objects.download, objects.insert, Storage.create_file
+_download, _insert, _ls = objects.download, objects.insert, objects.ls
+_create, _candidates = Storage.create_file, Storage._list_live_candidates
 
 
 class _OtherGenerationError(Exception):
@@ -43,6 +48,21 @@ def insert(request, response, storage, *args, **kwargs):
         response.status = HTTPStatus.PRECONDITION_FAILED
 
 
+def ls(request, response, storage, *args, **kwargs):
+    names = ("startOffset", "endOffset")
+    _wanted.names = [request.query.get(name, [None])[0] for name in names]
+    _ls(request, response, storage, *args, **kwargs)
+
+
+def candidates(storage, bucket, prefix):
+    start, end = _wanted.names
+    return [
+        (name, found)
+        for name, found in _candidates(storage, bucket, prefix)
+        if (start is None or name >= start) and (end is None or name < end)
+    ]
+
+
 def create_file(storage, bucket, name, *args, **kwargs):
     wanted = getattr(_wanted, "generation", None)
     with _writing:
@@ -51,9 +71,30 @@ def create_file(storage, bucket, name, *args, **kwargs):
         return _create(storage, bucket, name, *args, **kwargs)
 
 
-objects.download, objects.insert, Storage.create_file = download, insert, create_file
+objects.download, objects.insert, objects.ls = download, insert, ls
+Storage.create_file, Storage._list_live_candidates = create_file, candidates
 
 # Its table of handlers takes the functions when it is imported.
-from gcp_storage_emulator.server import create_server  # noqa: E402
+from gcp_storage_emulator import server  # noqa: E402
 
-create_server("127.0.0.1", int(sys.argv[1]), in_memory=True).run()
+_read_data = server._read_data
+
+
+def read_data(request_handler, query):
+    content_type = request_handler.headers.get("Content-Type") or ""
+    if not content_type.startswith("multipart/related"):
+        return _read_data(request_handler, query)
+    boundary = content_type.partition("boundary=")[2].strip("\"'")
+    line = b"--" + boundary.encode()
+    _, name, content = server._read_raw_data(request_handler).split(line, 2)
+    end = b"\r\n" if name.startswith(b"\r\n") else b"\n"
+    content = content[: content.rindex(end + line)]
+    return {
+        "meta": json.loads(name.partition(2 * end)[2]),
+        "content": content.partition(2 * end)[2],
+        "content-type": "application/octet-stream",
+    }
+
+
+server._read_data = read_data
+server.create_server("127.0.0.1", int(sys.argv[1]), in_memory=True).run()

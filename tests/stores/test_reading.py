@@ -14,6 +14,7 @@ from ..conftest import EMBEDDING
 def test_checkpoints(store, form, tmp_path, write_legacy, write_orbax, source_table):
     write = {"legacy": write_legacy, "orbax": write_orbax}[form]
     local = write(tmp_path / "checkpoint_10", {EMBEDDING: source_table})
+    (local / "commit_success.txt").touch()
     url = store.upload(local, "run/checkpoint_10")
     assert store.names("run")
     for path in (url, os.path.dirname(url)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
+from prompt_tuning_recycling.files import as_path, file_sizes, read_part
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -38,7 +40,7 @@ class Checkpoint(abc.ABC):
     is_stored: ClassVar[bool] = True
 
     def __init__(self, path: epath.PathLike) -> None:
-        self.path = epath.Path(path)
+        self.path = as_path(path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -113,15 +115,14 @@ class Checkpoint(abc.ABC):
         """
         digest = hashlib.sha256(self.format.encode())
         for file in self._identity_files():
-            if file.exists():
+            with contextlib.suppress(FileNotFoundError):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
         folder = self._array_folder(name)
-        files = _files(folder) if folder is not None and folder.is_dir() else []
-        for file in files:
-            size = file.stat().length
+        sizes = {} if folder is None else file_sizes(folder)
+        for file, size in sizes.items():
             digest.update(f"{file.name} {size}\0".encode())
-        if files:
-            digest.update(_sample(files[len(files) // 2]))
+        if sizes:
+            digest.update(_sample(*list(sizes.items())[len(sizes) // 2]))
         return digest.hexdigest()
 
     def _missing(self, name: str) -> RecyclingError:
@@ -152,16 +153,7 @@ class Checkpoint(abc.ABC):
         return rows.astype(np.int64)
 
 
-def _files(folder: epath.Path) -> list[epath.Path]:
-    """Returns all files in a folder and its subfolders, sorted."""
-    found: list[epath.Path] = []
-    for child in sorted(folder.iterdir()):
-        found += _files(child) if child.is_dir() else [child]
-    return found
-
-
-def _sample(file: epath.Path) -> bytes:
+def _sample(file: epath.Path, size: int) -> bytes:
     """Returns some bytes from the middle of a file."""
-    with file.open("rb") as opened:
-        opened.seek(max(0, (file.stat().length - _SAMPLE) // 2))
-        return bytes(opened.read(_SAMPLE))
+    begin = max(0, (size - _SAMPLE) // 2)
+    return read_part(file, begin, begin + _SAMPLE)

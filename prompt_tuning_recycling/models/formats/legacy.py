@@ -38,7 +38,7 @@ class LegacyCheckpoint(tensorstores.TensorstoreCheckpoint):
             if name.startswith(_OPTIMIZER)
         }
         self._parameters = inside or leaves
-        self._store = ts.KvStore.open(tensorstores.kvstore_spec(self.path)).result()
+        self._store = tensorstores.open_store(tensorstores.kvstore_spec(self.path))
         self._arrays: dict[str, ts.TensorStore | np.ndarray] = {}
 
     @property

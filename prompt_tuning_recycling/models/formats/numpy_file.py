@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import is_remote
+from prompt_tuning_recycling.files import as_path, is_remote
 from prompt_tuning_recycling.models import floats
 from prompt_tuning_recycling.models.formats import base
 
@@ -75,7 +75,7 @@ class NumpyFile(ArrayInMemory):
           RecyclingError: it is not a numpy file, is truncated, or holds Python objects,
             which can only be loaded by running code from the file.
         """
-        file = epath.Path(path)
+        file = as_path(path)
         try:
             if is_remote(file):
                 array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)

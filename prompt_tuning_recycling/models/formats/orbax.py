@@ -17,9 +17,13 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import names
+from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models.formats import state_file, tensorstores
 
 _MANIFEST = "manifest.ocdbt"
+_COMMITTED = "commit_success.txt"
+_METADATA = "_CHECKPOINT_METADATA"
 MARKS = (_MANIFEST, "_METADATA")
 
 
@@ -27,27 +31,50 @@ def state_folder(path: epath.Path) -> epath.Path | None:
     """Returns the folder that holds the arrays: `path`, its `state/` (T5X), `default/`
     or `items/` (MaxText), or None.
     """
-    inside = (path / "state", path / "default", path / "items")
-    for folder in (path, *inside):
-        if any((folder / mark).exists() for mark in MARKS) or _unmerged(folder):
+    here = names(path)
+    inside = {
+        path / name: names(path / name)
+        for name in ("state", "default", "items")
+        if name in here
+    }
+    for folder, found in {path: here, **inside}.items():
+        if found.intersection(MARKS) or _unmerged(found):
             return folder
     # A state file in one of these is Orbax's; in `path` itself it may be T5X's own.
-    for folder in inside:
-        if (folder / state_file.NAME).is_file():
-            return folder
-    return None
+    return next((one for one in inside if state_file.NAME in inside[one]), None)
 
 
 def is_merged(folder: epath.Path) -> bool:
     """Whether saving merged the databases of all processes, its last step."""
-    return not _unmerged(folder)
+    return not _unmerged(names(folder))
 
 
-def _unmerged(folder: epath.Path) -> list[str]:
-    """Returns the databases of single processes if no manifest joins them."""
-    if not folder.is_dir() or (folder / _MANIFEST).exists():
+def is_marked(step: epath.Path) -> bool:
+    """Whether a step says that it was saved completely.
+
+    On gs://, where nothing can be renamed, Orbax writes `commit_success.txt` into a
+    step last of all, and before it the time into `_CHECKPOINT_METADATA`. Elsewhere it
+    renames the step, and writes both before that, the first one since 2026; so a step
+    that was copied to a store has brought them along.
+    """
+    found = names(step)
+    if _COMMITTED in found:
+        return True
+    if _METADATA not in found:
+        return False
+    metadata = read_json(step / _METADATA, "the step's description")
+    return isinstance(metadata, dict) and bool(metadata.get("commit_timestamp_nsecs"))
+
+
+def _unmerged(found: set[str]) -> list[str]:
+    """Returns the databases of single processes if no manifest joins them.
+
+    Args:
+      found: the names of what is in the folder of the arrays.
+    """
+    if _MANIFEST in found:
         return []
-    return sorted(child.name for child in folder.glob("ocdbt.process_*"))
+    return sorted(name for name in found if name.startswith("ocdbt.process_"))
 
 
 class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
@@ -64,14 +91,15 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         """
         super().__init__(path)
         folder = state_folder(self.path)
-        if folder is None and (self.path / state_file.NAME).is_file():
+        found = names(self.path if folder is None else folder)
+        if folder is None and state_file.NAME in found:
             folder = self.path
         if folder is None:
             raise RecyclingError(
                 f"{path} is not an Orbax checkpoint: expected {' or '.join(MARKS)} in "
                 "it or in its state/."
             )
-        if parts := _unmerged(folder):
+        if parts := _unmerged(found):
             raise RecyclingError(
                 f"{folder} was not saved completely: each process's part is there "
                 f"({', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''}), but "
@@ -79,8 +107,9 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
                 "step, or save this one again."
             )
         self._folder = folder
-        state = folder / state_file.NAME
-        leaves = state_file.leaves(state) if state.is_file() else {}
+        leaves = {}
+        if state_file.NAME in found:
+            leaves = state_file.leaves(folder / state_file.NAME)
         self._inlined = {
             name: np.asarray(value)
             for name, value in leaves.items()
@@ -89,16 +118,15 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         spec = tensorstores.kvstore_spec(folder)
         # A missing parameter gives the same error in an OCDBT database and in plain
         # folders, so the manifest decides between the two.
-        if (folder / _MANIFEST).exists():
+        if _MANIFEST in found:
             spec = {"driver": "ocdbt", "base": spec}
-        self._store = ts.KvStore.open(spec).result()
+        self._store = tensorstores.open_store(spec)
         self._arrays: dict[str, ts.TensorStore] = {}
         try:
             stored = tensorstores.stored_names(self._store)
         except tensorstores.STORAGE_ERRORS as error:
-            raise RecyclingError(
-                f"{folder}: the checkpoint's database is damaged. Copy the checkpoint "
-                f"again. (tensorstore: {error})"
+            raise tensorstores.unreadable(
+                error, f"{folder}: the checkpoint's database is damaged"
             ) from error
         # Gemma's releases also have slashes in a parameter's stored name.
         self._stored = {name.replace(".", "/"): name for name in stored}
@@ -111,7 +139,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
     def _identity_files(self) -> list[epath.Path]:
         # This file has the time of writing; it is in the step or in its state/.
         times = [
-            folder / "_CHECKPOINT_METADATA" for folder in (self._folder, self.path)
+            folder / _METADATA for folder in (self._folder, self.path)
         ]
         return [
             *(self._folder / name for name in (*MARKS, state_file.NAME)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import names
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats import (
@@ -49,9 +50,11 @@ _AT_ONCE = 1 << 25
 _SAMPLE = 1 << 16
 
 
-def is_folder(path: epath.Path) -> bool:
-    """Whether a folder holds a model or an adapter in this format."""
-    return any((path / name).is_file() for name in (FILE, INDEX, ADAPTER))
+def is_folder(held: Collection[str]) -> bool:
+    """Whether a folder with these names in it holds a model or an adapter in this
+    format.
+    """
+    return any(name in held for name in (FILE, INDEX, ADAPTER))
 
 
 def is_file(name: str, start: bytes) -> bool:
@@ -82,7 +85,9 @@ class SafetensorsCheckpoint(base.Checkpoint):
         self._folder, file = _find(self.path)
         index = file if file.endswith(_INDEX_SUFFIX) else None
         self._is_adapter = file == ADAPTER
-        self._store = ts.KvStore.open(tensorstores.kvstore_spec(self._folder)).result()
+        self._store = tensorstores.open_store(
+            tensorstores.kvstore_spec(self._folder)
+        )
         places = None if index is None else _weight_map(self._folder / index)
         files = [file]
         if places is not None:
@@ -148,8 +153,8 @@ class SafetensorsCheckpoint(base.Checkpoint):
             digest.update((self._folder / adapter_config.NAME).read_bytes())
         for file, header in sorted(self._headers.items()):
             digest.update(f"{file} {header}\0".encode())
-        names = self._tensors if self._is_adapter else {name} & self._tensors.keys()
-        for one in sorted(names):
+        covered = self._tensors if self._is_adapter else {name} & self._tensors.keys()
+        for one in sorted(covered):
             file, tensor = self._tensors[one]
             begin = max(tensor.begin, (tensor.begin + tensor.end - _SAMPLE) // 2)
             span = begin, min(tensor.end, begin + _SAMPLE)
@@ -166,13 +171,13 @@ class SafetensorsCheckpoint(base.Checkpoint):
         """Returns the tensors of each file."""
         sizes = {}
         for file in files:
-            path = self._folder / file
-            if not path.exists():
+            try:
+                sizes[file] = (self._folder / file).stat().length
+            except FileNotFoundError as error:
                 raise RecyclingError(
                     f"{self.path} lacks {file}, which its index names. Copy or "
                     "download the model again, all its files included."
-                )
-            sizes[file] = path.stat().length
+                ) from error
         starts = {
             file: self._request(file, 0, min(foreign.START_BYTES, size))
             for file, size in sizes.items()
@@ -228,10 +233,9 @@ class SafetensorsCheckpoint(base.Checkpoint):
         try:
             found = request.result()
         except tensorstores.STORAGE_ERRORS as error:
-            reason = str(error).split(" [")[0]
-            raise damaged(self._folder / file, f"it cannot be read ({reason})") from (
-                error
-            )
+            raise tensorstores.unreadable(
+                error, str(damaged(self._folder / file, "it cannot be read"))
+            ) from error
         if found.state != "value":
             raise damaged(self._folder / file, "it is no longer there")
         return bytes(found.value)
@@ -241,7 +245,8 @@ def _find(path: epath.Path) -> tuple[epath.Path, str]:
     """Returns the folder of the files, and the name of the index or the only file."""
     if path.name.endswith(_INDEX_SUFFIX) or not path.is_dir():
         return path.parent, path.name
-    found = (name for name in (FILE, INDEX, ADAPTER) if (path / name).is_file())
+    held = names(path)
+    found = (name for name in (FILE, INDEX, ADAPTER) if name in held)
     return path, next(found, FILE)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import functools
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +14,21 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import stores
 from prompt_tuning_recycling.models.formats import base
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
-# What S3 servers that have no regions expect.
-_REGION = "us-east-1"
-
 # tensorstore raises these if storage fails.
 STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
+
+# What a damaged file cannot cause.
+_OF_THE_STORE = re.compile(
+    "HTTP response code: (4|5)|CURL|All .* attempts failed|credential|UNAVAILABLE"
+    "|UNAUTHENTICATED|DEADLINE_EXCEEDED|PERMISSION_DENIED",
+    re.IGNORECASE,
+)
 
 
 def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
@@ -31,18 +38,53 @@ def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
     if not separator:
         return {"driver": "file", "path": os.path.abspath(path) + "/"}
     bucket, _, prefix = rest.partition("/")
-    place = {"bucket": bucket, "path": prefix.rstrip("/") + "/"}
+    path = prefix.rstrip("/") + "/" if prefix else ""
+    place = {"bucket": bucket, "path": path}
     if scheme == "gs":
         return {"driver": "gcs", **place}
-    return {"driver": "s3", **place, **_s3_server()}
+    return {"driver": "s3", **place, **_s3_settings()}
 
 
-def _s3_server() -> dict[str, str]:
-    """Returns the settings of an S3 server that is not Amazon's, if one is set."""
-    # s3fs reads these settings, and tensorstore does not.
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-    region = os.environ.get("AWS_REGION", os.environ.get("AWS_DEFAULT_REGION"))
-    return {"endpoint": endpoint, "aws_region": region or _REGION} if endpoint else {}
+def _s3_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    # Otherwise it looks for Amazon's configuration files, and complains if there are
+    # none, and for the machine's own account.
+    if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys():
+        settings["aws_credentials"] = {"type": "environment"}
+    # It reads neither the server's address nor, for one that is not Amazon's, the
+    # region.
+    if (server := stores.s3_server()) is not None:
+        settings["endpoint"], settings["aws_region"] = server
+    return settings
+
+
+@functools.cache
+def _context() -> ts.Context:
+    """Returns the settings by which requests to stores are tried again."""
+    seconds = str(stores.silence())
+    # curl reads these when tensorstore first uses it.
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", seconds)
+    os.environ.setdefault("TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS", seconds)
+    retries = {
+        "max_retries": stores.ATTEMPTS,
+        "initial_delay": "1s",
+        "max_delay": "8s",
+    }
+    return ts.Context({"gcs_request_retries": retries, "s3_request_retries": retries})
+
+
+def open_store(spec: dict[str, Any]) -> ts.KvStore:
+    """Opens a key-value store.
+
+    Raises:
+      RecyclingError: the store cannot be used, or its database is damaged.
+    """
+    try:
+        return ts.KvStore.open(spec, context=_context()).result()
+    except STORAGE_ERRORS as error:
+        place = spec.get("base", spec)
+        name = "/".join(filter(None, (place.get("bucket"), place.get("path"))))
+        raise unreadable(error, f"{name}: the checkpoint is damaged") from error
 
 
 def stored_names(store: ts.KvStore) -> list[str]:
@@ -65,7 +107,10 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
       RecyclingError: the array's description is damaged.
     """
     for driver, metadata in (("zarr", ".zarray"), ("zarr3", "zarr.json")):
-        found = store.read(f"{name}/{metadata}").result()
+        try:
+            found = store.read(f"{name}/{metadata}").result()
+        except STORAGE_ERRORS as error:
+            raise _damaged(name, error) from error
         if found.state == "missing":
             continue
         if metadata == "zarr.json" and _is_group(found.value):
@@ -77,7 +122,7 @@ def open_array(store: ts.KvStore, name: str) -> ts.TensorStore | None:
             "fill_missing_data_reads": False,
         }
         try:
-            return ts.open(spec, open=True, read=True).result()
+            return ts.open(spec, open=True, read=True, context=_context()).result()
         except STORAGE_ERRORS as error:
             raise _damaged(name, error) from error
     return None
@@ -128,9 +173,28 @@ def _is_group(value: bytes) -> bool:
         return False
 
 
-def _damaged(name: str, error: Exception) -> RecyclingError:
-    reason = str(error).split(" [")[0]
+def unreadable(error: Exception, damage: str) -> RecyclingError:
+    """Returns the error for what tensorstore could not read.
+
+    Args:
+      error: what it raised.
+      damage: what is wrong if the store is not to blame.
+    """
+    text = " ".join(str(error).split())
+    reason = text.split(" [")[0]
+    if _OF_THE_STORE.search(text):
+        return RecyclingError(
+            f"cannot read from the object store: {reason}. Check the network, your "
+            "credentials and permissions, and try again."
+        )
     return RecyclingError(
+        f"{damage.rstrip('.')}. Copy the checkpoint again. (tensorstore: {reason})"
+    )
+
+
+def _damaged(name: str, error: Exception) -> RecyclingError:
+    return unreadable(
+        error,
         f"parameter {name} is there but cannot be read: a chunk of it is missing or "
-        f"damaged. Copy the checkpoint again. (tensorstore: {reason})"
+        "damaged",
     )

@@ -1,0 +1,54 @@
+"""Looks into files and folders with as few requests to an object store as possible."""
+
+from __future__ import annotations
+
+from etils import epath
+
+from prompt_tuning_recycling.files.stores import StorePath
+
+
+def names(folder: epath.Path) -> set[str]:
+    """Returns the names of what is in a folder; none if there is no such folder.
+
+    On an object store, this is one request, and to ask for each name is two.
+
+    Raises:
+      OSError: the folder cannot be listed.
+    """
+    try:
+        return {child.name for child in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def read_part(file: epath.Path, begin: int, end: int) -> bytes:
+    """Returns some bytes of a file, from `begin` up to but without `end`; fewer if it
+    ends before.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    if isinstance(file, StorePath):
+        return file.read_part(begin, end)
+    with file.open("rb") as opened:
+        opened.seek(begin)
+        return bytes(opened.read(end - begin))
+
+
+
+def file_sizes(folder: epath.Path) -> dict[epath.Path, int]:
+    """Returns the size in bytes of each file in a folder and its subfolders, sorted by
+    path, part by part; none if there is no such folder.
+
+    Raises:
+      OSError: a folder cannot be listed.
+    """
+    if isinstance(folder, StorePath):
+        return dict(sorted(folder.file_sizes().items()))
+    found: dict[epath.Path, int] = {}
+    for child in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if child.is_dir():
+            found |= file_sizes(child)
+        else:
+            found[child] = child.stat().length
+    return found
