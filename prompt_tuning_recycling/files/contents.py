@@ -35,7 +35,6 @@ def read_part(file: epath.Path, begin: int, end: int) -> bytes:
         return bytes(opened.read(end - begin))
 
 
-
 def file_sizes(folder: epath.Path) -> dict[epath.Path, int]:
     """Returns the size in bytes of each file in a folder and its subfolders, sorted by
     path, part by part; none if there is no such folder.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import functools
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -20,15 +20,17 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
 from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.models.formats import orbax_writing
-from prompt_tuning_recycling.models.formats.writing import Unwritten
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
-from prompt_tuning_recycling.models.steps import STEP_FOLDER, steps
+from prompt_tuning_recycling.models.steps import incomplete_steps, newest_step, steps
 from prompt_tuning_recycling.standalone.parameters import Parameters
 
-# They say that a step on an object store is complete: Orbax looks at the first for the
-# arrays, and at the second for the step.
-_MARKS = ("state/commit_success.txt", "commit_success.txt")
+logger = logging.getLogger(__name__)
+
+# A step on an object store is complete if it has one of the last two, and Orbax takes
+# its arrays for complete if they have the first.
+_MARKS = ("state/commit_success.txt", "_CHECKPOINT_METADATA", "commit_success.txt")
+# Bytes of a step's files on a store, about. Each is in memory while it is copied.
+_FILE_SIZE = 1 << 25
 
 
 class Saver:
@@ -88,7 +90,10 @@ class Saver:
 class _OnDisk:
     """Steps that Orbax writes under a temporary name and renames."""
 
-    def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
+    def __init__(
+        self, model_dir: epath.Path, keep: int | None, file_size: int | None = None
+    ) -> None:
+        self._file_size = file_size
         self._manager = ocp.CheckpointManager(
             os.path.abspath(model_dir),
             options=ocp.CheckpointManagerOptions(
@@ -105,9 +110,8 @@ class _OnDisk:
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         tree = traverse_util.unflatten_dict(arrays, sep="/")
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
-        )
+        state = ocp.args.PyTreeSave(tree, ocdbt_target_data_file_size=self._file_size)
+        self._manager.save(step, args=ocp.args.Composite(state=state))
 
     def close(self) -> None:
         self._manager.wait_until_finished()
@@ -124,50 +128,28 @@ class _OnStore:
     def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
         self._model_dir = model_dir
         self._keep = keep
-        complete = _complete(model_dir).values()
-        for folder in _children(model_dir):
-            if STEP_FOLDER.fullmatch(folder.name) and folder not in complete:
-                _remove(folder)
 
     def steps(self) -> list[int]:
-        return list(_complete(self._model_dir))
+        return list(steps(self._model_dir))
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-        unwritten = [
-            Unwritten(
-                name, array.shape, array.dtype, functools.partial(np.asarray, array)
-            )
-            for name, array in arrays.items()
-        ]
+        name = f"checkpoint_{step}"
         with temporary_folder() as local:
-            orbax_writing.write(local, unwritten)
-            Staged(self._model_dir / f"checkpoint_{step}", local).publish(_MARKS)
+            written = _OnDisk(local, None, _FILE_SIZE)
+            written.write(step, arrays)
+            written.close()
+            for mark in _MARKS:
+                # Orbax writes all of them to the disk, too, since 2026.
+                (local / name / mark).touch()
+            # What a killed run left of it.
+            _remove(self._model_dir / name)
+            Staged(self._model_dir / name, local / name).publish(_MARKS)
         if self._keep:
-            for old in list(_complete(self._model_dir).values())[: -self._keep]:
+            for old in list(steps(self._model_dir).values())[: -self._keep]:
                 _remove(old)
 
     def close(self) -> None:
         """All is written already."""
-
-
-def _complete(model_dir: epath.Path) -> dict[int, epath.Path]:
-    return steps(model_dir) if _children(model_dir) else {}
-
-
-def _children(folder: epath.Path) -> list[epath.Path]:
-    """Returns what is in a folder; nothing if it does not exist. On a store, `is_dir`
-    would say the same of a folder that only cannot be looked at now, and a run would
-    start again from its beginning.
-    """
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except storage_errors() as error:
-        raise RecyclingError(
-            f"cannot look for checkpoints in {folder}: {reason(error)}. Check its "
-            "permissions, or the network and your credentials."
-        ) from error
 
 
 def _remove(step: epath.Path) -> None:
@@ -184,8 +166,13 @@ def _remove(step: epath.Path) -> None:
 
 def latest(model_dir: epath.PathLike) -> Model | None:
     """Returns a run's newest complete step, or None before the first."""
-    found = _complete(as_path(model_dir))
-    return open_model(found[max(found)]) if found else None
+    folder = as_path(model_dir)
+    found = newest_step(folder)
+    if found is None:
+        for incomplete in incomplete_steps(folder):
+            logger.warning("warning: not resuming from %s", incomplete)
+        return None
+    return open_model(found)
 
 
 def restore_optimizer(step: Model, fresh: Any) -> Any:

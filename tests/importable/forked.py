@@ -6,6 +6,8 @@ import importlib
 import os
 import sys
 
+import gcsfs  # noqa: F401
+import s3fs  # noqa: F401
 import tiny_tasks  # noqa: F401
 
 import prompt_tuning_recycling.standalone.choosing

@@ -28,7 +28,7 @@ from .proxy import Fault
 pytestmark = pytest.mark.slow
 
 ALL = os.environ.get("STORES") == "all"
-KILLS = 50 if ALL else 1
+KILLS = 20 if ALL else 1
 FIRST, STEPS, PERIOD = 1600, 4, 2
 EVALUATIONS = 6 if ALL else 3
 CHANGES = ("POST", "PUT", "DELETE")

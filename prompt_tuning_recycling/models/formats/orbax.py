@@ -138,9 +138,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
 
     def _identity_files(self) -> list[epath.Path]:
         # This file has the time of writing; it is in the step or in its state/.
-        times = [
-            folder / _METADATA for folder in (self._folder, self.path)
-        ]
+        times = [folder / _METADATA for folder in (self._folder, self.path)]
         return [
             *(self._folder / name for name in (*MARKS, state_file.NAME)),
             *times,

@@ -85,9 +85,7 @@ class SafetensorsCheckpoint(base.Checkpoint):
         self._folder, file = _find(self.path)
         index = file if file.endswith(_INDEX_SUFFIX) else None
         self._is_adapter = file == ADAPTER
-        self._store = tensorstores.open_store(
-            tensorstores.kvstore_spec(self._folder)
-        )
+        self._store = tensorstores.open_store(tensorstores.kvstore_spec(self._folder))
         places = None if index is None else _weight_map(self._folder / index)
         files = [file]
         if places is not None:
