@@ -18,7 +18,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import reason, storage_errors, store_errors
+from prompt_tuning_recycling.files import (
+    is_remote,
+    reason,
+    storage_errors,
+    store_errors,
+)
 from prompt_tuning_recycling.version import __version__
 
 # Modules, not functions, so that only the requested command is imported.
@@ -190,10 +195,11 @@ def _explained(error: Exception) -> str:
     # Gin raises a copy that has more text but lacks an OSError's number and file.
     while _IN_GIN in str(found) and isinstance(found.__context__, Exception):
         found = found.__context__
-    if isinstance(found, store_errors()):
+    named = str(getattr(found, "filename", None) or "an object store")
+    if isinstance(found, store_errors()) or is_remote(named):
         return (
-            f"cannot use an object store: {reason(found)}. Check the address, the "
-            "network and your credentials."
+            f"cannot use {named}: {reason(found)}. Check the address, the network and "
+            "your credentials."
         )
     if not isinstance(found, OSError) or found.errno not in _NO_ROOM:
         raise error

@@ -149,14 +149,12 @@ def _replace_objects(folder: epath.Path, files: Mapping[str, bytes]) -> None:
 def check_writable(path: epath.PathLike) -> None:
     """Raises RecyclingError if it is already clear that `path` cannot be written.
 
-    Call it before long work whose result goes to `path`. On an object store, it writes
-    an empty object beside `path` and removes it.
+    Call it before long work whose result goes to `path`.
     """
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a file.")
     path = as_path(path)
     if is_remote(path):
-        _check_store(path.parent)
         return
     try:
         os.lstat(path)
@@ -174,8 +172,8 @@ def check_writable(path: epath.PathLike) -> None:
 
 
 def check_folder_writable(path: epath.PathLike) -> None:
-    """The same for a folder that is going to be written. On an object store, the empty
-    object is inside it for a moment.
+    """The same for a folder that is going to be written. On an object store, it writes
+    an empty object there and removes it.
     """
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a folder.")
