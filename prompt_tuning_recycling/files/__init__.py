@@ -8,7 +8,13 @@ inputs by the files on disk, hard links included. `meetings` compares the many p
 a sweep or a manifest, most of which do not exist yet, by their spelling.
 """
 
-from prompt_tuning_recycling.files.contents import file_sizes, names, read_part
+from prompt_tuning_recycling.files.contents import (
+    file_sizes,
+    is_folder,
+    looking_once,
+    names,
+    read_part,
+)
 from prompt_tuning_recycling.files.failures import reason, storage_errors, store_errors
 from prompt_tuning_recycling.files.paths import (
     absolute,
@@ -34,7 +40,9 @@ __all__ = [
     "check_folder_writable",
     "check_writable",
     "file_sizes",
+    "is_folder",
     "is_remote",
+    "looking_once",
     "names",
     "read_part",
     "reason",

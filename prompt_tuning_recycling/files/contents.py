@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 from etils import epath
 
 from prompt_tuning_recycling.files.stores import StorePath
+
+_seen: contextvars.ContextVar[dict[StorePath, set[str]] | None]
+_seen = contextvars.ContextVar("_seen", default=None)
+
+
+@contextlib.contextmanager
+def looking_once() -> Iterator[None]:
+    """Keeps what `names` and `is_folder` list on object stores until the end of the
+    block, which is one look at one thing. As a decorator, until the function returns.
+    """
+    if _seen.get() is not None:
+        yield
+        return
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
 
 
 def names(folder: epath.Path) -> set[str]:
@@ -15,10 +37,28 @@ def names(folder: epath.Path) -> set[str]:
     Raises:
       OSError: the folder cannot be listed.
     """
+    seen = _seen.get() if isinstance(folder, StorePath) else None
+    if seen is not None and folder in seen:
+        return seen[folder]
     try:
-        return {child.name for child in folder.iterdir()}
+        found = {child.name for child in folder.iterdir()}
     except (FileNotFoundError, NotADirectoryError):
-        return set()
+        found = set()
+    if seen is not None:
+        seen[folder] = found
+    return found
+
+
+def is_folder(path: epath.Path) -> bool:
+    """Whether there is a folder of this name. On an object store, `names` is free
+    afterwards.
+
+    Raises:
+      OSError: an object store does not say.
+    """
+    if isinstance(path, StorePath):
+        return bool(names(path)) or (path.is_bucket and path.is_dir())
+    return path.is_dir()
 
 
 def read_part(file: epath.Path, begin: int, end: int) -> bytes:

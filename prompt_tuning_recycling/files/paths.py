@@ -28,7 +28,7 @@ def as_path(path: epath.PathLike) -> epath.Path:
         record could hold it.
     """
     text = os.fspath(path)
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition("://")
     if separator:
         if scheme not in stores.LIBRARIES:
             raise RecyclingError(
@@ -36,6 +36,10 @@ def as_path(path: epath.PathLike) -> epath.Path:
                 f"{scheme}://."
             )
         _check_name(text)
+        if not rest.split("/")[0]:
+            raise RecyclingError(
+                f"cannot use {path}: it names no bucket. Expected {scheme}://BUCKET/NAME."
+            )
         if importlib.util.find_spec(stores.LIBRARIES[scheme]):
             return stores.StorePath(text)
         if scheme == "gs" and _has_tensorflow():
@@ -43,6 +47,11 @@ def as_path(path: epath.PathLike) -> epath.Path:
         raise RecyclingError(
             f"{scheme}:// needs a library that is not installed. Run: pip install "
             f"'prompt_tuning_recycling[{scheme}]'"
+        )
+    if text.startswith(tuple(f"{scheme}:/" for scheme in stores.LIBRARIES)):
+        raise RecyclingError(
+            f"cannot use {path}: one slash is missing. Expected "
+            f"{text[:3]}//BUCKET/NAME, or ./{text} for a local path."
         )
     if text.startswith("~"):
         text = _in_home_folder(text)

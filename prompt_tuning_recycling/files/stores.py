@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils.epath import gpath
 
-from prompt_tuning_recycling.files.failures import reason, store_errors
+from prompt_tuning_recycling.files.failures import reason, storage_errors
 
 if TYPE_CHECKING:
     import fsspec
@@ -112,6 +112,11 @@ class StorePath(gpath.PosixGPath):
     """A path on an object store. Its errors are OSErrors, and only an object or folder
     that the store says is not there does not exist.
     """
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is a whole bucket."""
+        return "/" not in str(self).partition("://")[2].rstrip("/")
 
     def exists(self) -> bool:
         return self._kind() is not None
@@ -217,11 +222,11 @@ def _errors(path: os.PathLike | str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "it is not there", name) from error
-    except PermissionError as error:
-        raise PermissionError(errno.EACCES, reason(error), name) from error
     except TimeoutError as error:
         text = f"the store did not answer within {silence()} seconds, several times"
         raise TimeoutError(errno.ETIMEDOUT, text, name) from error
-    except (OSError, ValueError, *store_errors()) as error:
+    except storage_errors(ValueError) as error:
         text = reason(error) or type(error).__name__
-        raise OSError(errno.EIO, text, name) from error
+        # gcsfs has no error of its own for this.
+        forbidden = isinstance(error, PermissionError) or text.startswith("Forbidden")
+        raise OSError(errno.EACCES if forbidden else errno.EIO, text, name) from error

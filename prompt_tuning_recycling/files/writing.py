@@ -31,7 +31,7 @@ def write_atomically(path: epath.PathLike, data: bytes) -> None:
 
     On a local disk, the bytes go to a temporary file in the same folder, which is
     synced and then renamed; missing parent folders are created. An object store
-    (`gs://`, `s3://`) already replaces objects atomically; a bucket is never created.
+    replaces objects atomically, when all of their bytes have arrived.
 
     Raises:
       RecyclingError: the path cannot be written to. Nothing is left behind.
@@ -55,6 +55,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
         a local disk, no file was written unless it was the renaming that failed.
     """
     for name in files:
+        # The store itself says whether it takes an object.
         if not is_remote(name):
             check_writable(name)
     path, unfinished = as_path("."), list[_Unfinished]()
@@ -155,6 +156,7 @@ def check_writable(path: epath.PathLike) -> None:
         raise RecyclingError("the output path is empty; expected the name of a file.")
     path = as_path(path)
     if is_remote(path):
+        _check_bucket(path)
         return
     try:
         os.lstat(path)
@@ -179,6 +181,7 @@ def check_folder_writable(path: epath.PathLike) -> None:
         raise RecyclingError("the output path is empty; expected the name of a folder.")
     path = as_path(path)
     if is_remote(path):
+        _check_bucket(path)
         _check_store(path)
         return
     if path.exists() and not path.is_dir():
@@ -186,6 +189,29 @@ def check_folder_writable(path: epath.PathLike) -> None:
             f"cannot write {path}: it is a file. Expected the name of a folder."
         )
     _check_parent(path)
+
+
+def _check_bucket(path: epath.Path) -> None:
+    bucket = as_path("/".join(os.fspath(path).split("/")[:3]))
+    if bucket == path:
+        raise RecyclingError(
+            f"cannot write {path}: it is a bucket. Expected a name inside it."
+        )
+    try:
+        missing = not bucket.exists()
+    except PermissionError:
+        # Who may write objects need not be allowed to look at their bucket.
+        return
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot write {path}: {reason(error)}. Check the address, the network and "
+            "your credentials."
+        ) from error
+    if missing:
+        raise RecyclingError(
+            f"cannot write {path}: there is no bucket {bucket}. Check its name, or "
+            "make it first."
+        )
 
 
 def _check_store(folder: epath.Path) -> None:

@@ -12,7 +12,9 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
 from prompt_tuning_recycling.files import (
     as_path,
+    is_folder,
     is_remote,
+    looking_once,
     names,
     read_part,
     reason,
@@ -45,6 +47,7 @@ _EXPECTED = (
 )
 
 
+@looking_once()
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     """Opens a checkpoint of any supported format, without reading its arrays.
 
@@ -61,7 +64,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         raise RecyclingError(f"the checkpoint's path is empty; expected {_EXPECTED}.")
     path = as_path(path)
     try:
-        if path.is_dir():
+        if is_folder(path):
             return _open_folder(path)
         if _exists(path):
             return _open_file(path)
@@ -72,6 +75,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     )
 
 
+@looking_once()
 def read_places(path: epath.PathLike) -> list[epath.Path]:
     """Returns the files and folders that belong to the checkpoint at `path`, which no
     output may touch; see `files.guard.check_apart`.
@@ -90,11 +94,11 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
     try:
         if orbax.state_folder(path.parent) == path:
             return [path.parent]
-        if path.is_dir():
+        if is_folder(path):
             held = names(path)
             if state_file.NAME in held or orbax.state_folder(path):
                 return [path]
-            if safetensors.is_folder(held):
+            if safetensors.is_model(held):
                 return _of_model_and_base(path)
             return [path / name for name in names(path) if STEP_FOLDER.match(name)]
         if path.name == state_file.NAME and path.exists():
@@ -140,7 +144,7 @@ def _open_folder(path: epath.Path) -> Checkpoint:
     held = sorted(names(path))
     if state_file.NAME in held:
         return _open_file(path / state_file.NAME)
-    if safetensors.is_folder(held):
+    if safetensors.is_model(held):
         return SafetensorsCheckpoint(path)
     found = newest_step(path)
     if found is not None:
@@ -176,7 +180,7 @@ def _of_state_file(folder: epath.Path) -> Checkpoint:
 
 def _nearest(path: epath.Path) -> str:
     parent = path.parent
-    if not parent.is_dir():
+    if not is_folder(parent):
         return f" There is no folder {parent} either."
     try:
         found = steps(parent)

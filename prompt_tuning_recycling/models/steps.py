@@ -39,7 +39,7 @@ def newest_step(model_dir: epath.Path) -> epath.Path | None:
     Raises:
       RecyclingError: as `steps`.
     """
-    passed_over = []
+    passed_over: list[str] = []
     with _reading(model_dir):
         for _, folder in sorted(step_folders(model_dir).items(), reverse=True):
             why = _why_incomplete(folder)

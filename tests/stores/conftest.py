@@ -9,6 +9,7 @@ document, as they would find MinIO or another store of one's own.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import secrets
@@ -21,8 +22,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from ..conftest import EMBEDDING, PROMPT
 from .proxy import Proxy
 
 # gcsfs reads it when it is imported: the server here lacks Google's gRPC API.
@@ -173,3 +177,46 @@ def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     server.proxy.reset()
     yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
     server.proxy.reset()
+
+
+def finished(step: pathlib.Path) -> pathlib.Path:
+    """Puts the mark into a step that Orbax puts into those that it saves as a whole."""
+    (step / "commit_success.txt").write_text("")
+    return step
+
+
+def safetensors_model(folder, table):
+    folder.mkdir(parents=True)
+    safetensors.numpy.save_file({"shared.weight": table}, folder / "model.safetensors")
+    config = {"model_type": "t5", "d_model": table.shape[1]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+_ORBAX = {
+    "orbax": {},
+    "orbax-folders": {"ocdbt": False},
+    "orbax-zarr3": {"ocdbt": False, "zarr3": True},
+    "orbax-ocdbt-zarr3": {"zarr3": True},
+}
+FORMS = ["legacy", *_ORBAX, "safetensors", "numpy"]
+
+
+@pytest.fixture
+def write_model(write_orbax, write_legacy):
+    """Writes a model's embeddings, in one of the formats, and a prompt if given."""
+
+    def write(form, folder, table, prompt=None):
+        arrays = {EMBEDDING: table} | ({} if prompt is None else {PROMPT: prompt})
+        if form == "numpy":
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder.with_suffix(".npy"), table)
+            return folder.with_suffix(".npy")
+        if form == "safetensors":
+            safetensors_model(folder, table)
+        elif form == "legacy":
+            write_legacy(folder / "checkpoint_7", arrays, chunk_rows=100)
+        else:
+            finished(write_orbax(folder / "checkpoint_7", arrays, **_ORBAX[form]))
+        return folder
+
+    return write

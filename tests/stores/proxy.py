@@ -59,6 +59,8 @@ class Fault:
       headers: further headers of that answer.
       after: sends only so many bytes of the body.
       reset: then resets the connection, instead of closing it as if all were sent.
+      stall: then keeps the connection open, instead of closing it.
+      shortened: says that the body is only so long.
       seconds_per_chunk: waits before each 1,024 bytes of the body.
       instead: answers with this body and status 200, such as an earlier listing.
       carried_out: whether the store gets the request even so; its answer is lost.
@@ -68,6 +70,8 @@ class Fault:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     after: int | None = None
     reset: bool = False
+    stall: bool = False
+    shortened: bool = False
     seconds_per_chunk: float = 0
     instead: bytes | None = None
     carried_out: bool = False
@@ -176,16 +180,20 @@ class Proxy:
         headers: dict[str, str],
         body: bytes,
     ) -> web.StreamResponse:
+        if fault.shortened and fault.after is not None:
+            body = body[: fault.after]
         response = web.StreamResponse(status=status, headers=headers)
         if request.method != "HEAD":
             response.content_length = len(body)
         sent = 0
-        if fault.reset and fault.after is None:
+        if fault.after is None and (fault.reset or fault.stall):
+            if fault.stall:
+                await self._until_the_client_leaves(incoming)
             return self._cut(incoming, response, Exchange(request, 0, 0), reset=True)
         try:
             await response.prepare(incoming)
         except (ConnectionError, aiohttp.ClientError):
-            # gcsfs asks for an object and a folder at once, and leaves the other answer.
+            # gcsfs asks for an object and a folder at once, and takes one answer.
             self.exchanges.append(Exchange(request, status, 0))
             return response
         allowed = len(body) if fault.after is None else min(fault.after, len(body))
@@ -200,12 +208,18 @@ class Proxy:
                 break
             sent += len(part)
         exchange = Exchange(request, status, sent)
+        if fault.stall:
+            await self._until_the_client_leaves(incoming)
         if allowed < len(body):
             return self._cut(incoming, response, exchange, reset=fault.reset)
         self.exchanges.append(exchange)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await response.write_eof()
         return response
+
+    async def _until_the_client_leaves(self, incoming: web.Request) -> None:
+        while incoming.transport is not None and not incoming.transport.is_closing():
+            await asyncio.sleep(0.1)
 
     def _cut(
         self,

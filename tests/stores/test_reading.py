@@ -1,23 +1,78 @@
-"""Checkpoints and prompts on object stores give the numbers of their local copies."""
+"""Which steps on object stores are taken, that nothing stale is seen, and how much is
+read.
+"""
 
-import os
+import json
 
 import numpy as np
 import pytest
 
+from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_model
 
 from ..conftest import EMBEDDING
 
+MARK, METADATA = "commit_success.txt", "_CHECKPOINT_METADATA"
 
-@pytest.mark.parametrize("form", ["legacy", "orbax"])
-def test_checkpoints(store, form, tmp_path, write_legacy, write_orbax, source_table):
-    write = {"legacy": write_legacy, "orbax": write_orbax}[form]
-    local = write(tmp_path / "checkpoint_10", {EMBEDDING: source_table})
-    (local / "commit_success.txt").touch()
-    url = store.upload(local, "run/checkpoint_10")
-    assert store.names("run")
-    for path in (url, os.path.dirname(url)):
-        model = open_model(path)
-        found = model.embeddings.take(np.array([3, 1]))
-        np.testing.assert_array_equal(found, source_table[[3, 1]])
+
+@pytest.fixture
+def upload_step(store, tmp_path, write_orbax, source_table):
+    """Puts a step there, whose table is the source's plus its number."""
+
+    def upload(number):
+        arrays = {EMBEDDING: source_table + number}
+        local = write_orbax(tmp_path / f"checkpoint_{number}", arrays)
+        return store.upload(local, f"run/checkpoint_{number}")
+
+    return upload
+
+
+def test_a_step_without_a_mark(store, upload_step, caplog, source_table):
+    url, model_dir = upload_step(20), store.url("run")
+    with pytest.raises(
+        RecyclingError, match=f"checkpoint_20 lacks {MARK}, .* own path"
+    ):
+        open_model(model_dir)
+    # By its own path it is taken.
+    found = open_model(url).embeddings.take([3, 1])
+    np.testing.assert_array_equal(found, source_table[[3, 1]] + 20)
+    # An older one that is whole is taken, and it is said that it is not the newest.
+    as_path(f"{upload_step(10)}/{MARK}").write_bytes(b"")
+    assert open_model(model_dir).path.name == "checkpoint_10"
+    assert "taking" in caplog.text and "checkpoint_20 lacks" in caplog.text
+    # Orbax says so too, while it writes.
+    for content, taken in (
+        ({"init_timestamp_nsecs": 1}, "checkpoint_10"),
+        ({"init_timestamp_nsecs": 1, "commit_timestamp_nsecs": 2}, "checkpoint_20"),
+    ):
+        as_path(f"{url}/{METADATA}").write_bytes(json.dumps(content).encode())
+        assert open_model(model_dir).path.name == taken
+
+
+def test_steps_that_t5x_wrote(store, shared_data):
+    for name in ("target_orbax", "target_legacy"):
+        local = shared_data / "t5x_written" / name
+        url = store.upload(local, name)
+        for path in (url, f"{url}/checkpoint_40"):
+            model = open_model(path)
+            np.testing.assert_array_equal(
+                model.embeddings.take([5, 30000]),
+                open_model(local).embeddings.take([5, 30000]),
+            )
+            assert model.step == 40
+
+
+def test_nothing_stale_is_seen(store, upload_step):
+    model_dir = store.url("run")
+    for number in (1, 2):
+        as_path(f"{upload_step(number)}/{MARK}").write_bytes(b"")
+        assert open_model(model_dir).path.name == f"checkpoint_{number}"
+    place = as_path(store.url("run/note"))
+    assert not place.exists()
+    store.files.pipe_file(f"{store.bucket}/run/note", b"1")
+    assert place.exists() and place.read_bytes() == b"1"
+    store.files.pipe_file(f"{store.bucket}/run/note", b"2")
+    assert place.read_bytes() == b"2" and place.stat().length == 1
+    store.files.rm(f"{store.bucket}/run", recursive=True)
+    assert not place.exists() and not as_path(model_dir).is_dir()

@@ -3,59 +3,14 @@ disk, whatever the formats.
 """
 
 import hashlib
-import json
 import pathlib
-import shutil
 
-import numpy as np
 import pytest
-import safetensors.numpy
 
 from prompt_tuning_recycling import run_recycle
 from prompt_tuning_recycling.prompts.prompt import load_record
 
-from ..adapters import write_adapter
-from ..conftest import EMBEDDING, PROMPT
-
-
-def finished(step: pathlib.Path) -> pathlib.Path:
-    """Puts the mark into a step that Orbax puts into those that it saves as a whole."""
-    (step / "commit_success.txt").write_text("")
-    return step
-
-
-def safetensors_model(folder, table):
-    folder.mkdir(parents=True)
-    safetensors.numpy.save_file({"shared.weight": table}, folder / "model.safetensors")
-    config = {"model_type": "t5", "d_model": table.shape[1]}
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-@pytest.fixture
-def write_model(write_orbax, write_legacy):
-    """Writes a model's embeddings, in one of the formats, and a prompt if given."""
-    orbax = {
-        "orbax": {},
-        "orbax-folders": {"ocdbt": False},
-        "orbax-zarr3": {"ocdbt": False, "zarr3": True},
-        "orbax-ocdbt-zarr3": {"zarr3": True},
-    }
-
-    def write(form, folder, table, prompt=None):
-        arrays = {EMBEDDING: table} | ({} if prompt is None else {PROMPT: prompt})
-        if form == "numpy":
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            np.save(folder.with_suffix(".npy"), table)
-            return folder.with_suffix(".npy")
-        if form == "safetensors":
-            safetensors_model(folder, table)
-        elif form == "legacy":
-            write_legacy(folder / "checkpoint_7", arrays, chunk_rows=100)
-        else:
-            finished(write_orbax(folder / "checkpoint_7", arrays, **orbax[form]))
-        return folder
-
-    return write
+from .conftest import FORMS
 
 
 def recycled(run, flags, output):
@@ -67,18 +22,7 @@ def recycled(run, flags, output):
     return record["file_sha256"], record["words"]["fitted"]
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "legacy",
-        "orbax",
-        "orbax-folders",
-        "orbax-zarr3",
-        "orbax-ocdbt-zarr3",
-        "safetensors",
-        "numpy",
-    ],
-)
+@pytest.mark.parametrize("form", FORMS)
 def test_every_format(
     store, form, run, files, write_model, tmp_path, source_table, target_table, prompt
 ):

@@ -118,7 +118,8 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         spec = tensorstores.kvstore_spec(folder)
         # A missing parameter gives the same error in an OCDBT database and in plain
         # folders, so the manifest decides between the two.
-        if _MANIFEST in found:
+        self._is_database = _MANIFEST in found
+        if self._is_database:
             spec = {"driver": "ocdbt", "base": spec}
         self._store = tensorstores.open_store(spec)
         self._arrays: dict[str, ts.TensorStore] = {}
@@ -145,7 +146,8 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
         ]
 
     def _array_folder(self, name: str) -> epath.Path | None:
-        # In an OCDBT database there is none.
+        if self._is_database:
+            return None
         return self._folder / self._stored_name(name)
 
     def _stored_name(self, name: str) -> str:

@@ -19,7 +19,7 @@ import tensorstore as ts
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import names
+from prompt_tuning_recycling.files import is_folder, names
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats import (
@@ -50,7 +50,7 @@ _AT_ONCE = 1 << 25
 _SAMPLE = 1 << 16
 
 
-def is_folder(held: Collection[str]) -> bool:
+def is_model(held: Collection[str]) -> bool:
     """Whether a folder with these names in it holds a model or an adapter in this
     format.
     """
@@ -241,7 +241,7 @@ class SafetensorsCheckpoint(base.Checkpoint):
 
 def _find(path: epath.Path) -> tuple[epath.Path, str]:
     """Returns the folder of the files, and the name of the index or the only file."""
-    if path.name.endswith(_INDEX_SUFFIX) or not path.is_dir():
+    if path.name.endswith(_INDEX_SUFFIX) or not is_folder(path):
         return path.parent, path.name
     held = names(path)
     found = (name for name in (FILE, INDEX, ADAPTER) if name in held)

@@ -45,22 +45,18 @@ def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
     return {"driver": "s3", **place, **_s3_settings()}
 
 
-def _s3_settings() -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    # Otherwise it looks for Amazon's configuration files, and complains if there are
-    # none, and for the machine's own account.
-    if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys():
-        settings["aws_credentials"] = {"type": "environment"}
+def _s3_settings() -> dict[str, str]:
     # It reads neither the server's address nor, for one that is not Amazon's, the
     # region.
-    if (server := stores.s3_server()) is not None:
-        settings["endpoint"], settings["aws_region"] = server
-    return settings
+    server = stores.s3_server()
+    return {} if server is None else {"endpoint": server[0], "aws_region": server[1]}
 
 
 @functools.cache
 def _context() -> ts.Context:
-    """Returns the settings by which requests to stores are tried again."""
+    """Returns the settings by which requests to stores are tried again and S3's
+    credentials are found.
+    """
     seconds = str(stores.silence())
     # curl reads these when tensorstore first uses it.
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", seconds)
@@ -70,7 +66,15 @@ def _context() -> ts.Context:
         "initial_delay": "1s",
         "max_delay": "8s",
     }
-    return ts.Context({"gcs_request_retries": retries, "s3_request_retries": retries})
+    settings: dict[str, Any] = {
+        "gcs_request_retries": retries,
+        "s3_request_retries": retries,
+    }
+    # Otherwise it looks for Amazon's configuration files, and complains if there are
+    # none, and for the machine's own account.
+    if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys():
+        settings["aws_credentials"] = {"type": "environment"}
+    return ts.Context(settings)
 
 
 def open_store(spec: dict[str, Any]) -> ts.KvStore:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import is_folder
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.models import adapter_config
 from prompt_tuning_recycling.models.formats.base import Checkpoint
@@ -56,7 +57,7 @@ def recognize(checkpoint: SafetensorsCheckpoint) -> Layout:
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any] | None:
     folder = checkpoint.path
-    if not folder.is_dir():
+    if not is_folder(folder):
         folder = folder.parent
     file = folder / _CONFIG
     if not file.exists():
