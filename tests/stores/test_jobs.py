@@ -18,7 +18,7 @@ from prompt_tuning_recycling.prompts import Prompt
 from ..conftest import IMPORTABLE
 
 pytestmark = pytest.mark.slow
-COUNT = 12
+COUNT = 6
 
 
 class Target:
