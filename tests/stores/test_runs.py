@@ -29,7 +29,7 @@ from .proxy import Fault
 pytestmark = pytest.mark.slow
 
 ALL = os.environ.get("STORES") == "all"
-KILLS = 20 if ALL else 1
+KILLS = int(os.environ.get("STORES_KILLS", "20")) if ALL else 1
 FIRST, STEPS, PERIOD = 1600, 4, 2
 EVALUATIONS = 6
 CHANGES = ("POST", "PUT", "DELETE")
@@ -134,7 +134,7 @@ def test_killed_at_any_write_it_ends_like_an_undisturbed_run(
     assert whole.steps() == [FIRST + PERIOD, FIRST + STEPS]
     assert whole.measured()[-1]["step"] == FIRST + STEPS
     assert whole.losses(tmp_path / "whole") == list(range(FIRST + 1, FIRST + STEPS + 1))
-    rng = random.Random(0)
+    rng = random.Random(store.scheme)
     run, reached = "run-0", []
     for kill in range(KILLS):
         # The first in the middle of the last checkpoint.
@@ -199,7 +199,9 @@ class Folder:
         return [name for name in self.store.names(self.name) if part in name]
 
     def steps(self):
-        """By the package's rule; by Orbax's, what its mark says is the same."""
+        """By the package's rule. Orbax looks only for the last of the marks, so to it a
+        step is complete later, and gone earlier.
+        """
         folder = as_path(self.store.url(self.name))
         ours = list(steps(folder)) if self.names() else []
         marked = {
@@ -207,7 +209,7 @@ class Folder:
             for name in self.names("/commit_success.txt")
             if name.count("/") == 2
         }
-        assert set(ours) == marked
+        assert marked <= set(ours)
         return ours
 
     def measured(self):
