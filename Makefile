@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast lint format benchmark clean
+.PHONY: demo study test test-fast stores lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -32,6 +32,10 @@ test: $(TEST_VENV)/done
 # All tests but those that take seconds, in under two minutes on two cores.
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
+
+# Every fault and kill on object stores; takes hours. STORES_EVERY=N does every N-th.
+stores: $(VENV)/dev
+	STORES=all $(BIN)/python -P -m pytest -q tests/stores tests/stores/campaign.py $(PYTEST_ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
