@@ -21,7 +21,12 @@ from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_er
 from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
-from prompt_tuning_recycling.models.steps import incomplete_steps, newest_step, steps
+from prompt_tuning_recycling.models.steps import (
+    incomplete_steps,
+    newest_step,
+    step_folders,
+    steps,
+)
 from prompt_tuning_recycling.standalone.parameters import Parameters
 
 logger = logging.getLogger(__name__)
@@ -55,7 +60,8 @@ class Saver:
         """Writes a step, unless it exists.
 
         Raises:
-          RecyclingError: the disk is full, or cannot be written to. Earlier steps stay.
+          RecyclingError: the disk is full, or it or the store cannot be written to.
+            Earlier steps stay.
         """
         if step in self._written.steps():
             return
@@ -68,13 +74,11 @@ class Saver:
         arrays[STEP] = np.asarray(step, np.int32)
         try:
             self._written.write(step, arrays)
+        except RecyclingError:
+            raise
         except storage_errors(ValueError) as error:
             # Tensorstore reports the system's errors in this form, as a ValueError.
-            if (
-                isinstance(error, ValueError)
-                and not isinstance(error, RecyclingError)
-                and "[os_error_code=" not in str(error)
-            ):
+            if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
                 raise
             raise RecyclingError(
                 f"cannot write checkpoint {step} to {self._model_dir}: "
@@ -141,8 +145,9 @@ class _OnStore:
             for mark in _MARKS:
                 # Orbax writes all of them to the disk, too, since 2026.
                 (local / name / mark).touch()
-            # What a killed run left of it.
-            _remove(self._model_dir / name)
+            if step in step_folders(self._model_dir):
+                # What a killed run left of it.
+                _remove(self._model_dir / name)
             Staged(self._model_dir / name, local / name).publish(_MARKS)
         if self._keep:
             for old in list(steps(self._model_dir).values())[: -self._keep]:

@@ -25,7 +25,12 @@ import filelock
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    check_folder_writable,
+    is_remote,
+    write_atomically,
+)
 from prompt_tuning_recycling.files.json_files import read_json
 from prompt_tuning_recycling.sweep import layout
 
@@ -115,6 +120,7 @@ class Engine:
         self, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
         if is_remote(self.folder):
+            check_folder_writable(self.folder)
             # Nothing can be locked there, so this command works alone.
             with self._cluster() as client:
                 yield from _done(client, function, pieces)
