@@ -48,11 +48,10 @@ several: $(TEST_VENV)/done
 	        || exit 1; \
 	done
 
-# Every fault of an object store at every request; half an hour. STORES_EVERY=9 makes
-# them at every ninth.
+# Every fault and kill on object stores; takes hours. STORES_EVERY=9 makes every ninth.
 stores: $(VENV)/dev
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 8 tests/stores/campaign.py \
-	    $(PYTEST_ARGS)
+	STORES=all OPENBLAS_NUM_THREADS=1 $(BIN)/python -P -m pytest -q -n 8 tests/stores \
+	    tests/stores/campaign.py $(PYTEST_ARGS)
 
 # Kills every writer KILLS times, and has each of its system calls fail; counts are in
 # build/kills. It takes hours of a processor: WRITERS chooses some, as in

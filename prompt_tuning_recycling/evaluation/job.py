@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +28,7 @@ from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
 from prompt_tuning_recycling.files import as_path, holding, is_remote, sync
 from prompt_tuning_recycling.files.holding import Hold
+from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.files.temporary import replace_folder
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
@@ -101,9 +103,15 @@ class Loggers:
         return log
 
     @contextlib.contextmanager
-    def writing_to(self, output_dir: str, prompt: str | None) -> Iterator[None]:
+    def writing_to(
+        self, output_dir: str, prompt: str | None, is_done: Callable[[], bool]
+    ) -> Iterator[None]:
         """Writes what is logged inside the `with` to `output_dir` once it is whole,
         and the digest of the prompt that is evaluated.
+
+        On an object store, which has no rename, the metrics themselves are the last to
+        be written and the first to be removed. Nothing is written if another job has
+        done the same by then.
 
         Raises:
           RecyclingError: something else than an earlier evaluation would be lost.
@@ -111,22 +119,32 @@ class Loggers:
         metrics_file.check_replaceable(output_dir)
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
-            # An object store has no rename; its objects appear whole, one by one.
-            temporary = final
+            with temporary_folder() as local:
+                self._write_config(output_dir)
+                with self._logging(local, prompt):
+                    yield
+                if not is_done():
+                    metrics_file.remove(final)
+                    Staged(final, local).publish([metrics_file.METRICS])
+            return
         if temporary.exists():
             temporary.rmtree()
         temporary.mkdir(parents=True)
         self._write_config(output_dir)
-        self._current = [cls(output_dir=os.fspath(temporary)) for cls in self._classes]
+        with self._logging(temporary, prompt):
+            yield
+        replace_folder(temporary, final)
+        sync(final.parent)
+        if temporary.exists():
+            temporary.rmtree()
+
+    @contextlib.contextmanager
+    def _logging(self, folder: epath.Path, prompt: str | None) -> Iterator[None]:
+        self._current = [cls(output_dir=os.fspath(folder)) for cls in self._classes]
         yield
         self._current = []
         if prompt is not None:
-            metrics_file.write_prompt(temporary, prompt)
-        if temporary != final:
-            replace_folder(temporary, final)
-            sync(final.parent)
-            if temporary.exists():
-                temporary.rmtree()
+            metrics_file.write_prompt(folder, prompt)
 
 
 class ManifestJob:
@@ -194,8 +212,8 @@ class ManifestJob:
         loggers: Loggers,
         random_prompt: Callable[..., InitialPrompt],
     ) -> int:
-        """Does the missing evaluations that no other job on this file system does, and
-        prints their metrics.
+        """Does the missing evaluations that no other job does, and prints their
+        metrics.
 
         Args:
           target: the model, whose evaluator logs to `loggers`.
@@ -245,7 +263,8 @@ class ManifestJob:
         prompts = _prompts(entry, target, random_prompt)
         lines = []
         if not self._is_evaluated(entry):
-            with loggers.writing_to(entry.output_dir, self._digest(entry)):
+            is_done = functools.partial(self._is_evaluated, entry)
+            with loggers.writing_to(entry.output_dir, self._digest(entry), is_done):
                 metrics = target.evaluate(prompts)
                 hold.check()
             lines += metrics_file.metric_lines(metrics)
@@ -319,18 +338,13 @@ class ManifestJob:
         """Yields evaluations that no other job has done or is doing, each while it is
         held. The system releases what a job holds when it ends, even if it is killed.
 
-        On an object store, nothing can be shared out: the newest job does everything
-        that is missing, and one before it stops.
+        On an object store, which has no locks, jobs only see what others have done; by
+        an order of its own, each rarely does what another is doing.
         """
         if is_remote(self._manifest):
-            with holding.held(
-                f"{self._manifest}.lock",
-                f"another job is at work on {self._manifest}",
-                "On an object store, use one job at a time.",
-            ) as hold:
-                for entry in self.missing:
-                    hold.check()
-                    yield entry, hold
+            for entry in random.sample(self.missing, len(self.missing)):
+                if not self._is_done(entry):
+                    yield entry, holding.SHARED
             return
         left = self.missing
         # First the free evaluations, then those that another job may not have finished.

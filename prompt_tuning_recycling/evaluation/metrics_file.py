@@ -17,6 +17,8 @@ from prompt_tuning_recycling.files import (
     as_path,
     holding,
     is_remote,
+    reason,
+    storage_errors,
     write_atomically,
 )
 from prompt_tuning_recycling.files.json_files import parse_json, read_json
@@ -24,6 +26,9 @@ from prompt_tuning_recycling.models.steps import STEP_FOLDER
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Task -> metric -> value."""
+
+METRICS = "*-metrics.jsonl"
+"""The names of metrics files. An evaluation is there when they are."""
 
 _FOLDER = "inference_eval"
 _PROMPT = "evaluated_prompt.json"
@@ -111,8 +116,8 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
     try:
         # Decoded here, since a file may be cut off in the middle of a character.
         text = as_path(path).read_bytes().decode()
-    except OSError as error:
-        raise RecyclingError(f"{path}: {error.strerror or 'not there'}") from error
+    except storage_errors() as error:
+        raise RecyclingError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise RecyclingError(f"{path}: cannot be read: it is not UTF-8") from error
     if not text.strip():
@@ -128,6 +133,23 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
     ]
 
 
+def remove(folder: epath.Path) -> None:
+    """Removes an evaluation's folder from an object store, its metrics first: without
+    them, nothing that is left passes for an evaluation.
+
+    Raises:
+      RecyclingError: an object cannot be removed.
+    """
+    try:
+        for path in sorted(folder.glob(METRICS)):
+            path.unlink(missing_ok=True)
+        folder.rmtree(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot replace the evaluation in {folder}: {reason(error)}."
+        ) from error
+
+
 def write_prompt(folder: epath.Path, digest: str) -> None:
     """Writes the digest of the prompt that an evaluation in `folder` is of."""
     text = json.dumps({"fingerprint": digest}) + "\n"
@@ -136,13 +158,15 @@ def write_prompt(folder: epath.Path, digest: str) -> None:
 
 def read_prompt(output_dir: str) -> str | None:
     """Returns the digest of the prompt that an evaluation is of; None if that is not
-    recorded, as by `t5x.eval`.
+    recorded, as by `t5x.eval`; "" if the record cannot be read.
     """
+    path = as_path(output_dir) / _FOLDER / _PROMPT
     try:
-        record = read_json(as_path(output_dir) / _FOLDER / _PROMPT, "the prompt")
-        return str(record["fingerprint"])
-    except (RecyclingError, KeyError, TypeError):
-        return None
+        if not path.exists():
+            return None
+        return str(read_json(path, "the prompt")["fingerprint"])
+    except storage_errors(RecyclingError, KeyError, TypeError):
+        return ""
 
 
 def metric_lines(metrics: Metrics) -> list[str]:

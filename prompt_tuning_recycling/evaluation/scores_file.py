@@ -21,7 +21,12 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, write_atomically
+from prompt_tuning_recycling.files import (
+    as_path,
+    reason,
+    storage_errors,
+    write_atomically,
+)
 from prompt_tuning_recycling.files.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -103,8 +108,8 @@ def read(path: epath.PathLike) -> Scores:
     """
     try:
         text = as_path(path).read_bytes().decode()
-    except OSError as error:
-        raise RecyclingError(f"{path}: {error.strerror or 'not there'}") from error
+    except storage_errors() as error:
+        raise RecyclingError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise RecyclingError(f"{path}: cannot be read: it is not UTF-8") from error
     content = parse_json(text, f"{path}: cannot be read: it")

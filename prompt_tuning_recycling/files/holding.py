@@ -123,7 +123,8 @@ def held(
     """
     place = as_path(place)
     if is_remote(place):
-        hold = _unlocked() if wait else taken_over(place, what, advice)
+        shared = contextlib.nullcontext(SHARED)
+        hold = shared if wait else taken_over(place, what, advice)
     else:
         hold = _locked(place, what, advice, wait)
     with hold as found:
@@ -150,9 +151,8 @@ class _Locked:
         """Has nothing to do."""
 
 
-@contextlib.contextmanager
-def _unlocked() -> Iterator[Hold]:
-    yield _Locked()
+SHARED: Hold = _Locked()
+"""An output that several processes may work on at once."""
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import secrets
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -62,6 +63,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
             for name, data in files.items():
                 path = as_path(name)
                 if is_remote(path):
+                    # It has no folders, and its library would make a missing bucket.
                     path.write_bytes(data)
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +87,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
                 one.close()
     except storage_errors() as error:
         raise RecyclingError(
-            f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
-            "that can be written to and has room."
+            f"cannot write {path}: {reason(error)}. {_advice(path)}"
         ) from error
     remove_left_behind([one.path for one in unfinished])
 
@@ -97,21 +98,22 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
 
     On a local disk, the files go to a temporary folder beside it, which takes its place
     when they are on the disk; see `temporary.replace_folder`. On an object store, they
-    are written one by one, in the order given.
+    are written one by one, in the order given; an earlier folder loses the last of them
+    first. So the last one must be the one without which readers do not take the folder
+    for what it is.
 
     Args:
       path: the folder; missing parents are created.
       files: name of each file -> content.
 
     Raises:
-      RecyclingError: the folder cannot be written. Nothing is left behind.
+      RecyclingError: the folder cannot be written. On a disk, nothing is left behind.
     """
+    if is_remote(path):
+        _replace_objects(as_path(path), files)
+        return
     check_folder_writable(path)
     path = as_path(path)
-    if is_remote(path):
-        for name, data in files.items():
-            write_atomically(path / name, data)
-        return
     path = epath.Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +131,19 @@ def write_folder(path: epath.PathLike, files: Mapping[str, bytes]) -> None:
             f"cannot write {path}: {reason(error)}. Choose an output path in a folder "
             "that can be written to and has room."
         ) from error
+
+
+def _replace_objects(folder: epath.Path, files: Mapping[str, bytes]) -> None:
+    *_, last = files
+    try:
+        (folder / last).unlink(missing_ok=True)
+        folder.rmtree(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot replace {folder}: {reason(error)}. {_advice(folder)}"
+        ) from error
+    for name, data in files.items():
+        write_atomically(folder / name, data)
 
 
 def check_writable(path: epath.PathLike) -> None:
@@ -158,12 +173,15 @@ def check_writable(path: epath.PathLike) -> None:
 
 
 def check_folder_writable(path: epath.PathLike) -> None:
-    """The same for a folder that is going to be written."""
+    """The same for a folder that is going to be written. On an object store, it writes
+    an empty object there and removes it.
+    """
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a folder.")
     path = as_path(path)
     if is_remote(path):
         _check_bucket(path)
+        _check_store(path)
         return
     if path.exists() and not path.is_dir():
         raise RecyclingError(
@@ -193,6 +211,26 @@ def _check_bucket(path: epath.Path) -> None:
             f"cannot write {path}: there is no bucket {bucket}. Check its name, or "
             "make it first."
         )
+
+
+def _check_store(folder: epath.Path) -> None:
+    probe = folder / f".writable-{secrets.token_hex(8)}"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot write to {folder}: {reason(error)}. {_advice(folder)}"
+        ) from error
+
+
+def _advice(path: epath.Path) -> str:
+    if is_remote(path):
+        return (
+            "Check that the bucket exists, that your credentials allow writing and "
+            "deleting there, and the network."
+        )
+    return "Choose an output path in a folder that can be written to and has room."
 
 
 def _check_parent(path: epath.Path) -> None:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from etils import epath
 
-from prompt_tuning_recycling.files import as_path, write_folder
+from prompt_tuning_recycling.files import (
+    as_path,
+    is_remote,
+    write_folder,
+    write_together,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -39,8 +44,8 @@ def export_prompts(
 ) -> epath.Path:
     """Writes each parameter to a numpy file of its name, with dots for slashes.
 
-    An export is either whole or absent, except on an object store, where its objects
-    appear one by one, each whole. An existing export is replaced.
+    An export is either whole or absent, except on an object store, where each prompt
+    is. An existing export is replaced.
 
     Args:
       model_dir: the run's folder.
@@ -54,10 +59,17 @@ def export_prompts(
       RecyclingError: it cannot be written. An existing export is what it was.
     """
     folder = as_path(model_dir) / "numpy_checkpoints" / f"checkpoint_{step}"
-    files = {}
-    for name, array in parameters.items():
-        data = io.BytesIO()
-        np.save(data, np.asarray(array, np.float32), allow_pickle=False)
-        files[name.replace("/", ".")] = data.getvalue()
-    write_folder(folder, files)
+    files = {
+        name.replace("/", "."): _bytes(array) for name, array in parameters.items()
+    }
+    if is_remote(folder):
+        write_together({folder / name: data for name, data in files.items()})
+    else:
+        write_folder(folder, files)
     return folder
+
+
+def _bytes(array: Shaped[np.ndarray, "..."]) -> bytes:
+    data = io.BytesIO()
+    np.save(data, np.asarray(array, np.float32), allow_pickle=False)
+    return data.getvalue()

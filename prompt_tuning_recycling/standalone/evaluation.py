@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from etils import epath
 from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import (
+    METRICS,
     check_no_links,
     metric_lines,
 )
 from prompt_tuning_recycling.files import (
     as_path,
-    is_remote,
+    check_folder_writable,
     storage_errors,
     write_atomically,
 )
+from prompt_tuning_recycling.files.staging import Staged, staged
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.data import (
@@ -64,16 +67,29 @@ def evaluate(
     """
     # Quick checks come first.
     dataset.task_or_mixture()
+    check_folder_writable(output_dir)
     checkpoint = open_model(checkpoint_path)
-    with run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold:
+    with (
+        run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold,
+        evaluation_logs(output_dir) as logs,
+    ):
         loaded = parameters.load(checkpoint, model.module, output_dir)
-        evaluation = Evaluation(model, dataset, output_dir, evaluator_cls)
+        evaluation = Evaluation(model, dataset, logs, evaluator_cls)
         hold.check()
         write_config(output_dir)
         metrics = evaluation.run(loaded, checkpoint.step)
     for line in metric_lines(metrics):
         print(line, flush=True)
     return metrics
+
+
+@contextlib.contextmanager
+def evaluation_logs(output_dir: epath.PathLike) -> Iterator[Staged]:
+    """Gives the folder of metrics, `output_dir/inference_eval/`, to write to."""
+    with staged(as_path(output_dir) / "inference_eval", [METRICS]) as logs:
+        # Seqio adds lines to them.
+        logs.fetch(METRICS)
+        yield logs
 
 
 class Evaluation:
@@ -83,7 +99,7 @@ class Evaluation:
         self,
         model: EncoderDecoder,
         dataset: DatasetConfig,
-        output_dir: epath.PathLike,
+        logs: Staged | None,
         evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
         repeated: bool = False,
     ) -> None:
@@ -92,7 +108,7 @@ class Evaluation:
         Args:
           model: the network and how it decodes.
           dataset: the task or mixture.
-          output_dir: gets the metrics, in `inference_eval/`.
+          logs: gets the metrics; None if the evaluator's loggers write elsewhere.
           evaluator_cls: seqio's Evaluator with its loggers bound.
           repeated: whether there will be several evaluations. If so, the examples are
             prepared once and kept in memory.
@@ -102,12 +118,12 @@ class Evaluation:
             they would be written.
         """
         dataset.task_or_mixture()
-        log_dir = os.fspath(as_path(output_dir) / "inference_eval")
-        if os.fspath(output_dir) and not is_remote(log_dir):
+        if logs is not None:
             # Seqio writes files of known names there.
-            check_no_links(log_dir)
+            check_no_links(os.fspath(logs.local))
         self._model = model
         self._batch_size = dataset.batch_size
+        self._logs = logs
         self._kept: dict[int, list[NumberedBatch]] | None = {} if repeated else None
         self._evaluator = evaluator_cls(
             mixture_or_task_name=dataset.mixture_or_task_name,
@@ -116,7 +132,7 @@ class Evaluation:
             use_cached=dataset.use_cached,
             seed=dataset.seed,
             sequence_length=dataset.task_feature_lengths,
-            log_dir=log_dir,
+            log_dir="unused" if logs is None else os.fspath(logs.local),
         )
         if not self._evaluator.eval_tasks:
             raise RecyclingError(
@@ -139,7 +155,8 @@ class Evaluation:
             own.
 
         Raises:
-          RecyclingError: a metric cannot be computed on this task.
+          RecyclingError: a metric cannot be computed on this task, or the metrics
+            cannot be written.
         """
         model = model or self._model
         nested = parameters.nested(loaded)
@@ -167,6 +184,8 @@ class Evaluation:
             if cause and isinstance(cause, storage_errors(RecyclingError)):
                 raise cause from error
             raise
+        if self._logs is not None:
+            self._logs.publish([METRICS])
         return {task: dict(metrics) for task, metrics in results.items()}
 
     def _batches(self, dataset: tf.data.Dataset) -> Iterable[NumberedBatch]:

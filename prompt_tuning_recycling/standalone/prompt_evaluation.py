@@ -88,7 +88,9 @@ class _Target:
         self._prompted = PromptedModel(model, checkpoint, dataset.batch_size)
         self.model = checkpoint
         self.shapes = self._prompted.shapes
-        self._evaluation = Evaluation(model, dataset, "", evaluator_cls, repeated=True)
+        self._evaluation = Evaluation(
+            model, dataset, None, evaluator_cls, repeated=True
+        )
 
     def check_without_prompt(self) -> None:
         """The package's network can always do without one."""

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,26 +18,33 @@ from etils import epath
 from flax import traverse_util
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import (
-    as_path,
-    is_remote,
-    reason,
-    storage_errors,
-)
+from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
+from prompt_tuning_recycling.files.staging import Staged, temporary_folder
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
-from prompt_tuning_recycling.models.steps import steps
+from prompt_tuning_recycling.models.steps import (
+    incomplete_steps,
+    newest_step,
+    step_folders,
+    steps,
+)
 from prompt_tuning_recycling.standalone.parameters import Parameters
 
 # Old steps are renamed to here before their files are removed, so that a run that is
 # killed meanwhile leaves no half of a step under a step's name.
 _REMOVED = ".removed_checkpoints"
 
+logger = logging.getLogger(__name__)
+
+# A step on an object store is complete if it has one of the last two, and Orbax takes
+# its arrays for complete if they have the first.
+_MARKS = ("state/commit_success.txt", "_CHECKPOINT_METADATA", "commit_success.txt")
+# Bytes of a step's files on a store, about. Each is in memory while it is copied.
+_FILE_SIZE = 1 << 25
+
 
 class Saver:
-    """Writes steps, each under a temporary name until it is complete, and removes old
-    ones.
-    """
+    """Writes steps, each whole or not at all, and removes old ones."""
 
     def __init__(
         self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
@@ -48,29 +57,18 @@ class Saver:
           dtype: the dtype of the saved parameters.
         """
         self._dtype = dtype
-        self._removed = None if is_remote(model_dir) else as_path(model_dir) / _REMOVED
-        self._empty()
-        self._manager = ocp.CheckpointManager(
-            os.path.abspath(model_dir)
-            if "://" not in os.fspath(model_dir)
-            else model_dir,
-            options=ocp.CheckpointManagerOptions(
-                step_prefix="checkpoint",
-                max_to_keep=keep or None,
-                cleanup_tmp_directories=True,
-                todelete_subdir=None if self._removed is None else _REMOVED,
-                enable_async_checkpointing=False,
-            ),
-            item_names=("state",),
-        )
+        self._model_dir = as_path(model_dir)
+        kind = _OnStore if is_remote(model_dir) else _OnDisk
+        self._written = kind(self._model_dir, keep or None)
 
     def save(self, step: int, parameters: Parameters, optimizer_state: Any) -> None:
         """Writes a step, unless it exists.
 
         Raises:
-          RecyclingError: the disk is full, or cannot be written to. Earlier steps stay.
+          RecyclingError: the disk is full, or it or the store cannot be written to.
+            Earlier steps stay.
         """
-        if step in self._manager.all_steps():
+        if step in self._written.steps():
             return
         arrays = {
             PARAMETERS + name: np.asarray(array).astype(self._dtype)
@@ -79,38 +77,119 @@ class Saver:
         for name, array in _named_leaves(optimizer_state).items():
             arrays[OPTIMIZER + name] = np.asarray(array)
         arrays[STEP] = np.asarray(step, np.int32)
-        tree = traverse_util.unflatten_dict(arrays, sep="/")
         try:
-            self._manager.save(
-                step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree))
-            )
+            self._written.write(step, arrays)
+        except RecyclingError:
+            raise
         except storage_errors(ValueError) as error:
             # Tensorstore reports the system's errors in this form, as a ValueError.
             if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
                 raise
             raise RecyclingError(
-                f"cannot write checkpoint {step} to {self._manager.directory}: "
+                f"cannot write checkpoint {step} to {self._model_dir}: "
                 f"{reason(error).split(' [')[0]}. Earlier steps are complete. Make "
                 "room, and start the run again: it resumes from the last of them."
             ) from error
 
+    def close(self) -> None:
+        """Waits until everything is written."""
+        self._written.close()
+
+
+class _OnDisk:
+    """Steps that Orbax writes under a temporary name and renames."""
+
+    def __init__(
+        self, model_dir: epath.Path, keep: int | None, file_size: int | None = None
+    ) -> None:
+        self._file_size = file_size
+        self._removed = model_dir / _REMOVED
+        self._empty()
+        self._manager = ocp.CheckpointManager(
+            os.path.abspath(model_dir),
+            options=ocp.CheckpointManagerOptions(
+                step_prefix="checkpoint",
+                max_to_keep=keep,
+                cleanup_tmp_directories=True,
+                todelete_subdir=_REMOVED,
+                enable_async_checkpointing=False,
+            ),
+            item_names=("state",),
+        )
+
+    def steps(self) -> list[int]:
+        return list(self._manager.all_steps())
+
+    def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        tree = traverse_util.unflatten_dict(arrays, sep="/")
+        state = ocp.args.PyTreeSave(tree, ocdbt_target_data_file_size=self._file_size)
+        self._manager.save(step, args=ocp.args.Composite(state=state))
         self._empty()
 
     def _empty(self) -> None:
-        if self._removed is not None:
-            shutil.rmtree(self._removed, ignore_errors=True)
+        shutil.rmtree(self._removed, ignore_errors=True)
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+class _OnStore:
+    """Steps on an object store, which are written to the disk and copied.
+
+    The marks of a step are the last to come and the first to go, so that a step that is
+    only partly there never has them.
+    """
+
+    def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
+        self._model_dir = model_dir
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        return list(steps(self._model_dir))
+
+    def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        name = f"checkpoint_{step}"
+        with temporary_folder() as local:
+            written = _OnDisk(local, None, _FILE_SIZE)
+            written.write(step, arrays)
+            written.close()
+            for mark in _MARKS:
+                # Orbax writes all of them to the disk, too, since 2026.
+                (local / name / mark).touch()
+            if step in step_folders(self._model_dir):
+                # What a killed run left of it.
+                _remove(self._model_dir / name)
+            Staged(self._model_dir / name, local / name).publish(_MARKS)
+        if self._keep:
+            for old in list(steps(self._model_dir).values())[: -self._keep]:
+                _remove(old)
+
+    def close(self) -> None:
+        """All is written already."""
+
+
+def _remove(step: epath.Path) -> None:
+    try:
+        for mark in reversed(_MARKS):
+            (step / mark).unlink(missing_ok=True)
+        step.rmtree(missing_ok=True)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot remove {step}, which is old or was not written completely: "
+            f"{reason(error)}. Allow it, or remove it, and start the run again."
+        ) from error
 
 
 def latest(model_dir: epath.PathLike) -> Model | None:
     """Returns a run's newest complete step, or None before the first."""
     folder = as_path(model_dir)
-    found = steps(folder) if folder.is_dir() else {}
-    return open_model(found[max(found)]) if found else None
+    found = newest_step(folder)
+    if found is None:
+        for incomplete in incomplete_steps(folder):
+            logger.warning("warning: not resuming from %s", incomplete)
+        return None
+    return open_model(found)
 
 
 def restore_optimizer(step: Model, fresh: Any) -> Any:

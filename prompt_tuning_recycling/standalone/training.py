@@ -4,6 +4,7 @@ pre-training and fine-tuning of all parameters.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -26,7 +27,8 @@ from etils import epath
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, check_folder_writable
+from prompt_tuning_recycling.files.staging import staged
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts.export import (
     PROMPT_REGEX,
@@ -35,10 +37,16 @@ from prompt_tuning_recycling.prompts.export import (
 )
 from prompt_tuning_recycling.standalone import optimizers, parameters, steps
 from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
-from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
+from prompt_tuning_recycling.standalone.evaluation import (
+    Evaluation,
+    evaluation_logs,
+    write_config,
+)
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 logger = logging.getLogger(__name__)
+
+_LOGS_SECONDS_APART = 60  # How often a store gets the latest events, at most.
 
 
 @gin.configurable(module="prompt_tuning_recycling.standalone.training")
@@ -100,7 +108,9 @@ def train(
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
     trained_names = contract.names_to_train(names, trainable)
-    with run_folder.held(model_dir) as hold:
+    with contextlib.ExitStack() as stack:
+        hold = stack.enter_context(run_folder.held(model_dir))
+        check_folder_writable(model_dir)
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step
         step = first if latest is None else latest.step
@@ -122,14 +132,18 @@ def train(
         wanted = eval_period > 0 or run_eval_before_training
         if infer_eval_dataset is not None and wanted:
             evaluation = Evaluation(
-                model, infer_eval_dataset, model_dir, evaluator_cls, repeated=True
+                model,
+                infer_eval_dataset,
+                stack.enter_context(evaluation_logs(model_dir)),
+                evaluator_cls,
+                repeated=True,
             )
         batches = training_batches(train_dataset, first=step - first)
         update = _updater(optimizer)
         saver = steps.Saver(model_dir, keep, save_dtype)
-        writer = metric_writers.create_default_writer(
-            os.path.join(model_dir, "train"), asynchronous=False
-        )
+        logs = stack.enter_context(staged(os.path.join(model_dir, "train")))
+        writer = metric_writers.create_default_writer(logs.local, asynchronous=False)
+        stack.callback(writer.close)
         hold.check()
         write_config(model_dir)
         if latest is None:
@@ -159,8 +173,13 @@ def train(
                 report["steps_per_second"] = len(recent) / (time.monotonic() - started)
                 writer.write_scalars(step, report)
                 progress.set_postfix(loss=f"{report['loss']:.4f}")
+                writer.flush()
+                logs.publish(seconds_apart=_LOGS_SECONDS_APART)
                 recent, started = [], time.monotonic()
             if due(save_period):
+                # A run that resumes at this step does not write them again.
+                writer.flush()
+                logs.publish()
                 _check_finite(trained, step)
                 hold.check()
                 _export(model_dir, step, trained)
@@ -171,7 +190,6 @@ def train(
                 started = time.monotonic()
         progress.close()
         saver.close()
-        writer.close()
         for line in metric_lines(metrics):
             print(f"step {step}: {line}")
         done = "wrote" if step > begun else "nothing to train: the run has ended in"
