@@ -18,6 +18,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import reason, storage_errors
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -29,7 +30,6 @@ _PIECES = "__msgpack_chunked_array__"
 # Orbax's placeholders for an array that is stored separately, oldest first.
 _PLACEHOLDERS = ("AGGREGATED://", "PLACEHOLDER://")
 _DAMAGED = (
-    OSError,
     ValueError,
     TypeError,
     KeyError,
@@ -45,10 +45,17 @@ def leaves(file: epath.Path) -> dict[str, Any]:
     see `is_elsewhere`.
 
     Raises:
-      RecyclingError: it is not a state file, or is damaged.
+      RecyclingError: it cannot be read, is not a state file, or is damaged.
     """
     try:
-        state = _unpacked(file.read_bytes())
+        data = file.read_bytes()
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot read {file}: {reason(error)}. Check its permissions and the disk "
+            "or bucket that holds it."
+        ) from error
+    try:
+        state = _unpacked(data)
         if not isinstance(state, dict):
             raise ValueError(f"expected a dictionary, found {type(state).__name__}")
         return dict(_flattened(state))
