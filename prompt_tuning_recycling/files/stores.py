@@ -28,9 +28,10 @@ LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
 """Scheme -> the library that fsspec needs for it."""
 
 # How often a request is tried. gcsfs tries six times whatever is set. s3fs tries again
-# what botocore has given up, but only if there was no answer or half of one.
+# what botocore has given up, but only if there was no answer or half of one, and to
+# read it does so around both.
 ATTEMPTS = 6
-_ATTEMPTS_OF_BOTOCORE, _ATTEMPTS_OF_S3FS = 4, 3
+_ATTEMPTS_OF_BOTOCORE, _ATTEMPTS_OF_S3FS = 4, 2
 
 # Where TensorFlow is installed, etils.epath would use its file systems instead, and the
 # released packages of TensorFlow have none for S3.

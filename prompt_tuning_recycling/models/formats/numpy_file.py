@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path, is_remote
+from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
 from prompt_tuning_recycling.models import floats
 from prompt_tuning_recycling.models.formats import base
 
@@ -82,6 +82,11 @@ class NumpyFile(ArrayInMemory):
                 array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
             else:
                 array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except storage_errors() as error:
+            raise RecyclingError(
+                f"cannot read {path}: {reason(error)}. Check its permissions and the "
+                "disk or bucket that holds it."
+            ) from error
         # NumPy raises anything for a header that is damaged.
         except Exception as error:
             raise RecyclingError(

@@ -18,6 +18,7 @@ import numpy as np
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files import reason, storage_errors
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -33,7 +34,6 @@ _PLACEHOLDERS = ("AGGREGATED://", "PLACEHOLDER://")
 _MOST_VALUES = 1_000_000
 _LONGEST = 100_000
 _DAMAGED = (
-    OSError,
     ValueError,
     TypeError,
     KeyError,
@@ -51,10 +51,17 @@ def leaves(file: epath.Path) -> dict[str, Any]:
     see `is_elsewhere`.
 
     Raises:
-      RecyclingError: it is not a state file, or is damaged.
+      RecyclingError: it cannot be read, is not a state file, or is damaged.
     """
     try:
-        state = _Unpacking().unpacked(file.read_bytes())
+        data = file.read_bytes()
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot read {file}: {reason(error)}. Check its permissions and the disk "
+            "or bucket that holds it."
+        ) from error
+    try:
+        state = _Unpacking().unpacked(data)
         if not isinstance(state, dict):
             raise ValueError(f"expected a dictionary, found {type(state).__name__}")
         return dict(_flattened(state))
