@@ -33,7 +33,8 @@ test: $(TEST_VENV)/done
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 
-# Every fault and kill on object stores; takes hours. STORES_EVERY=N does every N-th.
+# Every fault and kill on object stores, for hours. STORES_EVERY=8 makes the faults at
+# every eighth request.
 stores: $(VENV)/dev
 	STORES=all $(BIN)/python -P -m pytest -q tests/stores tests/stores/campaign.py $(PYTEST_ARGS)
 
