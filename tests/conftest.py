@@ -7,7 +7,8 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -50,6 +51,33 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"the real checkpoints and prompts are not here ({folder})")
     return folder
+
+
+@pytest.fixture
+def forbidden() -> Iterator[tuple[pathlib.Path, Callable[..., None]]]:
+    """A folder, and a function that takes away this process's permission to look into
+    one inside it or, with another mode, to write to it.
+    """
+    root = os.geteuid() == 0
+    # The tests' own folder is one that root alone may enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        try:
+
+            def forbid(inside: str, mode: int = 0) -> None:
+                (folder / inside).chmod(mode)
+                # Permissions do not hold root back.
+                if root:
+                    os.seteuid(65534)
+
+            yield folder, forbid
+        finally:
+            if root:
+                os.seteuid(0)
+            for path in folder.rglob("*"):
+                if path.is_dir():
+                    path.chmod(0o755)
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from prompt_tuning_recycling.files.temporary import (
     temporary_folder,
 )
 
+# By these, as opposed to real ones, the system allows or forbids to write.
+_BY_EFFECTIVE_IDS = os.access in os.supports_effective_ids
+
 
 def write_atomically(path: epath.PathLike, data: bytes) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one.
@@ -242,7 +245,7 @@ def _check_parent(path: epath.Path) -> None:
             f"cannot write {path}: {folder} is a file, not a folder. Choose another "
             "output path."
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_BY_EFFECTIVE_IDS):
         raise RecyclingError(
             f"cannot write {path}: no permission to write to {folder}. Choose another "
             "output path."

@@ -60,11 +60,13 @@ def test_an_empty_path():
         files.check_writable("")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(RecyclingError, match="no permission"):
-        files.check_writable(tmp_path / "file")
+def test_a_folder_without_permission(forbidden):
+    folder, forbid = forbidden
+    (folder / "closed").mkdir()
+    files.check_writable(folder / "closed/file")
+    forbid("closed", 0o555)
+    with pytest.raises(RecyclingError, match="no permission to write to .*closed"):
+        files.check_writable(folder / "closed/file")
 
 
 def test_writes_to_the_home_folder(home):

@@ -1,7 +1,4 @@
-import os
-import pathlib
 import pickle
-import tempfile
 
 import numpy as np
 import pytest
@@ -90,30 +87,6 @@ def test_a_disk_that_fails_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "_first_bytes", fails)
     with pytest.raises(RecyclingError, match="cannot read .*Permission denied"):
         open_checkpoint(path)
-
-
-@pytest.fixture
-def forbidden(write_orbax, source_table):
-    """Makes a folder under /tmp that this process has no permission to look into."""
-    root = os.geteuid() == 0
-    # The tests' own folder is one that root alone may enter.
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        try:
-
-            def forbid(name, mode=0):
-                os.chmod(os.path.join(folder, name), mode)
-                # Permissions do not hold root back.
-                if root:
-                    os.seteuid(65534)
-
-            yield pathlib.Path(folder), forbid
-        finally:
-            if root:
-                os.seteuid(0)
-            for path in pathlib.Path(folder).rglob("*"):
-                if path.is_dir():
-                    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("given", ["model", "model/checkpoint_3", "model/no/such"])
