@@ -158,7 +158,7 @@ def test_without_credentials(store, files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-@pytest.mark.parametrize("profile", ["mine", "default"])
+@pytest.mark.parametrize("profile", ["mine"])
 def test_amazon_s_configuration_files(store, files, tmp_path, profile):
     section = "profile mine" if profile == "mine" else profile
     (tmp_path / "config").write_text(
