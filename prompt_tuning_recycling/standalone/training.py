@@ -108,9 +108,9 @@ def train(
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
     trained_names = contract.names_to_train(names, trainable)
+    check_folder_writable(model_dir)
     with contextlib.ExitStack() as stack:
         hold = stack.enter_context(run_folder.held(model_dir))
-        check_folder_writable(model_dir)
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)
         first = start.step
         step = first if latest is None else latest.step
