@@ -23,8 +23,13 @@ PACKAGE = pathlib.Path(prompt_tuning_recycling.__file__).parent
 ASKS = {"time", "time_ns", "gmtime", "localtime", "now", "utcnow", "today"}
 ASKS |= {"st_mtime", "st_mtime_ns", "st_ctime", "st_ctime_ns", "st_atime", "mtime"}
 ASKS |= {"getmtime", "getctime", "mtime_ns"}
-# Each writes a time for people, or because Orbax's format has a place for it.
-SHOWN = {"files/holding.py": {"gmtime"}, "models/formats/orbax_writing.py": {"time_ns"}}
+# Two write a time for people, or because Orbax's format has a place for it. The third
+# asks whether a file that this process has just written is another than before.
+SHOWN = {
+    "files/holding.py": {"gmtime"},
+    "files/staging.py": {"st_mtime_ns"},
+    "models/formats/orbax_writing.py": {"time_ns"},
+}
 HOUR = 3600
 
 

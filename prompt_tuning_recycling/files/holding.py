@@ -27,6 +27,7 @@ from typing import Protocol
 from etils import epath
 
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.files.contents import read_part
 from prompt_tuning_recycling.files.failures import reason, storage_errors
 from prompt_tuning_recycling.files.paths import as_path, is_remote
 from prompt_tuning_recycling.files.writing import write_atomically
@@ -273,13 +274,9 @@ class _Taken:
 def _read(place: epath.Path) -> Holder | None:
     """Returns the holder whose details a file has; None if it has none."""
     try:
-        with place.open("rb") as file:
-            return _parsed(file.read(_MOST_BYTES))
-    except storage_errors():
-        # Stores raise several errors for a file that is not there.
-        if not place.exists():
-            return None
-        raise
+        return _parsed(read_part(place, 0, _MOST_BYTES))
+    except FileNotFoundError:
+        return None
 
 
 def _parsed(content: bytes) -> Holder | None:

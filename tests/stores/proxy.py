@@ -37,7 +37,7 @@ class Request:
     size: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Exchange:
     """A request and what it got.
 
@@ -187,34 +187,29 @@ class Proxy:
         response = web.StreamResponse(status=status, headers=headers)
         if request.method != "HEAD":
             response.content_length = len(body)
-        sent = 0
+        # Before the client has the last of it, and goes on.
+        exchange = Exchange(request, 0, 0)
+        self.exchanges.append(exchange)
         if fault.after is None and (fault.reset or fault.stall):
             if fault.stall:
                 await self._until_the_client_leaves(incoming)
-            return self._cut(incoming, response, Exchange(request, 0, 0), reset=True)
-        try:
-            await response.prepare(incoming)
-        except (ConnectionError, aiohttp.ClientError):
-            # gcsfs asks for an object and a folder at once, and takes one answer.
-            self.exchanges.append(Exchange(request, status, 0))
-            return response
+            return self._cut(incoming, response, reset=True)
+        exchange.status = status
         allowed = len(body) if fault.after is None else min(fault.after, len(body))
         step = 1024 if fault.seconds_per_chunk else max(allowed, 1)
-        while sent < allowed:
-            if fault.seconds_per_chunk:
-                await asyncio.sleep(fault.seconds_per_chunk)
-            part = body[sent : min(sent + step, allowed)]
-            try:
+        # gcsfs asks for an object and a folder at once, and takes one answer.
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            await response.prepare(incoming)
+            while exchange.size < allowed:
+                if fault.seconds_per_chunk:
+                    await asyncio.sleep(fault.seconds_per_chunk)
+                part = body[exchange.size : min(exchange.size + step, allowed)]
+                exchange.size += len(part)
                 await response.write(part)
-            except (ConnectionError, aiohttp.ClientError):
-                break
-            sent += len(part)
-        exchange = Exchange(request, status, sent)
         if fault.stall:
             await self._until_the_client_leaves(incoming)
         if allowed < len(body):
-            return self._cut(incoming, response, exchange, reset=fault.reset)
-        self.exchanges.append(exchange)
+            return self._cut(incoming, response, reset=fault.reset)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await response.write_eof()
         return response
@@ -227,11 +222,9 @@ class Proxy:
         self,
         incoming: web.Request,
         response: web.StreamResponse,
-        exchange: Exchange,
         *,
         reset: bool,
     ) -> web.StreamResponse:
-        self.exchanges.append(exchange)
         transport = incoming.transport
         if transport is not None:
             if reset:

@@ -92,7 +92,8 @@ def test_adapters(store, run, capfd, files, tmp_path, prompt, source_table):
         base_model_name_or_path=base,
     )
     url = store.upload(adapter, "adapter")
-    flags = uploaded(store, files) | {"source_model": url, "prompt_path": url}
+    # The model that an adapter names is not followed to a store.
+    flags = uploaded(store, files) | {"source_model": base, "prompt_path": url}
     assert run(run_recycle.main, flags) == 0
     found = store.read("out/recycled")
     local = {**files, "source_model": str(tmp_path / "hf")}
