@@ -263,7 +263,9 @@ class Model:
         if name is None:
             return 0
         stored = self.checkpoint.read(name)
-        if stored.size != 1 or stored.dtype.kind not in "iu" or stored.item() < 0:
+        # T5X sometimes stores it as a float.
+        is_number = stored.size == 1 and stored.dtype.kind in "iuf"
+        if not is_number or not float(stored.item()).is_integer() or stored.item() < 0:
             raise RecyclingError(
                 f"{self.path}: expected the step, {name}, to be a whole number, found "
                 f"{str(stored)[:60]} of dtype {stored.dtype}. Copy the checkpoint "

@@ -49,6 +49,20 @@ def test_what_a_train_state_holds(step, source_table, prompt):
     }
 
 
+@pytest.mark.parametrize("stored", [np.int32(46), np.float32(46), np.int64([46])])
+def test_a_step_of_any_dtype(tmp_path, write_orbax, source_table, stored):
+    arrays = {EMBEDDING: source_table, "state/step": stored}
+    assert open_model(write_orbax(tmp_path / "checkpoint_46", arrays)).step == 46
+
+
+@pytest.mark.parametrize("stored", [np.float32(0.5), np.int32(-1), np.float32(np.inf)])
+def test_a_step_that_is_none(tmp_path, write_orbax, source_table, stored):
+    arrays = {EMBEDDING: source_table, "state/step": stored}
+    model = open_model(write_orbax(tmp_path / "checkpoint_1", arrays))
+    with pytest.raises(RecyclingError, match="state/step, to be a whole number"):
+        model.step  # noqa: B018
+
+
 def test_a_model_that_is_open_is_returned_as_it_is(step):
     model = open_model(step)
     assert open_model(model) is model
