@@ -278,11 +278,10 @@ def test_two_jobs_on_one_manifest(many, arguments):
 def test_killed_and_started_again(many, arguments):
     """As an evaluation begins to be written, and when it is whole but not in place."""
     seen = {}
-    points = (("os.mkdir", 2), ("os.rename", 1), ("os.rename", 4))
-    for event, number in points:
-        job = start(
-            stopping("kill", event, number, "inference_eval", command(arguments))
-        )
+    whole = "/inference_eval"
+    points = (("os.mkdir", 2, "tmp."), ("os.rename", 1, whole), ("os.rename", 4, whole))
+    for event, number, name in points:
+        job = start(stopping("kill", event, number, name, command(arguments)))
         _, err = job.communicate(timeout=300)
         assert job.returncode == -signal.SIGKILL, err
         now = written(many)
