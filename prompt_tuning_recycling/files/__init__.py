@@ -28,6 +28,7 @@ from prompt_tuning_recycling.files.paths import (
 from prompt_tuning_recycling.files.reading import read_whole
 from prompt_tuning_recycling.files.writing import (
     check_folder_writable,
+    check_store_writable,
     check_writable,
     sync,
     write_atomically,
@@ -41,6 +42,7 @@ __all__ = [
     "as_path",
     "canonical",
     "check_folder_writable",
+    "check_store_writable",
     "check_writable",
     "file_sizes",
     "is_folder",

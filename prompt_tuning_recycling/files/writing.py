@@ -176,21 +176,29 @@ def check_writable(path: epath.PathLike) -> None:
 
 
 def check_folder_writable(path: epath.PathLike) -> None:
-    """The same for a folder that is going to be written. On an object store, it writes
-    an empty object there and removes it.
-    """
+    """The same for a folder that is going to be written as a whole."""
     if not os.fspath(path):
         raise RecyclingError("the output path is empty; expected the name of a folder.")
     path = as_path(path)
     if is_remote(path):
-        _check_bucket(path)
-        _check_store(path)
+        check_store_writable(path)
         return
     if path.exists() and not path.is_dir():
         raise RecyclingError(
             f"cannot write {path}: it is a file. Expected the name of a folder."
         )
     _check_parent(path)
+
+
+def check_store_writable(folder: epath.PathLike) -> None:
+    """Raises RecyclingError if a folder on an object store cannot be written to: it
+    writes an empty object there and removes it. Of a disk, nothing is asked; holding
+    the folder shows it.
+    """
+    path = as_path(folder)
+    if is_remote(path):
+        _check_bucket(path)
+        _check_store(path)
 
 
 def _check_bucket(path: epath.Path) -> None:

@@ -14,7 +14,7 @@ from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import FOLDER, ChosenPrompt
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import check_folder_writable, check_writable
+from prompt_tuning_recycling.files import check_store_writable, check_writable
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts import Prompt
@@ -45,7 +45,7 @@ def choose(
       RecyclingError: anything given cannot be used, or another run is at work in the
         folder.
     """
-    check_folder_writable(output_dir)
+    check_store_writable(output_dir)
     with run_folder.held(output_dir, "CHOOSE_OUTPUT_DIR") as hold:
         chosen = _chosen(model, chooser, open_model(checkpoint_path), batch_size)
         hold.check()

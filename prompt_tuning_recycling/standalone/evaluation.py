@@ -21,7 +21,7 @@ from prompt_tuning_recycling.evaluation.metrics_file import (
 )
 from prompt_tuning_recycling.files import (
     as_path,
-    check_folder_writable,
+    check_store_writable,
     storage_errors,
     write_atomically,
 )
@@ -67,7 +67,7 @@ def evaluate(
     """
     # Quick checks come first.
     dataset.task_or_mixture()
-    check_folder_writable(output_dir)
+    check_store_writable(output_dir)
     checkpoint = open_model(checkpoint_path)
     with (
         run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold,

@@ -15,7 +15,7 @@ from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
-    check_folder_writable,
+    check_store_writable,
     write_atomically,
 )
 from prompt_tuning_recycling.models import open_model
@@ -62,7 +62,7 @@ def infer(
         )
     check_lengths(dataset.task_feature_lengths)
     tasks = seqio.get_subtasks(dataset.task_or_mixture())
-    check_folder_writable(output_dir)
+    check_store_writable(output_dir)
     checkpoint = open_model(checkpoint_path)
     paths = []
     with run_folder.held(output_dir, "INFER_OUTPUT_DIR") as hold:

@@ -27,7 +27,7 @@ from etils import epath
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
-from prompt_tuning_recycling.files import as_path, check_folder_writable
+from prompt_tuning_recycling.files import as_path, check_store_writable
 from prompt_tuning_recycling.files.staging import staged
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.prompts.export import (
@@ -108,7 +108,7 @@ def train(
     model_dir = os.fspath(as_path(model_dir))
     names = list(parameters.shapes(model.module))
     trained_names = contract.names_to_train(names, trainable)
-    check_folder_writable(model_dir)
+    check_store_writable(model_dir)
     with contextlib.ExitStack() as stack:
         hold = stack.enter_context(run_folder.held(model_dir))
         latest, start, loaded = _begin(model, model_dir, initial_checkpoint_path, seed)

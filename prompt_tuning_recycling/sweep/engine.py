@@ -27,7 +27,7 @@ from etils import epath
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import (
     as_path,
-    check_folder_writable,
+    check_store_writable,
     holding,
     is_remote,
     write_atomically,
@@ -126,8 +126,7 @@ class Engine:
     def _of_folder(
         self, function: Callable, pieces: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
-        if is_remote(self.folder):
-            check_folder_writable(self.folder)
+        check_store_writable(self.folder)
         locked, note = map(as_path, layout.meeting(self.folder))
         what = f"another command is at work on {self.folder}"
         with contextlib.ExitStack() as stack:

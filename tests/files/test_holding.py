@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from prompt_tuning_recycling import RecyclingError
-from prompt_tuning_recycling.files import holding
+from prompt_tuning_recycling.files import check_store_writable, holding
 from prompt_tuning_recycling.files.holding import BusyError, Holder, held, taken_over
 
 SAYS = ("another run is at work", "Wait until it ends.")
@@ -220,3 +220,15 @@ def test_an_object_store_is_not_locked(tmp_path, monkeypatch):
     with held(tmp_path / "run.lock", *SAYS, wait=True) as waiting:
         assert not (tmp_path / "run.lock").exists()
         waiting.check()
+
+
+def test_a_folder_inside_one_that_may_not_be_written_to(forbidden):
+    """Such as a disk's."""
+    folder, forbid = forbidden
+    run = folder / "closed/run"
+    run.mkdir(parents=True)
+    run.chmod(0o777)
+    forbid("closed", 0o555)
+    check_store_writable(run)
+    with held(run / "run.lock", "another run is at work", "Wait."):
+        assert (run / "run.lock").exists()

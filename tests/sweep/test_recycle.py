@@ -374,7 +374,7 @@ def test_a_folder_that_cannot_be_written_to(content, write_config, run, capsys):
     blocked = pathlib.Path(content["root_dir"])
     blocked.write_text("a file")
     assert run(recycle.main, {"config": write_config(content)}) == 1
-    assert "cannot write to the sweep's folder" in capsys.readouterr().err
+    assert f"cannot write to {blocked}" in capsys.readouterr().err
 
 
 def test_no_workers(config, run, capsys):
