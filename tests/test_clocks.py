@@ -45,17 +45,6 @@ def test_what_asks_for_the_time_only_shows_it():
     assert found == SHOWN
 
 
-@pytest.fixture(params=[-HOUR, HOUR], ids=["behind", "ahead"])
-def another_clock(request, monkeypatch):
-    """This process's clock is an hour behind or ahead."""
-    for name, factor in (("time", 1), ("time_ns", 10**9)):
-        real = getattr(time, name)
-        monkeypatch.setattr(
-            time, name, lambda real=real, by=request.param * factor: real() + by
-        )
-    return request.param
-
-
 def set_times(folder, by):
     """As if the files were written by a machine whose clock differs."""
     for path in pathlib.Path(folder).rglob("*"):
@@ -67,7 +56,6 @@ def test_what_a_sweep_has_done_stays_done(
     tmp_path,
     run,
     capsys,
-    another_clock,
 ):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(sweep_content))
