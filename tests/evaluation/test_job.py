@@ -13,7 +13,6 @@ from prompt_tuning_recycling.files import holding
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import seqio
 
-from prompt_tuning_recycling.evaluation import job as jobs
 from prompt_tuning_recycling.evaluation.job import ManifestJob
 
 from ..conftest import IMPORTABLE
@@ -111,21 +110,3 @@ def test_what_another_run_evaluates_comes_last(job, tmp_path):
         stack.close()
         # It is done by the other, or not.
         assert [entry.output_dir for entry, _ in shared] == [str(a)]
-
-
-def test_the_newest_job_takes_over_where_nothing_can_be_locked(
-    job, tmp_path, monkeypatch, caplog
-):
-    one, two = job("review_decoded"), job("review_decoded")
-    for module in (jobs, holding):
-        monkeypatch.setattr(module, "is_remote", lambda path: True)
-    first, second = one._shared_out(), two._shared_out()
-    _, hold = next(first)
-    next(second)
-    assert "another job is at work on" in caplog.text
-    with pytest.raises(holding.BusyError, match="m.json and has taken over: process"):
-        hold.check()
-    with pytest.raises(holding.BusyError):
-        next(first)
-    assert len(list(second)) == 1
-    assert not (tmp_path / "m.json.lock").exists()

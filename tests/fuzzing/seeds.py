@@ -564,8 +564,8 @@ def maps() -> Iterator[tuple[bytes]]:
 
 
 def scheduler_notes() -> Iterator[tuple[bytes]]:
-    address = {"address": "tcp://127.0.0.1:1"}
-    yield (json.dumps({**address, "host": "another"}).encode(),)
+    address = {"address": "tcp://10.0.0.7:8786"}
+    yield (json.dumps({**address, "process": 7}).encode(),)
     # Not written to its end.
     yield (json.dumps(address).encode(),)
 

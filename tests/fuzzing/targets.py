@@ -34,6 +34,7 @@ from prompt_tuning_recycling import (
 from prompt_tuning_recycling.choosing import choice, criteria
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation import manifest, metrics_file, scores_file
+from prompt_tuning_recycling.files.holding import Holder
 from prompt_tuning_recycling.initial_prompts import FromText, Recycled
 from prompt_tuning_recycling.kept_prompts import Keeping
 from prompt_tuning_recycling.maps import load_map
@@ -420,9 +421,10 @@ def scheduler_note(folder: pathlib.Path, content: bytes) -> None:
     path.write_bytes(content)
     engine._PAUSE = 0
     # It would connect to one on this machine.
-    if os.uname().nodename.encode() in content:
+    if b"127.0.0.1" in content:
         return
-    list(engine.Engine(os.fspath(folder), 1, None)._joining(path, print, {}))
+    leader = Holder(os.uname().nodename, 7, "recycle", "", "token")
+    list(engine.Engine(os.fspath(folder), 1, None)._joining(path, leader, print, {}))
 
 
 # Configurations and data

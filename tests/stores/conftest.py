@@ -161,6 +161,8 @@ def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     server.proxy.reset()
     yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
     server.proxy.reset()
+    # Other tests' libraries find no server that is kept by its address.
+    type(server.files).clear_instance_cache()
 
 
 def finished(step: pathlib.Path) -> pathlib.Path:
