@@ -159,10 +159,12 @@ def store(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     bucket = f"bucket-{secrets.token_hex(4)}"
     server.files.mkdir(bucket)
     server.proxy.reset()
-    yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
-    server.proxy.reset()
-    # Other tests' libraries find no server that is kept by its address.
+    # The library keeps what it has found of servers and credentials: other tests' here,
+    # and this one's there.
     type(server.files).clear_instance_cache()
+    yield Store(server.scheme, bucket, server.proxy, server.environment, server.files)
+    type(server.files).clear_instance_cache()
+    server.proxy.reset()
 
 
 def finished(step: pathlib.Path) -> pathlib.Path:
