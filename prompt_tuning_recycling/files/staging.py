@@ -68,8 +68,8 @@ class Staged:
             return
         for names in _in_order(self._names(), last):
             with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-                for _ in threads.map(self._send, names):
-                    pass
+                # As a list, so that the first error is raised here.
+                list(threads.map(self._send, names))
         self._published = time.monotonic()
 
     def _send(self, name: str) -> None:

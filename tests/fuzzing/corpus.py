@@ -67,24 +67,13 @@ def _shard(part: bytes) -> bytes:
     return part + index + mutations.crc32c(index).to_bytes(4, "little")
 
 
-_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
-_BLOSC_3 = {
-    "name": "blosc",
-    "configuration": {
-        "cname": "lz4",
-        "clevel": 5,
-        "shuffle": "shuffle",
-        "typesize": 4,
-        "blocksize": 0,
-    },
-}
 _SHARDED = {
     "name": "sharding_indexed",
     "configuration": {
         "chunk_shape": [2, 2],
-        "codecs": [_LITTLE, _BLOSC_3],
-        "index_codecs": [_LITTLE, {"name": "crc32c"}],
+        "codecs": [seeds.LITTLE, seeds.BLOSC],
+        "index_codecs": [seeds.LITTLE, {"name": "crc32c"}],
     },
 }
 
@@ -186,10 +175,10 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
     },
     "zarr3": {
         "a description nested 5,000 deep": b"[" * 5000,
-        "an array of 4 TB": _zarr3([_LITTLE], [1 << 20] * 2, [1 << 20] * 2),
-        "a chunk of 4 TB": _zarr3([_LITTLE], [4, 4], [1 << 20] * 2),
+        "an array of 4 TB": _zarr3([seeds.LITTLE], [1 << 20] * 2, [1 << 20] * 2),
+        "a chunk of 4 TB": _zarr3([seeds.LITTLE], [4, 4], [1 << 20] * 2),
         "a chunk that Blosc unpacks to 400 MB": lambda: _zarr3(
-            [_LITTLE, _BLOSC_3], [4, 4], [4, 4], seeds.blosc_bomb(400 << 20)
+            [seeds.LITTLE, seeds.BLOSC], [4, 4], [4, 4], seeds.blosc_bomb(400 << 20)
         ),
         "a part of a shard that Blosc unpacks to 400 MB": lambda: _zarr3(
             [_SHARDED], [4, 4], [4, 4], _shard(seeds.blosc_bomb(400 << 20))

@@ -139,32 +139,36 @@ def zarr2() -> Iterator[tuple[bytes, bytes]]:
         yield (folder / ".zarray").read_bytes(), (folder / "0.0").read_bytes()
 
 
+# Codecs of zarr 3.
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+BLOSC: dict[str, Any] = {
+    "name": "blosc",
+    "configuration": {
+        "cname": "lz4",
+        "clevel": 5,
+        "shuffle": "shuffle",
+        "typesize": 4,
+        "blocksize": 0,
+    },
+}
+
+
 def zarr3() -> Iterator[tuple[bytes, bytes]]:
-    little = {"name": "bytes", "configuration": {"endian": "little"}}
     packed = (
         {"name": "zstd", "configuration": {"level": 1}},
         {"name": "gzip", "configuration": {"level": 1}},
-        {
-            "name": "blosc",
-            "configuration": {
-                "cname": "lz4",
-                "clevel": 5,
-                "shuffle": "shuffle",
-                "typesize": 4,
-                "blocksize": 0,
-            },
-        },
+        BLOSC,
         {"name": "crc32c"},
     )
     sharded = {
         "name": "sharding_indexed",
         "configuration": {
             "chunk_shape": [4, _SOURCE],
-            "codecs": [little, packed[0]],
-            "index_codecs": [little, packed[3]],
+            "codecs": [LITTLE, packed[0]],
+            "index_codecs": [LITTLE, packed[3]],
         },
     }
-    for codecs in ([little], *([little, one] for one in packed), [sharded]):
+    for codecs in ([LITTLE], *([LITTLE, one] for one in packed), [sharded]):
         folder = _new("zarr3")
         _write_zarr(folder, "zarr3", codecs=codecs)
         yield (folder / "zarr.json").read_bytes(), (folder / "c/0/0").read_bytes()
