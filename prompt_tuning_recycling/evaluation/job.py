@@ -12,8 +12,8 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import seqio
 from etils import epath
@@ -23,17 +23,16 @@ from prompt_tuning_recycling.choosing import criteria, unlabeled
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation import metrics_file, scores_file
+from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
+from prompt_tuning_recycling.evaluation.progress import Progress
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
-from prompt_tuning_recycling.files import as_path, holding, is_remote, sync
+from prompt_tuning_recycling.files import as_path, holding, is_remote
 from prompt_tuning_recycling.files.holding import Hold
-from prompt_tuning_recycling.files.staging import Staged, temporary_folder
-from prompt_tuning_recycling.files.temporary import replace_folder
 from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
 from prompt_tuning_recycling.kept_prompts import make_prompts
-from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.prompts import find_prompt
+from prompt_tuning_recycling.models import Model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,81 +69,6 @@ class Target(Protocol):
         `choosing.scored.ScoredModel.score`. Only a manifest with unlabeled inputs needs
         it.
         """
-
-
-class Loggers:
-    """Seqio's loggers, which write each evaluation to its own folder."""
-
-    def __init__(
-        self,
-        classes: Sequence[Callable[..., Any]],
-        write_config: Callable[[str], None],
-    ) -> None:
-        """Takes the classes of seqio's loggers, and a function that writes the
-        configuration to a folder.
-        """
-        self._classes = classes
-        self._write_config = write_config
-        self._current: list[Any] = []
-
-    def bound_to(
-        self, evaluator_cls: Callable[..., seqio.Evaluator]
-    ) -> Callable[..., seqio.Evaluator]:
-        """Returns a class of evaluators that log to these loggers, and only to them."""
-        return functools.partial(evaluator_cls, logger_cls=[self._of_evaluator])
-
-    def _of_evaluator(self, output_dir: str) -> Callable[..., None]:
-        del output_dir
-
-        def log(**results: Any) -> None:
-            for current in self._current:
-                current(**results)
-
-        return log
-
-    @contextlib.contextmanager
-    def writing_to(
-        self, output_dir: str, prompt: str | None, is_done: Callable[[], bool]
-    ) -> Iterator[None]:
-        """Writes what is logged inside the `with` to `output_dir` once it is whole,
-        and the digest of the prompt that is evaluated.
-
-        On an object store, which has no rename, the metrics themselves are the last to
-        be written and the first to be removed. Nothing is written if another job has
-        done the same by then.
-
-        Raises:
-          RecyclingError: something else than an earlier evaluation would be lost.
-        """
-        metrics_file.check_replaceable(output_dir)
-        final, temporary = map(as_path, metrics_file.folders(output_dir))
-        if is_remote(final):
-            with temporary_folder() as local:
-                self._write_config(output_dir)
-                with self._logging(local, prompt):
-                    yield
-                if not is_done():
-                    metrics_file.remove(final)
-                    Staged(final, local).publish([metrics_file.METRICS])
-            return
-        if temporary.exists():
-            temporary.rmtree()
-        temporary.mkdir(parents=True)
-        self._write_config(output_dir)
-        with self._logging(temporary, prompt):
-            yield
-        replace_folder(temporary, final)
-        sync(final.parent)
-        if temporary.exists():
-            temporary.rmtree()
-
-    @contextlib.contextmanager
-    def _logging(self, folder: epath.Path, prompt: str | None) -> Iterator[None]:
-        self._current = [cls(output_dir=os.fspath(folder)) for cls in self._classes]
-        yield
-        self._current = []
-        if prompt is not None:
-            metrics_file.write_prompt(folder, prompt)
 
 
 class ManifestJob:
@@ -190,19 +114,18 @@ class ManifestJob:
                 "metric_fns, or a mixture with such a task."
             )
         self._manifest = os.fspath(manifest)
-        self._tasks = [part.name for part in evaluated]
-        self._content = read(manifest)
-        self._digests: dict[epath.PathLike, str | None] = {}
-        self.listed = self._content.evaluations
-        self.missing = [entry for entry in self.listed if not self._is_done(entry)]
+        content = read(manifest)
+        self._progress = Progress(content, [part.name for part in evaluated])
+        self.listed = content.evaluations
+        self.missing = [e for e in self.listed if not self._progress.is_done(e)]
         _tidy(set(self.listed) - set(self.missing))
         done = len(self.listed) - len(self.missing)
         print(f"{done} of {len(self.listed)} were evaluated before", flush=True)
-        unscored = {d for entry in self.missing for d in self._unscored(entry)}
+        unscored = {d for entry in self.missing for d in self._progress.unscored(entry)}
         # Before the model is loaded, since the task may have no such split.
         self._inputs = {
             drawing: _read_inputs(task, drawing, lengths, use_cached)
-            for drawing in self._content.unlabeled
+            for drawing in content.unlabeled
             if drawing in unscored
         }
 
@@ -262,13 +185,15 @@ class ManifestJob:
         # The prompt comes first, so that an unreadable one leaves no files.
         prompts = _prompts(entry, target, random_prompt)
         lines = []
-        if not self._is_evaluated(entry):
-            is_done = functools.partial(self._is_evaluated, entry)
-            with loggers.writing_to(entry.output_dir, self._digest(entry), is_done):
+        if not self._progress.is_evaluated(entry):
+            is_done = functools.partial(self._progress.is_evaluated, entry)
+            with loggers.writing_to(
+                entry.output_dir, self._progress.digest(entry), is_done
+            ):
                 metrics = target.evaluate(prompts)
                 hold.check()
             lines += metrics_file.metric_lines(metrics)
-        for drawing in self._unscored(entry):
+        for drawing in self._progress.unscored(entry):
             inputs = self._inputs[drawing]
             rows = criteria.split(target.score(prompts, inputs), inputs.sizes)
             hold.check()
@@ -279,60 +204,11 @@ class ManifestJob:
                     inputs.origin,
                     inputs.digest,
                     inputs.has_same_choices,
-                    self._digest(entry),
+                    self._progress.digest(entry),
                 ),
             )
             lines.append(f"scored on {len(rows)} unlabeled inputs")
         return lines
-
-    def _is_done(self, entry: Evaluation) -> bool:
-        return self._is_evaluated(entry) and not self._unscored(entry)
-
-    def _unscored(self, entry: Evaluation) -> list[Drawing]:
-        """The inputs of which there is no complete file of the prompt's scores."""
-        found = []
-        for drawing in self._content.scored(entry):
-            try:
-                scores = scores_file.read(scores_file.place(entry.output_dir, drawing))
-            except RecyclingError:
-                found.append(drawing)
-                continue
-            if self._is_of_another(entry, scores.prompt):
-                found.append(drawing)
-        return found
-
-    def _is_evaluated(self, entry: Evaluation) -> bool:
-        """Whether the metrics files of all tasks exist and are complete, or none are
-        asked for.
-        """
-        if entry.scores_only:
-            return True
-        for task in self._tasks:
-            try:
-                metrics_file.read(metrics_file.place(entry.output_dir, task))
-            except RecyclingError:
-                return False
-        evaluated = metrics_file.read_prompt(entry.output_dir)
-        return not self._is_of_another(entry, evaluated)
-
-    def _is_of_another(self, entry: Evaluation, prompt: str | None) -> bool:
-        """Whether results are of another prompt than the file has now."""
-        now = self._digest(entry)
-        return prompt is not None and now is not None and prompt != now
-
-    def _digest(self, entry: Evaluation) -> str | None:
-        """The digest of an evaluation's prompt; None if it is not in a file, or gone.
-        The file is read once in a job.
-        """
-        if entry.prompt is None:
-            return None
-        if entry.prompt not in self._digests:
-            self._digests[entry.prompt] = None
-            with contextlib.suppress(RecyclingError):
-                prompt = find_prompt(open_model(entry.prompt))
-                digest = prompt.checkpoint.fingerprint(prompt.name)
-                self._digests[entry.prompt] = digest
-        return self._digests[entry.prompt]
 
     def _shared_out(self) -> Iterator[tuple[Evaluation, Hold]]:
         """Yields evaluations that no other job has done or is doing, each while it is
@@ -343,7 +219,7 @@ class ManifestJob:
         """
         if is_remote(self._manifest):
             for entry in random.sample(self.missing, len(self.missing)):
-                if not self._is_done(entry):
+                if not self._progress.is_done(entry):
                     yield entry, holding.SHARED
             return
         left = self.missing
@@ -361,7 +237,7 @@ class ManifestJob:
                     except holding.BusyError:
                         taken.append(entry)
                         continue
-                    if not self._is_done(entry):
+                    if not self._progress.is_done(entry):
                         yield entry, hold
             left = taken
 

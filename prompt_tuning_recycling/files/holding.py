@@ -160,6 +160,8 @@ SHARED: Hold = _Locked()
 def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[Hold]:
     made = [folder for folder in place.parents if not folder.exists()]
     with contextlib.ExitStack() as stack:
+        for folder in reversed(made):
+            stack.callback(_remove, os.rmdir, folder)
         try:
             descriptor, is_ours = _opened(os.fspath(place), wait)
             stack.callback(os.close, descriptor)
@@ -174,8 +176,6 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
                     "output, found something else. Rename it, or choose another "
                     "output path."
                 )
-            for folder in reversed(made):
-                stack.callback(_remove, os.rmdir, folder)
             # While it is locked: whoever waits for it sees that it was removed, and
             # makes a new one.
             stack.callback(_remove, os.unlink, place)
@@ -194,12 +194,17 @@ def _opened(place: str, wait: bool) -> tuple[int, bool]:
     in its place is not followed.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    folder = os.path.dirname(place) or "."
     while True:
-        os.makedirs(os.path.dirname(place) or ".", exist_ok=True)
+        # The process that held it before removes its folder, too, at any moment.
         try:
+            os.makedirs(folder, exist_ok=True)
             descriptor = os.open(place, flags, 0o666)
         except FileNotFoundError:
-            # The process that held it before has just removed the folder, too.
+            continue
+        except FileExistsError:
+            if _is_no_folder(folder):
+                raise
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -212,6 +217,14 @@ def _opened(place: str, wait: bool) -> tuple[int, bool]:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _is_no_folder(path: str) -> bool:
+    """Whether something else has this name."""
+    try:
+        return not stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _content(descriptor: int) -> bytes:

@@ -261,12 +261,18 @@ def _check_parent(path: epath.Path) -> None:
 
 
 def sync(path: epath.PathLike) -> None:
-    """Waits until a local file, or a folder's list of names, is on disk."""
+    """Waits until a local file, or a folder's list of names, is on disk.
+
+    Raises:
+      OSError: it cannot be written; the error names it.
+    """
     if is_remote(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         os.close(descriptor)
 

@@ -10,7 +10,8 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
-from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
+from prompt_tuning_recycling.evaluation.job import ManifestJob
+from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,

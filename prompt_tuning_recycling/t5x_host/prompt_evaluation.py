@@ -14,7 +14,8 @@ from t5x import eval as t5x_eval
 from t5x import gin_utils, models, partitioning, utils
 
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
-from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
+from prompt_tuning_recycling.evaluation.job import ManifestJob
+from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,

@@ -232,3 +232,22 @@ def test_a_folder_inside_one_that_may_not_be_written_to(forbidden):
     check_store_writable(run)
     with held(run / "run.lock", "another run is at work", "Wait."):
         assert (run / "run.lock").exists()
+
+
+def test_folders_are_not_left_if_the_file_cannot_be_made(tmp_path):
+    place = tmp_path / "made" / "too" / ("x" * 300)
+    with pytest.raises(RecyclingError, match="File name too long"), held(place, *SAYS):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_something_else_where_the_folder_would_be(tmp_path, kind):
+    if kind == "file":
+        (tmp_path / "made").touch()
+    else:
+        (tmp_path / "made").symlink_to("gone")
+    place = tmp_path / "made" / "x.lock"
+    with pytest.raises(RecyclingError, match="cannot write to"), held(place, *SAYS):
+        pass
+    assert os.path.lexists(tmp_path / "made")

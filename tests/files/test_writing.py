@@ -153,3 +153,10 @@ def test_renamed_in_order_until_one_fails(tmp_path):
             files.write_together(dict.fromkeys(paths, b"new"))
     assert paths[0].read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_an_error_while_waiting_for_the_disk_names_the_file():
+    # The system cannot do it for this file; its own error has no name.
+    with pytest.raises(OSError) as error:
+        files.sync("/dev/null")
+    assert error.value.filename == "/dev/null"

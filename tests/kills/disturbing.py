@@ -421,11 +421,14 @@ class Disturber:
 
 
 def _temporary(folder: pathlib.Path) -> set[str]:
-    """Names of temporary files and folders below a folder, their random parts out."""
+    """Names of temporary files and folders below a folder, their random parts out. The
+    folder in which commands of a sweep meet may stay.
+    """
     return {
         re.sub(r"[0-9a-z_]{8,}", "*", str(path.relative_to(folder)))
         for path in folder.rglob("*")
-        if path.name.startswith((".", "old.", "tmp.")) or "tmp" in path.name
+        if path.name != ".sweep"
+        and (path.name.startswith((".", "old.", "tmp.")) or "tmp" in path.name)
     }
 
 

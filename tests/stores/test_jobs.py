@@ -9,7 +9,8 @@ import pytest
 import seqio
 
 from prompt_tuning_recycling.evaluation import manifest
-from prompt_tuning_recycling.evaluation.job import Loggers, ManifestJob
+from prompt_tuning_recycling.evaluation.job import ManifestJob
+from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.files import as_path, write_atomically
 from prompt_tuning_recycling.models import open_model

@@ -22,7 +22,7 @@ import seqio
 
 from prompt_tuning_recycling import RecyclingError, load_prompt, run_folder
 from prompt_tuning_recycling.evaluation import metrics_file, scores_file
-from prompt_tuning_recycling.evaluation.job import Loggers
+from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.scores_file import Scores
 from prompt_tuning_recycling.files import as_path, check_folder_writable, write_folder
 from prompt_tuning_recycling.files.staging import staged
