@@ -23,6 +23,7 @@ import tensorstore as ts
 from prompt_tuning_recycling import command_line
 
 from .installations import checkout, dependencies, pythons  # noqa: F401
+from .sweeps import sweep_config, sweep_content  # noqa: F401
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDING = "target/token_embedder/embedding"

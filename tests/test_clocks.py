@@ -3,11 +3,11 @@ nothing is decided by comparing times.
 """
 
 import ast
-import json
 import os
 import pathlib
 import time
 
+import numpy as np
 import pytest
 
 import prompt_tuning_recycling
@@ -16,7 +16,6 @@ from prompt_tuning_recycling.files import holding
 from prompt_tuning_recycling.files.holding import Holder, held, taken_over
 
 from .conftest import EMBEDDING
-from .test_hostile_names import sweep_content  # noqa: F401
 
 PACKAGE = pathlib.Path(prompt_tuning_recycling.__file__).parent
 # What asks a clock that machines do not share, or a file for the time on it.
@@ -52,41 +51,28 @@ def set_times(folder, by):
 
 
 def test_what_a_sweep_has_done_stays_done(
-    sweep_content,  # noqa: F811
-    tmp_path,
-    run,
-    capsys,
+    sweep_content, sweep_config, tmp_path, run, capsys
 ):
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(sweep_content))
-    assert run(recycle.main, {"config": str(config)}) == 0
+    assert run(recycle.main, {"config": str(sweep_config)}) == 0
     assert "2 prompts recycled by 2 newly" in capsys.readouterr().out
     for outputs, inputs in ((-HOUR, HOUR), (HOUR, -HOUR)):
         set_times(sweep_content["root_dir"], outputs)
         set_times(tmp_path / "tuned", inputs)
-        assert run(recycle.main, {"config": str(config)}) == 0
+        assert run(recycle.main, {"config": str(sweep_config)}) == 0
         assert "0 prompts recycled by 0 newly" in capsys.readouterr().out
 
 
 def test_a_prompt_that_was_tuned_again_is_noticed(
-    sweep_content,  # noqa: F811
-    tmp_path,
-    run,
-    capsys,
-    rng,
+    sweep_config, tmp_path, run, capsys, rng
 ):
     """Even if, by its time, it is older than what was made of it."""
-    import numpy as np
-
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(sweep_content))
-    assert run(recycle.main, {"config": str(config)}) == 0
+    assert run(recycle.main, {"config": str(sweep_config)}) == 0
     (tuned,) = (tmp_path / "tuned" / "a").rglob("encoder*")
     with tuned.open("wb") as file:
         np.save(file, rng.normal(size=(2, 6)).astype(np.float32))
     set_times(tmp_path / "tuned", -HOUR)
     capsys.readouterr()
-    assert run(recycle.main, {"config": str(config)}) == 0
+    assert run(recycle.main, {"config": str(sweep_config)}) == 0
     assert "1 prompts recycled by 0 newly" in capsys.readouterr().out
 
 

@@ -14,8 +14,6 @@ from prompt_tuning_recycling import RecyclingError, recycle, run_recycle
 from prompt_tuning_recycling.evaluation import metrics_file
 from prompt_tuning_recycling.prompts.prompt import load_record
 
-from .test_hostile_names import sweep_content  # noqa: F401
-
 
 def plant(files, folder):
     """Puts a link to a new file in the place of each file; returns the new files."""
@@ -67,7 +65,7 @@ def test_a_planted_lock_is_refused(files, run, tmp_path, capsys):
     assert_unharmed(victims)
 
 
-def test_a_sweep_replaces_links(sweep_content, run, tmp_path):  # noqa: F811
+def test_a_sweep_replaces_links(sweep_content, run, tmp_path):
     sweep_content["clobber"] = True
     config = tmp_path / "config.json"
     config.write_text(json.dumps(sweep_content))

@@ -28,7 +28,6 @@ from prompt_tuning_recycling.sweep.plan import Plan
 
 from .conftest import IMPORTABLE, importable_environment
 from .sweep.conftest import content, tree, write_config  # noqa: F401
-from .test_hostile_names import sweep_content  # noqa: F401
 
 # How many sweep commands at once; `make several` starts sixteen.
 AT_ONCE = int(os.environ.get("PROMPT_RECYCLING_AT_ONCE", "4"))
@@ -90,15 +89,9 @@ def test_two_that_convert_to_one_folder(tmp_path, run, capsys, shared_data):
 
 @pytest.mark.parametrize("command", [collect_recycling_results, report])
 def test_what_collects_results_waits_its_turn(
-    sweep_content,  # noqa: F811
-    tmp_path,
-    run,
-    monkeypatch,
-    command,
+    sweep_content, sweep_config, run, monkeypatch, command
 ):
     """Two tables of one command are of one reading of the results."""
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(sweep_content))
     root = pathlib.Path(sweep_content["root_dir"])
     asked = threading.Event()
     collecting = results.collecting
@@ -107,7 +100,7 @@ def test_what_collects_results_waits_its_turn(
     )
     codes = []
     thread = threading.Thread(
-        target=lambda: codes.append(run(command.main, {"config": str(config)}))
+        target=lambda: codes.append(run(command.main, {"config": str(sweep_config)}))
     )
     with hold(layout.collecting(str(root))):
         thread.start()

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pathlib
-import threading
 import time
 import types
 
@@ -47,16 +46,7 @@ def recycle(store, run, files, write_model, tmp_path, source_table, target_table
         return places
 
     def once(places, capfd, fault=None, first=0, last=10**9):
-        seen = iter(range(10**9))
-        lock = threading.Lock()
-
-        def choose(request):
-            with lock:
-                number = next(seen)
-            return fault if first <= number <= last else None
-
-        store.proxy.reset()
-        store.proxy.fault = choose
+        store.proxy.disturb(fault, first, last)
         name = f"out/{next(counter)}"
         capfd.readouterr()
         start = time.monotonic()

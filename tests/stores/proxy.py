@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import socket
 import struct
 import threading
@@ -111,6 +112,15 @@ class Proxy:
         """Forgets the exchanges and the fault."""
         self.exchanges.clear()
         self.fault = lambda request: None
+
+    def disturb(self, fault: Fault | None, first: int = 0, last: int = 10**9) -> None:
+        """Forgets the exchanges, and makes a fault of each request from number `first`
+        to `last`, both included and counted from 0.
+        """
+        numbers = itertools.count()
+        self.reset()
+        # Requests arrive one after the other, in the loop's thread.
+        self.fault = lambda request: fault if first <= next(numbers) <= last else None
 
     def fetched(self, part: str = "") -> int:
         """Returns how many bytes of bodies were sent for requests with this in their

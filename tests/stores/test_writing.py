@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import pathlib
-import threading
 
 import jax.numpy as jnp
 import numpy as np
@@ -265,21 +264,13 @@ def attempt(store):
         folder = as_path(store.url(name))
         writer.write(folder, 0)
         assert writer.read(folder) == 0
-        requests, lock = itertools.count(), threading.Lock()
-
-        def choose(request):
-            with lock:
-                number = next(requests)
-            return fault if first <= number <= last else None
-
-        store.proxy.reset()
-        store.proxy.fault = choose
+        store.proxy.disturb(fault, first, last)
         error = None
         try:
             writer.write(folder, 1)
         except RecyclingError as found:
             error = str(found)
-        count = next(requests)
+        count = len(store.proxy.exchanges)
         store.proxy.reset()
         return folder, name, error, count
 
