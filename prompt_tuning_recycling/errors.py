@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# Longer names are no typing mistakes, and of more names none is easily found.
+# Nobody mistypes a longer name, and comparing with more names takes too long.
 _LONGEST = 200
 _MOST_COMPARED = 10_000
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from etils import epath
 from prompt_tuning_recycling.declarations import check_same
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, holding, write_atomically
-from prompt_tuning_recycling.files.json_files import read_json
+from prompt_tuning_recycling.files.json_files import json_text, read_json
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     place,
@@ -112,8 +111,7 @@ class Start:
 def write_start(folder: epath.PathLike, start: Start) -> None:
     """Records in a run's folder what it starts with."""
     record = {"format": _FORMAT, **dataclasses.asdict(start)}
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(as_path(folder) / _START, text.encode())
+    write_atomically(as_path(folder) / _START, json_text(record).encode())
 
 
 def read_start(folder: epath.PathLike) -> Start | None:

@@ -13,7 +13,7 @@ from etils import epath
 
 from prompt_tuning_recycling.evaluation import metrics_file
 from prompt_tuning_recycling.files import as_path, is_remote, sync
-from prompt_tuning_recycling.files.staging import Staged, temporary_folder
+from prompt_tuning_recycling.files.staging import Staged, scratch_folder
 from prompt_tuning_recycling.files.temporary import replace_folder
 
 
@@ -64,7 +64,7 @@ class Loggers:
         metrics_file.check_replaceable(output_dir)
         final, temporary = map(as_path, metrics_file.folders(output_dir))
         if is_remote(final):
-            with temporary_folder() as local:
+            with scratch_folder() as local:
                 self._write_config(output_dir)
                 with self._logging(local, prompt):
                     yield

@@ -2,12 +2,13 @@
 
 `paths` reads the paths that users give, `stores` makes object stores behave like disks,
 `contents` looks into files and folders, `reading` and `writing` read and write a file
-completely or not at all, the latter by way of `temporary` ones, `failures` lists the
-errors that storage raises, `json_files` reads JSON, and `holding` lets one process at a
-time work on an output. Two modules keep files from being lost. `guard` compares a
-command's few outputs with its inputs by the files on disk, hard links included.
-`meetings` compares the many paths of a sweep or a manifest, most of which do not exist
-yet, by their spelling.
+completely or not at all, the latter by way of `temporary` ones, `staging` gives
+libraries that write only to disks a folder whose files it copies to a store, `failures`
+lists the errors that storage raises, `json_files` reads JSON, and `holding` lets one
+process at a time work on an output. Two modules keep files from being lost. `guard`
+compares a command's few outputs with its inputs by the files on disk, hard links
+included. `meetings` compares the many paths of a sweep or a manifest, most of which do
+not exist yet, by their spelling.
 """
 
 from prompt_tuning_recycling.files.contents import (

@@ -16,8 +16,9 @@ _seen = contextvars.ContextVar("_seen", default=None)
 
 @contextlib.contextmanager
 def looking_once() -> Iterator[None]:
-    """Keeps what `names` and `is_folder` list on object stores until the end of the
-    block, which is one look at one thing. As a decorator, until the function returns.
+    """Inside the block, `names` and `is_folder` list each folder on an object store
+    once; what others write there meanwhile is not seen. As a decorator, until the
+    function returns.
     """
     if _seen.get() is not None:
         yield
@@ -50,8 +51,8 @@ def names(folder: epath.Path) -> set[str]:
 
 
 def is_folder(path: epath.Path) -> bool:
-    """Whether there is a folder of this name. On an object store, `names` is free
-    afterwards.
+    """Whether there is a folder of this name. Inside `looking_once`, `names` of it
+    costs no further request.
 
     Raises:
       OSError: an object store does not say.

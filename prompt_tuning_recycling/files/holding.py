@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import logging
@@ -40,6 +41,9 @@ _START = b'{"format": "prompt_tuning_recycling/holder/'
 # More than any holder's details; a file may be planted by somebody else.
 _MOST_BYTES = 1 << 14
 _LONGEST_COMMAND = 300
+# Far more than it takes while many processes come and go.
+_MOST_TRIES = 1000
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +112,8 @@ class Hold(Protocol):
 def held(
     place: epath.PathLike, what: str, advice: str, *, wait: bool = False
 ) -> Iterator[Hold]:
-    """Holds an output against other processes. Missing folders are made; at the end,
-    the file is removed, and those of the folders that are empty.
+    """Holds an output against other processes. Missing folders are made. At the end,
+    the file is removed, and so are the folders made here that are empty.
 
     Args:
       place: the file of the holder's details, in or beside the output.
@@ -145,14 +149,14 @@ def taken_over(place: epath.PathLike, what: str, advice: str) -> Iterator[Hold]:
         taken.end()
 
 
-class _Locked:
-    """A lock, which nobody can take away."""
+class _Uncontested:
+    """An output that no other process can take over: it is locked, or shared."""
 
     def check(self) -> None:
-        """Has nothing to do."""
+        """Does nothing."""
 
 
-SHARED: Hold = _Locked()
+SHARED: Hold = _Uncontested()
 """An output that several processes may work on at once."""
 
 
@@ -186,7 +190,7 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
                 f"cannot write to {place.parent}: {reason(error)} ({place.name}). "
                 "Make room, or choose another output path."
             ) from error
-        yield _Locked()
+        yield _Uncontested()
 
 
 def _opened(place: str, wait: bool) -> tuple[int, bool]:
@@ -195,7 +199,7 @@ def _opened(place: str, wait: bool) -> tuple[int, bool]:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     folder = os.path.dirname(place) or "."
-    while True:
+    for _ in range(_MOST_TRIES):
         # The process that held it before removes its folder, too, at any moment.
         try:
             os.makedirs(folder, exist_ok=True)
@@ -213,10 +217,16 @@ def _opened(place: str, wait: bool) -> tuple[int, bool]:
                 return descriptor, True
         except BlockingIOError:
             return descriptor, False
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if getattr(error, "errno", None) in _NO_LOCKS:
+                raise RecyclingError(
+                    f"cannot lock {place}: its file system has no locks. Mount it with "
+                    "locks (Lustre: flock), or choose an output path elsewhere."
+                ) from error
             raise
         os.close(descriptor)
+    raise OSError(errno.ENOENT, "no file can be made there", place)
 
 
 def _is_no_folder(path: str) -> bool:
@@ -278,18 +288,28 @@ class _Taken:
 
     def end(self) -> None:
         # What cannot be read or removed is left over, as by a process that was killed.
-        with contextlib.suppress(*storage_errors()):
+        with contextlib.suppress(*storage_errors(RecyclingError)):
             now = _read(self._place)
             if now is not None and now.token == self._holder.token:
                 self._place.unlink(missing_ok=True)
 
 
 def _read(place: epath.Path) -> Holder | None:
-    """Returns the holder whose details a file has; None if it has none."""
+    """Returns the holder whose details a file has; None if it has none.
+
+    Raises:
+      RecyclingError: the store does not say.
+    """
     try:
         return _parsed(read_part(place, 0, _MOST_BYTES))
     except FileNotFoundError:
         return None
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot see whether another run is at work ({place}): {reason(error)}. "
+            "Check the network, and that your credentials allow reading and listing "
+            "there."
+        ) from error
 
 
 def _parsed(content: bytes) -> Holder | None:
@@ -316,5 +336,5 @@ def _has_ended(holder: Holder) -> bool:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
+            pass  # It is another user's.
     return False

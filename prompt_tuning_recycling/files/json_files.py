@@ -19,8 +19,8 @@ from prompt_tuning_recycling.files.reading import read_whole
 # Far more than any of the package's files needs, and far below Python's recursion
 # limit.
 _MOST_LEVELS = 100
-# Far more than the index of the largest model has. A value takes 150 bytes of memory at
-# most, and two in the file.
+# Far more than the index of the largest model has. A value takes up to 150 bytes of
+# memory, but as few as two bytes in the file.
 _MOST_VALUES = 1_000_000
 # Decoded, a text takes up to four times its size.
 _LARGEST = 1 << 25

@@ -45,7 +45,7 @@ class Claim:
 def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
     """Returns the pairs of claims that meet, except pairs below others that meet. Of
     several claims on one place for the same use, only the first is compared with
-    others, so that many take no longer than each alone.
+    others, so that the time grows linearly with their number.
 
     The spelling of a path makes no difference: `./`, a `/` at the end, relative or
     absolute paths, links to folders. Capital letters do make a difference, even on a

@@ -23,7 +23,8 @@ def read_whole(path: epath.PathLike) -> bytes:
     """
     file = as_path(path)
     content = file.read_bytes()
-    if not is_remote(file) and file.read_bytes() != content:
+    # A pipe has its content only once.
+    if not is_remote(file) and os.path.isfile(file) and file.read_bytes() != content:
         raise RecyclingError(
             f"{os.fspath(path)} was changed while it was being read. Run the same "
             "command again when it is complete."

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
+from prompt_tuning_recycling.files.contents import names
 from prompt_tuning_recycling.files.failures import storage_errors
 from prompt_tuning_recycling.files.paths import as_path, is_remote
 from prompt_tuning_recycling.files.writing import write_atomically
@@ -45,13 +46,16 @@ class Staged:
     def fetch(self, pattern: str) -> None:
         """Copies the store's files whose names match a pattern, such as `*.jsonl`, to
         the temporary folder, because the library adds to them.
+
+        Raises:
+          OSError: or another of `failures.storage_errors`; they cannot be read.
         """
-        if not self._is_apart or not self._folder.is_dir():
+        if not self._is_apart:
             return
-        for path in self._folder.iterdir():
-            if fnmatch.fnmatch(path.name, pattern):
-                (self.local / path.name).write_bytes(path.read_bytes())
-                self._sent[path.name] = self._state(path.name)
+        for name in fnmatch.filter(names(self._folder), pattern):
+            content = (self._folder / name).read_bytes()
+            (self.local / name).write_bytes(content)
+            self._sent[name] = self._state(name)
 
     def publish(self, last: Sequence[str] = (), *, seconds_apart: float = 0) -> None:
         """Copies what was written since the last time to the store.
@@ -66,18 +70,24 @@ class Staged:
         """
         if not self._is_apart or time.monotonic() - self._published < seconds_apart:
             return
-        for names in _in_order(self._names(), last):
+        for group in _in_order(self._names(), last):
             with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
                 # As a list, so that the first error is raised here.
-                list(threads.map(self._send, names))
+                list(threads.map(self._send, group))
         self._published = time.monotonic()
 
     def _send(self, name: str) -> None:
-        # Before the content, which may grow meanwhile.
-        state = self._state(name)
-        if self._sent.get(name) != state:
-            write_atomically(self._folder / name, (self.local / name).read_bytes())
-            self._sent[name] = state
+        try:
+            # Before the content, which may grow meanwhile.
+            state = self._state(name)
+            if self._sent.get(name) == state:
+                return
+            content = (self.local / name).read_bytes()
+        except FileNotFoundError:
+            # The library has renamed or removed it.
+            return
+        write_atomically(self._folder / name, content)
+        self._sent[name] = state
 
     @property
     def _is_apart(self) -> bool:
@@ -94,7 +104,7 @@ class Staged:
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[epath.Path]:
+def scratch_folder() -> Iterator[epath.Path]:
     """Gives an empty folder on the disk, in `TMPDIR`, and removes it at the end."""
     with tempfile.TemporaryDirectory(prefix="prompt_tuning_recycling.") as folder:
         yield epath.Path(folder)
@@ -115,7 +125,7 @@ def staged(folder: epath.PathLike, last: Sequence[str] = ()) -> Iterator[Staged]
     if not is_remote(folder):
         yield Staged(folder, as_path(folder))
         return
-    with temporary_folder() as temporary:
+    with scratch_folder() as temporary:
         made = Staged(folder, temporary)
         try:
             yield made
@@ -127,12 +137,12 @@ def staged(folder: epath.PathLike, last: Sequence[str] = ()) -> Iterator[Staged]
         made.publish(last)
 
 
-def _in_order(names: Iterable[str], last: Sequence[str]) -> list[list[str]]:
+def _in_order(files: Iterable[str], last: Sequence[str]) -> list[list[str]]:
     """Returns the names in groups: first those that match no pattern of `last`, then
     those of each pattern.
     """
     groups: list[list[str]] = [[] for _ in range(len(last) + 1)]
-    for name in names:
+    for name in files:
         matching = [n for n, p in enumerate(last, 1) if fnmatch.fnmatchcase(name, p)]
         groups[max(matching, default=0)].append(name)
     return groups

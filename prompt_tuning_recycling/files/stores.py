@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils.epath import gpath
 
+from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files.failures import reason, storage_errors
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
 """Scheme -> the library that fsspec needs for it."""
 
-# How often a request is tried. gcsfs tries six times whatever is set. s3fs tries again
-# what botocore has given up, but only if there was no answer or half of one, and to
-# read it does so around both.
+# How often a request is tried. gcsfs always makes six attempts. s3fs repeats what
+# botocore has given up, but only if there was no answer or an incomplete one; reads are
+# repeated by both.
 ATTEMPTS = 6
 _ATTEMPTS_OF_BOTOCORE, _ATTEMPTS_OF_S3FS = 4, 2
 
@@ -39,12 +40,20 @@ if any(importlib.util.find_spec(name) for name in LIBRARIES.values()):
     os.environ.setdefault("EPATH_USE_TF", "false")
 
 
-def silence() -> int:
+def longest_silence() -> int:
     """Returns how many seconds a store may be silent before a request is tried again:
     the environment variable `PROMPT_RECYCLING_STORE_TIMEOUT`, or 10.
+
+    Raises:
+      RecyclingError: the variable is no whole number of seconds above 0.
     """
-    given = os.environ.get("PROMPT_RECYCLING_STORE_TIMEOUT", "")
-    return int(given) if given.isdecimal() and int(given) > 0 else 10
+    given = os.environ.get("PROMPT_RECYCLING_STORE_TIMEOUT") or "10"
+    if not given.isdecimal() or int(given) == 0:
+        raise RecyclingError(
+            "the environment variable PROMPT_RECYCLING_STORE_TIMEOUT: expected a whole "
+            f"number of seconds above 0, found {given!r}."
+        )
+    return int(given)
 
 
 def file_system(scheme: str) -> fsspec.AbstractFileSystem:
@@ -84,7 +93,7 @@ def _status(error: BaseException | None) -> int | None:
 
 
 def _settings(scheme: str) -> dict[str, dict[str, Any]]:
-    seconds = silence()
+    seconds = longest_silence()
     if scheme == "gs":
         import aiohttp
 
@@ -244,7 +253,8 @@ def _errors(path: os.PathLike | str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "it is not there", name) from error
     except TimeoutError as error:
-        text = f"the store did not answer within {silence()} seconds, several times"
+        seconds = longest_silence()
+        text = f"the store did not answer within {seconds} seconds, several times"
         raise TimeoutError(errno.ETIMEDOUT, text, name) from error
     except storage_errors(ValueError) as error:
         status = _status(error)

@@ -82,19 +82,28 @@ def replace_folder(temporary: epath.PathLike, path: epath.PathLike) -> None:
         os.rename(aside, temporary)
 
 
-def set_aside(path: epath.PathLike) -> str | None:
+def set_aside(path: epath.PathLike) -> tuple[int | None, str] | None:
     """Gives a file a second, temporary name, by which it can be found after the first
     is another file's.
 
     Returns:
-      The name; None if there is no such file, or the disk knows no second names.
+      A descriptor, which holds a lock on the file (None for a link), and the name; None
+      if there is no such file, or the disk knows no second names.
     """
     name = _name(path)
     try:
         os.link(path, name)
     except OSError:
         return None
-    return name
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None, name
+    # Another process may set the same file aside, too. Where nothing can be locked,
+    # nothing is ever removed as left behind.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor, name
 
 
 def left_behind(paths: Iterable[epath.PathLike]) -> list[str]:

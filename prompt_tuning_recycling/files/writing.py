@@ -22,6 +22,9 @@ from prompt_tuning_recycling.files.temporary import (
     temporary_folder,
 )
 
+PROBE = ".writable-"
+"""How the name of an object begins that only shows that it can be written."""
+
 # By these, as opposed to real ones, the system allows or forbids to write.
 _BY_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
@@ -60,7 +63,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
         # The store itself says whether it takes an object.
         if not is_remote(name):
             check_writable(name)
-    path, unfinished = as_path("."), list[_Unfinished]()
+    path, unfinished = epath.Path(), list[_Unfinished]()
     try:
         try:
             for name, data in files.items():
@@ -80,7 +83,7 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
                 one.replaced = set_aside(one.path)
             for one in unfinished:
                 path = one.path
-                one.rename()
+                os.replace(one.temporary, one.path)
         except BaseException:
             for one in reversed(unfinished):
                 one.undo()
@@ -225,7 +228,7 @@ def _check_bucket(path: epath.Path) -> None:
 
 
 def _check_store(folder: epath.Path) -> None:
-    probe = folder / f".writable-{secrets.token_hex(8)}"
+    probe = folder / f"{PROBE}{secrets.token_hex(8)}"
     try:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
@@ -285,38 +288,38 @@ class _Unfinished:
       path: its path in the end.
       file: the file, whose descriptor holds its lock.
       temporary: its name.
-      is_renamed: whether it is at `path`.
-      replaced: another name of the file that it replaces, if it is to be kept for now.
+      replaced: the file that it replaces under another name, if it is to be kept for
+        now; see `temporary.set_aside`.
     """
 
     path: epath.Path
     file: BinaryIO
     temporary: str
-    is_renamed: bool = False
-    replaced: str | None = None
+    replaced: tuple[int | None, str] | None = None
 
     @classmethod
     def beside(cls, path: epath.Path) -> _Unfinished:
         descriptor, temporary = temporary_file(path)
         return cls(path, os.fdopen(descriptor, "wb"), temporary)
 
-    def rename(self) -> None:
-        os.replace(self.temporary, self.path)
-        self.is_renamed = True
-
     def undo(self) -> None:
         """Removes the temporary file, or puts back what it replaced."""
+        # The file itself says whether it was renamed: an interrupt may come between a
+        # renaming and any note of it.
         with contextlib.suppress(OSError):
-            if not self.is_renamed:
+            if os.path.lexists(self.temporary):
                 os.unlink(self.temporary)
             elif self.replaced is not None:
-                os.replace(self.replaced, self.path)
-                self.replaced = None
+                os.replace(self.replaced[1], self.path)
 
     def close(self) -> None:
         # What could not be written before cannot be written while closing either.
         with contextlib.suppress(OSError):
             self.file.close()
-        with contextlib.suppress(OSError):
-            if self.replaced is not None:
-                os.unlink(self.replaced)
+        if self.replaced is not None:
+            descriptor, name = self.replaced
+            # It is gone if it was put back.
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            if descriptor is not None:
+                os.close(descriptor)

@@ -92,7 +92,8 @@ def read_places(path: epath.PathLike) -> list[epath.Path]:
     """
     path = as_path(path)
     try:
-        if orbax.state_folder(path.parent) == path:
+        # The parent of anything else need not be a folder that can be listed.
+        if path.name in orbax.INSIDE and orbax.state_folder(path.parent) == path:
             return [path.parent]
         if is_folder(path):
             held = names(path)
@@ -180,11 +181,10 @@ def _of_state_file(folder: epath.Path) -> Checkpoint:
 
 def _nearest(path: epath.Path) -> str:
     parent = path.parent
-    if not is_folder(parent):
-        return f" There is no folder {parent} either."
     try:
-        found = steps(parent)
-        held = names(parent)
+        if not is_folder(parent):
+            return f" There is no folder {parent} either."
+        found, held = steps(parent), names(parent)
     except storage_errors(RecyclingError) as error:
         return f" The folder {parent} cannot be listed: {reason(error)}."
     if found:

@@ -41,7 +41,7 @@ def newest_step(model_dir: epath.Path) -> epath.Path | None:
     """
     passed_over: list[str] = []
     with _reading(model_dir):
-        for _, folder in sorted(step_folders(model_dir).items(), reverse=True):
+        for folder in reversed(step_folders(model_dir).values()):
             why = _why_incomplete(folder)
             if why is None:
                 for newer in passed_over:

@@ -110,10 +110,10 @@ def _unknown(spec: Mapping[str, Any], tokenizer: Any) -> list[int]:
     Unigram models give its row, the others its text.
     """
     model = spec["model"]
-    row = model.get("unk_id")
-    if row is None and model.get("unk_token") is not None:
+    row = model.get("unk_id") if model.get("type") == "Unigram" else None
+    if row is None and isinstance(model.get("unk_token"), str):
         row = tokenizer.token_to_id(model["unk_token"])
-    return [] if row is None else [row]
+    return [row] if type(row) is int else []
 
 
 def _notation(spec: Mapping[str, Any]) -> Callable[[str], str | None]:

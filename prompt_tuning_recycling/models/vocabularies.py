@@ -168,11 +168,19 @@ def beside(checkpoint: epath.Path) -> epath.Path | None:
     """Returns the vocabulary file in a checkpoint's folder or its parent, or None."""
     for folder in (checkpoint, checkpoint.parent):
         # One request for all; on a disk, folders that cannot be listed can be read.
-        held = names(folder) if is_remote(folder) else None
+        held = _names(folder) if is_remote(folder) else None
         for name in _NAMES:
             if name in held if held is not None else (folder / name).is_file():
                 return folder / name
     return None
+
+
+def _names(folder: epath.Path) -> set[str]:
+    # Whoever may read a model need not be allowed to list the folder around it.
+    try:
+        return names(folder)
+    except PermissionError:
+        return set()
 
 
 def _reader(content: bytes) -> Callable[[bytes], tuple[Pieces, Encode]]:

@@ -23,9 +23,11 @@ from prompt_tuning_recycling.files import (
     as_path,
     check_folder_writable,
     is_remote,
+    names,
     write_folder,
 )
 from prompt_tuning_recycling.files.json_files import json_text
+from prompt_tuning_recycling.files.writing import PROBE
 from prompt_tuning_recycling.models import Model, Origin, adapter_config, open_model
 from prompt_tuning_recycling.models.formats.safetensors import (
     ADAPTER,
@@ -89,7 +91,7 @@ def check_adapter(folder: epath.PathLike, target: Model) -> str:
     """
     check_folder_writable(folder)
     path = as_path(folder)
-    held = {child.name for child in path.iterdir()} if path.is_dir() else set()
+    held = {name for name in names(path) if not name.startswith(PROBE)}
     if held and (held - _FILES or ADAPTER_RECORD not in held):
         raise RecyclingError(
             f"cannot write an adapter to {path}: the folder holds "

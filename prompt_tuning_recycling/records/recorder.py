@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FORMAT = "prompt_tuning_recycling/provenance/1"
-# What a map's record holds, and what of it goes into its prompts' records.
+# The entries of a map's record, and their types. `of_prompt` copies them into the
+# prompts' records.
 _OF_FIT = {
     "format": str,
     **dict.fromkeys(("source", "target", "words", "recycler", "fit"), dict),
@@ -96,8 +97,7 @@ class Recorder:
           tuned: the prompt that was carried over.
           origin: where that prompt was read from; see `StoredArray.origin`.
           recycled: the result.
-          map_: the map; the record says which words it wrote the prompt in, where it
-            writes prompts in a few words.
+          map_: the map; if it writes prompts in a few words, the record says which.
         """
         return {
             "format": fit_record["format"],

@@ -19,7 +19,7 @@ from flax import traverse_util
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
-from prompt_tuning_recycling.files.staging import Staged, temporary_folder
+from prompt_tuning_recycling.files.staging import Staged, scratch_folder
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
 from prompt_tuning_recycling.models.steps import (
@@ -150,7 +150,7 @@ class _OnStore:
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         name = f"checkpoint_{step}"
-        with temporary_folder() as local:
+        with scratch_folder() as local:
             written = _OnDisk(local, None, _FILE_SIZE)
             written.write(step, arrays)
             written.close()

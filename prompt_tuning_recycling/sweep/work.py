@@ -24,6 +24,7 @@ from prompt_tuning_recycling.files import (
 )
 from prompt_tuning_recycling.files.json_files import (
     DAMAGED,
+    json_text,
     read_json,
     why_damaged,
 )
@@ -229,9 +230,8 @@ def _fitted(
         "seconds": {"fit": round(time.monotonic() - started, 3)},
         "file_sha256": hashlib.sha256(data).hexdigest(),
     }
-    text = json.dumps(timed, indent=2, ensure_ascii=False) + "\n"
     # The record comes first, so that no map is ever without one.
-    write_together({record_path(fit.path): text.encode(), fit.path: data})
+    write_together({record_path(fit.path): json_text(timed).encode(), fit.path: data})
     log.fitted.append(fit.path)
     return learned.map, record
 

@@ -2,6 +2,7 @@
 refused and told who is at work; elsewhere the newest takes over and the other stops.
 """
 
+import errno
 import json
 import logging
 import os
@@ -251,3 +252,23 @@ def test_something_else_where_the_folder_would_be(tmp_path, kind):
     with pytest.raises(RecyclingError, match="cannot write to"), held(place, *SAYS):
         pass
     assert os.path.lexists(tmp_path / "made")
+
+
+def test_a_disk_without_locks(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(holding.fcntl, "flock", flock)
+    place = tmp_path / "made" / "x.lock"
+    with pytest.raises(RecyclingError, match="has no locks"), held(place, *SAYS):
+        pass
+
+
+def test_where_no_file_can_be_made():
+    if not os.path.isdir("/proc"):
+        pytest.skip("there is no /proc, where a folder says that it is missing")
+    with (
+        pytest.raises(RecyclingError, match="no file can be made there"),
+        held("/proc/x.lock", *SAYS),
+    ):
+        pass

@@ -85,7 +85,8 @@ def test_a_record_that_was_set_aside_is_found(tmp_path, prompt):
     path = tmp_path / "prompt.npy"
     Prompt(prompt, record={"number": 1}).save(path)
     # As a process leaves it that is killed when it has renamed the record alone.
-    temporary.set_aside(record_path(path))
+    descriptor, _ = temporary.set_aside(record_path(path))
+    os.close(descriptor)
     other = Prompt(2 * prompt, record={"number": 2})
     os.unlink(record_path(path))
     record_path(path).write_bytes(other.files(path)[record_path(path)])
@@ -93,6 +94,18 @@ def test_a_record_that_was_set_aside_is_found(tmp_path, prompt):
     other.save(path)
     assert load_record(path)["number"] == 2
     assert sorted(os.listdir(tmp_path)) == ["prompt.npy", "prompt.npy.json"]
+
+
+def test_what_another_process_has_set_aside_stays(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    descriptor, name = temporary.set_aside(path)
+    write_atomically(path, b"new")
+    temporary.remove_left_behind([path])
+    assert pathlib.Path(name).read_bytes() == b"old"
+    os.close(descriptor)
+    temporary.remove_left_behind([path])
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_without_it_the_record_does_not_belong(tmp_path, prompt):

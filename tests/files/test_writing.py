@@ -160,3 +160,35 @@ def test_an_error_while_waiting_for_the_disk_names_the_file():
     with pytest.raises(OSError) as error:
         files.sync("/dev/null")
     assert error.value.filename == "/dev/null"
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_an_interrupt_right_after_a_renaming(tmp_path, monkeypatch, is_link):
+    one, two = tmp_path / "one", tmp_path / "two"
+    if is_link:
+        one.symlink_to("two")
+    else:
+        one.write_bytes(b"old")
+    two.write_bytes(b"old")
+    replace, calls = os.replace, []
+
+    def interrupted(*names):
+        replace(*names)
+        calls.append(names)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_together({one: b"new", two: b"new"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"old", b"old")
+    assert one.is_symlink() == is_link
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_an_absolute_path_in_a_deleted_folder(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    files.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"

@@ -5,7 +5,7 @@ import pytest
 
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.files import stores
-from prompt_tuning_recycling.models import open_checkpoint, opening
+from prompt_tuning_recycling.models import open_checkpoint, opening, read_places
 
 EMBEDDING = "target/token_embedder/embedding"
 
@@ -128,3 +128,14 @@ def test_a_missing_name_in_a_folder_that_may_not_be_listed(forbidden):
     forbid("model", 0o111)
     with pytest.raises(RecyclingError, match="nowhere does not exist.*Permission"):
         open_checkpoint(folder / "model" / "nowhere")
+
+
+def test_a_prompt_in_a_folder_that_may_not_be_listed(forbidden, prompt):
+    folder, forbid = forbidden
+    (folder / "home").mkdir()
+    path = folder / "home" / "prompt.npy"
+    np.save(path, prompt)
+    open_checkpoint(path)  # NumPy imports what it needs, which is root's.
+    forbid("home", 0o111)
+    assert open_checkpoint(path).shape("prompt") == prompt.shape
+    assert read_places(path) == [path]

@@ -121,10 +121,7 @@ class Checkpoint(abc.ABC):
         Args:
           name: the parameter that matters.
         """
-        digest = hashlib.sha256(self.format.encode())
-        for file in self._identity_files():
-            with contextlib.suppress(FileNotFoundError):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        digest = self._description()
         folder = self._array_folder(name)
         sizes = {} if folder is None else file_sizes(folder)
         for file, size in sizes.items():
@@ -135,11 +132,14 @@ class Checkpoint(abc.ABC):
 
     def _identity(self) -> str:
         """Returns a SHA-256 of the files that describe the checkpoint."""
-        digest = hashlib.sha256()
+        return self._description().hexdigest()
+
+    def _description(self) -> hashlib._Hash:
+        digest = hashlib.sha256(self.format.encode())
         for file in self._identity_files():
-            if file.exists():
-                digest.update(file.read_bytes())
-        return digest.hexdigest()
+            with contextlib.suppress(FileNotFoundError):
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return digest
 
     @contextlib.contextmanager
     def unchanged(self, name: str) -> Iterator[str]:

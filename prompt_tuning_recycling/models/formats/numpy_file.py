@@ -5,9 +5,11 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import ml_dtypes
@@ -100,9 +102,9 @@ class NumpyFile(ArrayInMemory):
             raise RecyclingError(
                 f"{path} holds dtype {array.dtype}; expected real numbers."
             )
-        super().__init__(array, os.fspath(path))
+        super().__init__(array, os.fspath(file))
         if isinstance(mapped, np.memmap):
-            self._array = _ArrayOnDisk(os.fspath(path), mapped, array.dtype)
+            self._array = _ArrayOnDisk(os.path.abspath(file), mapped, array.dtype)
             self._opened_as = self._identity()
 
     def _identity(self) -> str:
@@ -119,10 +121,21 @@ class _ArrayOnDisk:
         self._path, self._offset = path, mapped.offset
         self._order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
 
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[io.BufferedReader]:
+        try:
+            with open(self._path, "rb") as file:
+                yield file
+        except OSError as error:
+            raise RecyclingError(
+                f"cannot read {self._path}: {reason(error)}. Run the same command "
+                "again when it is complete."
+            ) from error
+
     @property
     def description(self) -> bytes:
         """What precedes the numbers in the file, and how long it is."""
-        with open(self._path, "rb") as file:
+        with self._opened() as file:
             size = os.fstat(file.fileno()).st_size
             return file.read(self._offset) + str(size).encode()
 
@@ -131,7 +144,7 @@ class _ArrayOnDisk:
     ) -> Shaped[np.ndarray, ...]:
         del copy
         flat = np.empty(math.prod(self.shape), self.dtype)
-        with open(self._path, "rb") as file:
+        with self._opened() as file:
             self._fill(flat, file, 0)
         array = flat.reshape(self.shape, order=self._order)
         return array if dtype is None else array.astype(dtype)
@@ -142,7 +155,7 @@ class _ArrayOnDisk:
         different, places = np.unique(rows, return_inverse=True)
         array = np.empty((len(different), *self.shape[1:]), self.dtype)
         filled = 0
-        with open(self._path, "rb") as file:
+        with self._opened() as file:
             for first, after in base.runs(different):
                 part = array[filled : filled + after - first]
                 self._fill(part, file, first * array[:1].nbytes)

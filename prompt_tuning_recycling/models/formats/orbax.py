@@ -23,8 +23,10 @@ from prompt_tuning_recycling.models.formats import state_file, tensorstores
 
 _MANIFEST = "manifest.ocdbt"
 _COMMITTED = "commit_success.txt"
-_METADATA = "_CHECKPOINT_METADATA"
+_STEP_DESCRIPTION = "_CHECKPOINT_METADATA"
 MARKS = (_MANIFEST, "_METADATA")
+INSIDE = ("state", "default", "items")
+"""Names of the folder of arrays in a step: T5X's, and MaxText's two."""
 
 
 def state_folder(path: epath.Path) -> epath.Path | None:
@@ -32,11 +34,7 @@ def state_folder(path: epath.Path) -> epath.Path | None:
     or `items/` (MaxText), or None.
     """
     here = names(path)
-    inside = {
-        path / name: names(path / name)
-        for name in ("state", "default", "items")
-        if name in here
-    }
+    inside = {path / name: names(path / name) for name in INSIDE if name in here}
     for folder, found in {path: here, **inside}.items():
         if found.intersection(MARKS) or _unmerged(found):
             return folder
@@ -60,9 +58,9 @@ def is_marked(step: epath.Path) -> bool:
     found = names(step)
     if _COMMITTED in found:
         return True
-    if _METADATA not in found:
+    if _STEP_DESCRIPTION not in found:
         return False
-    metadata = read_json(step / _METADATA, "the step's description")
+    metadata = read_json(step / _STEP_DESCRIPTION, "the step's description")
     return isinstance(metadata, dict) and bool(metadata.get("commit_timestamp_nsecs"))
 
 
@@ -141,7 +139,7 @@ class OrbaxCheckpoint(tensorstores.TensorstoreCheckpoint):
 
     def _identity_files(self) -> list[epath.Path]:
         # This file has the time of writing; it is in the step or in its state/.
-        times = [folder / _METADATA for folder in (self._folder, self.path)]
+        times = [folder / _STEP_DESCRIPTION for folder in (self._folder, self.path)]
         return [
             *(self._folder / name for name in (*MARKS, state_file.NAME)),
             *times,

@@ -8,6 +8,7 @@ Format: see `safetensors_header`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -146,8 +147,9 @@ class SafetensorsCheckpoint(base.Checkpoint):
         tensor.
         """
         digest = hashlib.sha256(self.format.encode())
-        if self._is_adapter and (self._folder / adapter_config.NAME).exists():
-            digest.update((self._folder / adapter_config.NAME).read_bytes())
+        if self._is_adapter:
+            with contextlib.suppress(FileNotFoundError):
+                digest.update((self._folder / adapter_config.NAME).read_bytes())
         for file, header in sorted(self._headers.items()):
             digest.update(f"{file} {header}\0".encode())
         covered = self._tensors if self._is_adapter else {name} & self._tensors.keys()

@@ -22,27 +22,31 @@ if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 # tensorstore takes the memory that an array's description announces before it sees the
-# array, and where there is less, it ends the process. Arrays and chunks of more than
-# this have to be stored in at least a share of it. Trained embeddings shrink by a
-# tenth, and to a half where they were bfloat16.
+# array, and where there is less, it ends the process. Larger arrays and chunks must
+# take at least a sixteenth of their size on disk. Compression saves about a tenth of
+# trained embeddings, and half of those that were bfloat16.
 _LARGE = 200 << 20
 _MOST_SHRUNK = 16
 
 # tensorstore raises these if storage fails.
 STORAGE_ERRORS = (ValueError, OSError, RuntimeError)
 
-_METADATA = (b"/.zarray", b"/zarr.json")
+_METADATA = (b"/.zarray", b"/.zattrs", b"/zarr.json")
 
 # What a damaged file cannot cause.
 _OF_THE_STORE = re.compile(
-    "HTTP response code: (4|5)|CURL|All .* attempts failed|credential|UNAVAILABLE"
+    "HTTP response code: (4|5)|(?-i:CURL)|All .* attempts failed|credential|UNAVAILABLE"
     "|UNAUTHENTICATED|DEADLINE_EXCEEDED|PERMISSION_DENIED",
     re.IGNORECASE,
 )
 
 
 def kvstore_spec(folder: epath.Path) -> dict[str, Any]:
-    """Returns the tensorstore key-value store of a folder, on disk or in a bucket."""
+    """Returns the tensorstore key-value store of a folder, on disk or in a bucket.
+
+    Raises:
+      OSError: the settings of an S3 server cannot be read.
+    """
     path = os.fspath(folder)
     scheme, separator, rest = path.partition("://")
     if not separator:
@@ -67,7 +71,7 @@ def _context() -> ts.Context:
     credentials are found. A context keeps what it has read of a database, so each
     opening has one of its own.
     """
-    seconds = str(stores.silence())
+    seconds = str(stores.longest_silence())
     # curl reads these when tensorstore first uses it.
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", seconds)
     os.environ.setdefault("TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS", seconds)
@@ -236,15 +240,17 @@ def _check_blosc(array: ts.TensorStore, name: str, store: ts.KvStore) -> None:
     size = _chunk_numbers(array) * array.dtype.numpy_dtype.itemsize
     keys = ts.KvStore.KeyRange(f"{name}/", f"{name}0")
     # A chunk begins with four bytes of flags and its size when unpacked.
-    starts = [
-        store.read(key, byte_range=slice(4, 8))
-        for key in store.list(keys).result()
-        if not key.endswith(_METADATA)
-    ]
+    try:
+        chunks = [k for k in store.list(keys).result() if not k.endswith(_METADATA)]
+    except STORAGE_ERRORS as error:
+        raise _damaged(name, error) from error
+    starts = [store.read(key, byte_range=slice(4, 8)) for key in chunks]
     for start in starts:
         try:
             announced = int.from_bytes(start.result().value, "little")
-        except STORAGE_ERRORS:
+        except STORAGE_ERRORS as error:
+            if _OF_THE_STORE.search(str(error)):
+                raise _damaged(name, error) from error
             # Too short for a chunk, which tensorstore says when it is read.
             continue
         if announced > size:
@@ -277,8 +283,8 @@ def unreadable(found: Exception | str, damage: str) -> RecyclingError:
         reason = text.split(" [")[0]
         if _OF_THE_STORE.search(text):
             return RecyclingError(
-                f"cannot read from the object store: {reason}. Check the network, your "
-                "credentials and permissions, and try again."
+                f"cannot read what is stored: {reason}. Check the permissions and, for "
+                "an object store, the network and your credentials, and try again."
             )
         found = f"tensorstore: {reason}"
     return RecyclingError(f"{damage.rstrip('.')}. Copy the checkpoint again. ({found})")

@@ -48,3 +48,27 @@ def test_a_file_cut_short_is_reported(tmp_path, source_table):
 def test_an_array_in_memory_has_a_fingerprint_of_its_own(source_table):
     one, same, other = (ArrayInMemory(source_table + d) for d in (0, 0, 1))
     assert one.fingerprint("") == same.fingerprint("") != other.fingerprint("")
+
+
+def test_the_folder_may_change_meanwhile(tmp_path, source_table, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("table.npy", source_table)
+    opened = open_checkpoint("table.npy")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(opened.read("x"), source_table)
+
+
+def test_in_the_home_folder(tmp_path, source_table, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "table.npy", source_table)
+    np.testing.assert_array_equal(NumpyFile("~/table.npy").read("x"), source_table)
+
+
+def test_a_file_that_is_removed_before_it_is_read(tmp_path, source_table):
+    np.save(tmp_path / "table.npy", source_table)
+    opened = open_checkpoint(tmp_path / "table.npy")
+    (tmp_path / "table.npy").unlink()
+    for read in (opened.read, lambda name: opened.take(name, [1])):
+        with pytest.raises(RecyclingError, match=r"cannot read .*table.npy: No such"):
+            read("x")
