@@ -198,7 +198,7 @@ def _code(
             unprinted = error
         if unprinted is not None:
             return _not_printed(unprinted)
-        return _failed(_explained(error))
+        return _failed(explained(error))
     return 0
 
 
@@ -238,7 +238,14 @@ def _nobody_reads() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _explained(error: Exception) -> str:
+def without_gin(error: Exception) -> str:
+    """Returns an error's message without the functions that it passed through, which
+    gin adds.
+    """
+    return str(error).partition(_IN_GIN)[0]
+
+
+def explained(error: Exception) -> str:
     """Returns the message for an error that storage is known to raise.
 
     Raises:

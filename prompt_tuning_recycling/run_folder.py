@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pydantic
@@ -28,8 +28,9 @@ _START = "run_start.json"
 _STORED = {"kind": "the checkpoint's own prompt"}
 
 
-@contextlib.contextmanager
-def held(folder: epath.PathLike, macro: str = "MODEL_DIR") -> Iterator[holding.Hold]:
+def held(
+    folder: epath.PathLike, macro: str = "MODEL_DIR"
+) -> contextlib.AbstractContextManager[holding.Hold]:
     """Holds a run's folder against other runs; see `files.holding`.
 
     Args:
@@ -43,8 +44,7 @@ def held(folder: epath.PathLike, macro: str = "MODEL_DIR") -> Iterator[holding.H
     place = os.path.join(os.fspath(as_path(folder)), holding.LOCK)
     what = f"another run is at work in {os.fspath(folder)}"
     advice = f"Wait until it ends, or choose another {macro}."
-    with holding.held(place, what, advice) as hold:
-        yield hold
+    return holding.held(place, what, advice)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from prompt_tuning_recycling.files import (
     as_path,
     check_writable,
     is_remote,
-    reason,
     storage_errors,
     sync,
 )
+from prompt_tuning_recycling.files.failures import disk_reason
 from prompt_tuning_recycling.files.temporary import temporary_folder
 
 
@@ -60,12 +60,11 @@ def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     except RecyclingError:
         raise
     except storage_errors(ValueError) as error:
-        # Tensorstore reports the system's errors in this form, as a ValueError.
-        if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
+        if (why := disk_reason(error)) is None:
             raise
         raise RecyclingError(
-            f"cannot write {path}: {reason(error).split(' [')[0]}. Nothing is left of "
-            "it. Make room, or choose another output path."
+            f"cannot write {path}: {why}. Nothing is left of it. Make room, or choose "
+            "another output path."
         ) from error
 
 

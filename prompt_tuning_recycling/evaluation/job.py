@@ -11,64 +11,25 @@ import hashlib
 import logging
 import os
 import random
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import seqio
 from etils import epath
 
-from prompt_tuning_recycling import contract
-from prompt_tuning_recycling.choosing import criteria, unlabeled
-from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
+from prompt_tuning_recycling.choosing import criteria
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation import metrics_file, scores_file
 from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
-from prompt_tuning_recycling.evaluation.metrics_file import Metrics
 from prompt_tuning_recycling.evaluation.progress import Progress
-from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
+from prompt_tuning_recycling.evaluation.scores_file import Scores
+from prompt_tuning_recycling.evaluation.target import Target, prompts_of, read_inputs
 from prompt_tuning_recycling.files import as_path, holding, is_remote
-from prompt_tuning_recycling.files.holding import Hold
-from prompt_tuning_recycling.initial_prompts import FromFile, InitialPrompt
-from prompt_tuning_recycling.kept_prompts import make_prompts
-from prompt_tuning_recycling.models import Model
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
-
-    Prompts = Mapping[str, Float[np.ndarray, "length width"]]
+from prompt_tuning_recycling.files.temporary import remove_left_behind
+from prompt_tuning_recycling.initial_prompts import InitialPrompt
 
 logger = logging.getLogger(__name__)
-
-
-class Target(Protocol):
-    """A model that a host keeps in memory and evaluates with one prompt after another.
-
-    Attributes:
-      model: the model without a prompt.
-      shapes: name -> shape [length, width] of each of the model's prompts.
-    """
-
-    model: Model
-    shapes: contract.Shapes
-
-    def check_without_prompt(self) -> None:
-        """Raises RecyclingError if it cannot be evaluated without a prompt."""
-
-    def evaluate(self, prompts: Prompts) -> Metrics:
-        """Evaluates the model and returns its metrics.
-
-        Args:
-          prompts: name -> prompt, float32; empty for the model without a prompt.
-        """
-
-    def score(self, prompts: Prompts, unlabeled: Unlabeled) -> list[float]:
-        """Returns the log-likelihood of each choice of each input; see
-        `choosing.scored.ScoredModel.score`. Only a manifest with unlabeled inputs needs
-        it.
-        """
 
 
 class ManifestJob:
@@ -124,7 +85,7 @@ class ManifestJob:
         unscored = {d for entry in self.missing for d in self._progress.unscored(entry)}
         # Before the model is loaded, since the task may have no such split.
         self._inputs = {
-            drawing: _read_inputs(task, drawing, lengths, use_cached)
+            drawing: read_inputs(task, drawing, lengths, use_cached)
             for drawing in content.unlabeled
             if drawing in unscored
         }
@@ -150,21 +111,35 @@ class ManifestJob:
           RecyclingError: some failed. Each was reported, and the rest was done.
         """
         done, failed = 0, 0
-        for entry, hold in self._shared_out():
-            try:
-                lines = self._do(entry, hold, target, loggers, random_prompt)
-            except holding.BusyError:
-                raise
-            except RecyclingError as error:
-                logger.error("failed: %s: %s", entry.output_dir, error)
-                failed += 1
-                continue
-            done += 1
-            for line in lines:
-                print(
-                    f"{done} of {len(self.missing)}: {entry.output_dir}: {line}",
-                    flush=True,
-                )
+        left = self.missing
+        if is_remote(self._manifest):
+            # Jobs that see only what others have done rarely do the same thing then.
+            left = random.sample(left, len(left))
+        # First the free evaluations, then those that another job may not have finished.
+        for wait in (False, True):
+            taken = []
+            for entry in left:
+                try:
+                    if not entry.scores_only:
+                        metrics_file.check_replaceable(entry.output_dir)
+                    with self._held(entry, wait):
+                        if self._progress.is_done(entry):
+                            continue
+                        lines = self._do(entry, target, loggers, random_prompt)
+                except holding.BusyError:
+                    taken.append(entry)
+                    continue
+                except RecyclingError as error:
+                    logger.error("failed: %s: %s", entry.output_dir, error)
+                    failed += 1
+                    continue
+                done += 1
+                for line in lines:
+                    print(
+                        f"{done} of {len(self.missing)}: {entry.output_dir}: {line}",
+                        flush=True,
+                    )
+            left = taken
         if failed:
             raise RecyclingError(
                 f"{failed} of {len(self.listed)} evaluations failed, listed above; the "
@@ -176,14 +151,13 @@ class ManifestJob:
     def _do(
         self,
         entry: Evaluation,
-        hold: Hold,
         target: Target,
         loggers: Loggers,
         random_prompt: Callable[..., InitialPrompt],
     ) -> list[str]:
         """Does what is missing of an evaluation; returns what came of it as text."""
         # The prompt comes first, so that an unreadable one leaves no files.
-        prompts = _prompts(entry, target, random_prompt)
+        prompts = prompts_of(entry, target, random_prompt)
         lines = []
         if not self._progress.is_evaluated(entry):
             is_done = functools.partial(self._progress.is_evaluated, entry)
@@ -191,12 +165,10 @@ class ManifestJob:
                 entry.output_dir, self._progress.digest(entry), is_done
             ):
                 metrics = target.evaluate(prompts)
-                hold.check()
             lines += metrics_file.metric_lines(metrics)
         for drawing in self._progress.unscored(entry):
             inputs = self._inputs[drawing]
             rows = criteria.split(target.score(prompts, inputs), inputs.sizes)
-            hold.check()
             scores_file.write(
                 scores_file.place(entry.output_dir, drawing),
                 Scores(
@@ -210,40 +182,21 @@ class ManifestJob:
             lines.append(f"scored on {len(rows)} unlabeled inputs")
         return lines
 
-    def _shared_out(self) -> Iterator[tuple[Evaluation, Hold]]:
-        """Yields evaluations that no other job has done or is doing, each while it is
-        held. The system releases what a job holds when it ends, even if it is killed.
-
-        On an object store, which has no locks, jobs only see what others have done; by
-        an order of its own, each rarely does what another is doing.
+    def _held(
+        self, entry: Evaluation, wait: bool
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Holds an evaluation against other jobs. The system releases what a job holds
+        when it ends, even if it is killed. On object stores, which have no locks, jobs
+        only see what others have done.
         """
-        if is_remote(self._manifest):
-            for entry in random.sample(self.missing, len(self.missing)):
-                if not self._progress.is_done(entry):
-                    yield entry, holding.SHARED
-            return
-        left = self.missing
-        # First the free evaluations, then those that another job may not have finished.
-        for wait in (False, True):
-            taken = []
-            for entry in left:
-                place = self._lock(entry)
-                what = f"another job evaluates to {entry.output_dir}"
-                with contextlib.ExitStack() as stack:
-                    try:
-                        hold = stack.enter_context(
-                            holding.held(place, what, "Wait until it ends.", wait=wait)
-                        )
-                    except holding.BusyError:
-                        taken.append(entry)
-                        continue
-                    if not self._progress.is_done(entry):
-                        yield entry, hold
-            left = taken
+        if is_remote(self._manifest) and is_remote(entry.output_dir):
+            return contextlib.nullcontext()
+        what = f"another job evaluates to {entry.output_dir}"
+        return holding.held(self._lock(entry), what, "Wait until it ends.", wait=wait)
 
     def _lock(self, entry: Evaluation) -> epath.Path:
-        """The file by which an evaluation is held: the one of any other run in its
-        folder, or, where nothing can be locked, one beside the manifest.
+        """Returns an evaluation's lock: `run.lock` in its folder, which other runs use,
+        too. For a folder on an object store, it is a file beside the manifest.
         """
         if not is_remote(entry.output_dir):
             return as_path(entry.output_dir) / holding.LOCK
@@ -252,53 +205,6 @@ class ManifestJob:
 
 
 def _tidy(done: Iterable[Evaluation]) -> None:
-    """Removes what a killed job left beside evaluations that are whole."""
-    for entry in done:
-        _, temporary = metrics_file.folders(entry.output_dir)
-        if not is_remote(temporary) and os.path.exists(temporary):
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _prompts(
-    entry: Evaluation, target: Target, random_prompt: Callable[..., InitialPrompt]
-) -> Prompts:
-    if entry.no_prompt:
-        target.check_without_prompt()
-        return {}
-    if entry.prompt is not None:
-        kind: InitialPrompt = FromFile(entry.prompt)
-    else:
-        kind = random_prompt(seed=entry.random_prompt)
-    kinds = dict.fromkeys(target.shapes, kind)
-    return make_prompts(kinds, target.shapes, target.model)
-
-
-def _read_inputs(
-    task: seqio.Task | seqio.Mixture,
-    drawing: Drawing,
-    lengths: Mapping[str, int] | None,
-    use_cached: bool,
-) -> Unlabeled:
-    splits = {name for part in seqio.get_subtasks(task) for name in part.splits}
-    if drawing.split not in splits:
-        raise RecyclingError(
-            f"{task.name} has no split {drawing.split!r}, from which the manifest "
-            f"draws unlabeled inputs. Expected one of {', '.join(sorted(splits))}. Set "
-            "split in the sweep's choice and write its lists again."
-        )
-    found = unlabeled.read(
-        task.name,
-        drawing.inputs,
-        drawing.split,
-        lengths=lengths,
-        use_cached=use_cached,
-        seed=drawing.seed,
-    )
-    if not found.has_choices:
-        raise RecyclingError(
-            f"{task.name} has no choices to rank, so prompts cannot be scored on "
-            "unlabeled inputs. Expected a task by rank classification, or a mixture "
-            "with one that ranks the same texts for all inputs. Or remove the choice "
-            "from the sweep's recycling_methods and write its lists again."
-        )
-    return found
+    """Removes what killed jobs left beside evaluations that are whole."""
+    folders = (metrics_file.folder(entry.output_dir) for entry in done)
+    remove_left_behind(folder for folder in folders if not is_remote(folder))

@@ -1,4 +1,4 @@
-"""Seqio's loggers, each of whose evaluations is written whole or not at all."""
+"""Seqio's loggers. Each evaluation is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,24 +12,18 @@ import seqio
 from etils import epath
 
 from prompt_tuning_recycling.evaluation import metrics_file
+from prompt_tuning_recycling.evaluation.gin_file import write_config
 from prompt_tuning_recycling.files import as_path, is_remote, sync
 from prompt_tuning_recycling.files.staging import Staged, scratch_folder
-from prompt_tuning_recycling.files.temporary import replace_folder
+from prompt_tuning_recycling.files.temporary import replace_folder, temporary_folder
 
 
 class Loggers:
     """Seqio's loggers, which write each evaluation to its own folder."""
 
-    def __init__(
-        self,
-        classes: Sequence[Callable[..., Any]],
-        write_config: Callable[[str], None],
-    ) -> None:
-        """Takes the classes of seqio's loggers, and a function that writes the
-        configuration to a folder.
-        """
+    def __init__(self, classes: Sequence[Callable[..., Any]]) -> None:
+        """Takes the classes of seqio's loggers."""
         self._classes = classes
-        self._write_config = write_config
         self._current: list[Any] = []
 
     def bound_to(
@@ -59,34 +53,32 @@ class Loggers:
         done the same by then.
 
         Raises:
-          RecyclingError: something else than an earlier evaluation would be lost.
+          RecyclingError: it cannot be written.
         """
-        metrics_file.check_replaceable(output_dir)
-        final, temporary = map(as_path, metrics_file.folders(output_dir))
+        final = as_path(metrics_file.folder(output_dir))
         if is_remote(final):
             with scratch_folder() as local:
-                self._write_config(output_dir)
+                write_config(output_dir)
                 with self._logging(local, prompt):
                     yield
                 if not is_done():
                     metrics_file.remove(final)
                     Staged(final, local).publish([metrics_file.METRICS])
             return
-        if temporary.exists():
-            temporary.rmtree()
-        temporary.mkdir(parents=True)
-        self._write_config(output_dir)
-        with self._logging(temporary, prompt):
-            yield
-        replace_folder(temporary, final)
-        sync(final.parent)
-        if temporary.exists():
-            temporary.rmtree()
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(final) as temporary:
+            write_config(output_dir)
+            with self._logging(epath.Path(temporary), prompt):
+                yield
+            replace_folder(temporary, final)
+            sync(final.parent)
 
     @contextlib.contextmanager
     def _logging(self, folder: epath.Path, prompt: str | None) -> Iterator[None]:
         self._current = [cls(output_dir=os.fspath(folder)) for cls in self._classes]
-        yield
-        self._current = []
+        try:
+            yield
+        finally:
+            self._current = []
         if prompt is not None:
             metrics_file.write_prompt(folder, prompt)

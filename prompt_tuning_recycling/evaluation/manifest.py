@@ -142,8 +142,8 @@ def _check_apart(path: epath.PathLike, made: Manifest) -> None:
     for number, evaluation in enumerate(made.evaluations, start=1):
         what = f"evaluation {number}"
         claims.append(Claim(evaluation.output_dir, Use.FOLDER, what))
-        for folder in metrics_file.folders(evaluation.output_dir):
-            claims.append(Claim(folder, Use.REPLACED, what))
+        folder = metrics_file.folder(evaluation.output_dir)
+        claims.append(Claim(folder, Use.REPLACED, what))
         for drawing in made.scored(evaluation):
             scores = scores_file.place(evaluation.output_dir, drawing)
             claims.append(Claim(scores, Use.FILE, what))
@@ -174,7 +174,9 @@ def _evaluation(
             f"{where}: scores_only needs a prompt in a file, and a manifest with "
             "unlabeled inputs to score it on."
         )
-    return Evaluation(**entry)
+    # A job's checks, locks and temporary files go by this text.
+    expanded = os.path.expanduser(entry["output_dir"])
+    return Evaluation(**{**entry, "output_dir": expanded})
 
 
 def _drawing(path: epath.PathLike, number: int, entry: Any) -> Drawing:

@@ -28,21 +28,17 @@ Metrics: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Task -> metric -> value."""
 
 METRICS = "*-metrics.jsonl"
-"""The names of metrics files. An evaluation is there when they are."""
+"""The pattern of the names of metrics files. When they exist, an evaluation is done."""
 
 _FOLDER = "inference_eval"
 _PROMPT = "evaluated_prompt.json"
-_OURS = ("unlabeled-scores", "recycled_prompt", "results_of.json")
+_WRITTEN_BY_EVALUATIONS = ("unlabeled-scores", "recycled_prompt", "results_of.json")
+_WRITTEN_BY_TRAINING = ("run_start.json", "train", "numpy_checkpoints")
 
 
-def folders(output_dir: str) -> tuple[str, str]:
-    """Returns the folder of an evaluation's metrics, and the temporary one that becomes
-    it when it is whole. What they held before is removed.
-    """
-    return (
-        os.path.join(output_dir, _FOLDER),
-        os.path.join(output_dir, f"tmp.{_FOLDER}"),
-    )
+def folder(output_dir: str) -> str:
+    """Returns the folder of an evaluation's metrics, which is replaced as a whole."""
+    return os.path.join(output_dir, _FOLDER)
 
 
 def place(output_dir: str, task_name: str) -> str:
@@ -51,26 +47,36 @@ def place(output_dir: str, task_name: str) -> str:
 
 
 def check_replaceable(output_dir: str) -> None:
-    """Checks that an evaluation can be written to a folder that somebody else may have
-    chosen, by a manifest, or may write to: that nothing is lost there but an earlier
-    evaluation, and that nothing is written through links.
+    """Checks that writing an evaluation to a local folder replaces nothing but an
+    earlier evaluation, and follows no links. A manifest may name any folder.
 
     Raises:
       RecyclingError: the folder is another one's, or a link is in the way.
     """
     if is_remote(output_dir):
         return
-    check_no_links(output_dir, _FOLDER, f"tmp.{_FOLDER}")
+    check_no_links(output_dir, _FOLDER)
     names = [name for name in _names(output_dir) if name != holding.LOCK]
     if names == ["config.gin"]:
         return  # Of an evaluation whose metrics somebody has deleted.
     results = _names(os.path.join(output_dir, _FOLDER))
-    is_ours = any(name.endswith(".jsonl") or name == _PROMPT for name in results)
-    if any(name == "run_start.json" or STEP_FOLDER.match(name) for name in names):
+    # A run that was killed before it had metrics may have left TensorBoard's events.
+    is_ours = any(
+        name.endswith(".jsonl")
+        or name == _PROMPT
+        or any(
+            inside.startswith("events.")
+            for inside in _names(os.path.join(output_dir, _FOLDER, name))
+        )
+        for name in results
+    )
+    if any(n in _WRITTEN_BY_TRAINING or STEP_FOLDER.match(n) for n in names):
         found = "it is the folder of a training run"
     elif results and not is_ours:
         found = f"its {_FOLDER} holds {min(results)}, which no evaluation has written"
-    elif "config.gin" in names and not any(_FOLDER in n or n in _OURS for n in names):
+    elif "config.gin" in names and not any(
+        _FOLDER in n or n in _WRITTEN_BY_EVALUATIONS for n in names
+    ):
         found = "its config.gin is of something else"
     else:
         return
@@ -88,6 +94,7 @@ def check_no_links(folder: epath.PathLike, *names: str) -> None:
       folder: the folder, which may be missing.
       *names: what to look at; by default, everything in the folder.
     """
+    folder = as_path(folder)
     for name in names or _names(folder):
         path = os.path.join(folder, name)
         if not is_remote(path) and os.path.islink(path):

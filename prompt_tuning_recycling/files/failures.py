@@ -38,6 +38,16 @@ def storage_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     return (OSError, *store_errors(), *more)
 
 
+def disk_reason(error: Exception) -> str | None:
+    """Returns the explanation of an error of storage that tensorstore raised; None if
+    the error is another one. It reports the system's errors as ValueErrors.
+    """
+    is_of_system = "[os_error_code=" in str(error)
+    if isinstance(error, storage_errors()) or is_of_system:
+        return reason(error).split(" [")[0]
+    return None
+
+
 def reason(error: Exception) -> str:
     """Returns a storage error's explanation on one line."""
     text = getattr(error, "strerror", None) or str(error)

@@ -167,7 +167,12 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
         for folder in reversed(made):
             stack.callback(_remove, os.rmdir, folder)
         try:
-            descriptor, is_ours = _opened(os.fspath(place), wait)
+            descriptor, is_ours = _opened(os.fspath(place))
+            if not is_ours and wait:
+                holder = _parsed(_content(descriptor))
+                os.close(descriptor)
+                logger.info("waiting: %s%s", what, f": {holder}" if holder else "")
+                descriptor, is_ours = _opened(os.fspath(place), wait)
             stack.callback(os.close, descriptor)
             before = _content(descriptor)
             if not is_ours:
@@ -193,7 +198,7 @@ def _locked(place: epath.Path, what: str, advice: str, wait: bool) -> Iterator[H
         yield _Uncontested()
 
 
-def _opened(place: str, wait: bool) -> tuple[int, bool]:
+def _opened(place: str, wait: bool = False) -> tuple[int, bool]:
     """Returns the descriptor of a file, and whether this process has locked it. A link
     in its place is not followed.
     """

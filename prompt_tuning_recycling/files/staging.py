@@ -19,6 +19,7 @@ from etils import epath
 
 from prompt_tuning_recycling.files.contents import names
 from prompt_tuning_recycling.files.failures import storage_errors
+from prompt_tuning_recycling.files.holding import SHARED, Hold
 from prompt_tuning_recycling.files.paths import as_path, is_remote
 from prompt_tuning_recycling.files.writing import write_atomically
 
@@ -37,8 +38,12 @@ class Staged:
       local: the folder to write to, a path on the disk.
     """
 
-    def __init__(self, folder: epath.PathLike, local: epath.PathLike) -> None:
+    def __init__(
+        self, folder: epath.PathLike, local: epath.PathLike, hold: Hold = SHARED
+    ) -> None:
+        """Takes the folder, the path on the disk, and what holds the folder."""
         self.local = epath.Path(local)
+        self._hold = hold
         self._folder = as_path(folder)
         self._sent: dict[str, tuple[int, int]] = {}
         self._published = time.monotonic()
@@ -66,10 +71,12 @@ class Staged:
           seconds_apart: does nothing if less time has passed since the last time.
 
         Raises:
+          BusyError: another run has taken over the folder.
           RecyclingError: an object cannot be written.
         """
         if not self._is_apart or time.monotonic() - self._published < seconds_apart:
             return
+        self._hold.check()
         for group in _in_order(self._names(), last):
             with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
                 # As a list, so that the first error is raised here.
@@ -111,13 +118,16 @@ def scratch_folder() -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
-def staged(folder: epath.PathLike, last: Sequence[str] = ()) -> Iterator[Staged]:
+def staged(
+    folder: epath.PathLike, last: Sequence[str] = (), hold: Hold = SHARED
+) -> Iterator[Staged]:
     """Gives a folder that a library writes to, and publishes what it has written at the
     end, even after an error, so that the logs of a run that fails can be read.
 
     Args:
       folder: the folder, on a disk or on an object store.
       last: see `Staged.publish`.
+      hold: what holds the folder; nothing is published if another run took over.
 
     Raises:
       RecyclingError: an object cannot be written.
@@ -126,7 +136,7 @@ def staged(folder: epath.PathLike, last: Sequence[str] = ()) -> Iterator[Staged]
         yield Staged(folder, as_path(folder))
         return
     with scratch_folder() as temporary:
-        made = Staged(folder, temporary)
+        made = Staged(folder, temporary, hold)
         try:
             yield made
         except BaseException:

@@ -14,17 +14,18 @@ from etils import epath
 
 from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.gin_file import write_config
 from prompt_tuning_recycling.evaluation.metrics_file import (
     METRICS,
     check_no_links,
     metric_lines,
 )
+from prompt_tuning_recycling.evaluation.results import metrics_of
 from prompt_tuning_recycling.files import (
     as_path,
     check_store_writable,
-    storage_errors,
-    write_atomically,
 )
+from prompt_tuning_recycling.files.holding import Hold
 from prompt_tuning_recycling.files.staging import Staged, staged
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.standalone import parameters
@@ -71,7 +72,7 @@ def evaluate(
     checkpoint = open_model(checkpoint_path)
     with (
         run_folder.held(output_dir, "EVAL_OUTPUT_DIR") as hold,
-        evaluation_logs(output_dir) as logs,
+        evaluation_logs(output_dir, hold) as logs,
     ):
         loaded = parameters.load(checkpoint, model.module, output_dir)
         evaluation = Evaluation(model, dataset, logs, evaluator_cls)
@@ -84,9 +85,14 @@ def evaluate(
 
 
 @contextlib.contextmanager
-def evaluation_logs(output_dir: epath.PathLike) -> Iterator[Staged]:
-    """Gives the folder of metrics, `output_dir/inference_eval/`, to write to."""
-    with staged(as_path(output_dir) / "inference_eval", [METRICS]) as logs:
+def evaluation_logs(output_dir: epath.PathLike, hold: Hold) -> Iterator[Staged]:
+    """Gives the folder of metrics, `output_dir/inference_eval/`, to write to.
+
+    Args:
+      output_dir: the run's folder.
+      hold: holds it.
+    """
+    with staged(as_path(output_dir) / "inference_eval", [METRICS], hold) as logs:
         # Seqio adds lines to them.
         logs.fetch(METRICS)
         yield logs
@@ -176,17 +182,10 @@ class Evaluation:
                 scored(model, nested, self._batches(dataset))
             ),
         )
-        try:
-            results = future.result()
-        except ValueError as error:
-            # Seqio wraps the error that a metric raises, or the disk.
-            cause = error.__cause__
-            if cause and isinstance(cause, storage_errors(RecyclingError)):
-                raise cause from error
-            raise
+        metrics = metrics_of(self._evaluator, future)
         if self._logs is not None:
             self._logs.publish([METRICS])
-        return {task: dict(metrics) for task, metrics in results.items()}
+        return metrics
 
     def _batches(self, dataset: tf.data.Dataset) -> Iterable[NumberedBatch]:
         batches = enumerated_batches(dataset, self._batch_size)
@@ -243,9 +242,3 @@ def _each(
         pending = numbers, results
     if pending is not None:
         yield pending[0], tuple(map(np.asarray, pending[1]))
-
-
-def write_config(output_dir: epath.PathLike) -> None:
-    """Writes gin's configuration to `output_dir/config.gin`, as T5X does."""
-    path = as_path(output_dir) / "config.gin"
-    write_atomically(path, gin.config_str().encode())

@@ -95,9 +95,7 @@ def run(
             else:
                 function()
         except RecyclingError as error:
-            # Gin adds the functions that the error passed through to the message.
-            message = str(error).split("\n  In call to configurable")[0]
-            raise RecyclingError(message) from error
+            raise RecyclingError(command_line.without_gin(error)) from error
         except TypeError as error:
             if "No values supplied by Gin" not in str(error):
                 raise

@@ -19,7 +19,7 @@ from prompt_tuning_recycling.initial_prompts import (
 )
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.standalone.data import DatasetConfig
-from prompt_tuning_recycling.standalone.evaluation import Evaluation, write_config
+from prompt_tuning_recycling.standalone.evaluation import Evaluation
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 from prompt_tuning_recycling.standalone.prompted import PromptedModel
 
@@ -66,7 +66,7 @@ def evaluate_prompts(
     )
     if not job.missing:
         return 0
-    loggers = Loggers(logger_cls, write_config)
+    loggers = Loggers(logger_cls)
     target = _Target(
         model,
         open_model(checkpoint_path),

@@ -19,6 +19,7 @@ from flax import traverse_util
 
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.files import as_path, is_remote, reason, storage_errors
+from prompt_tuning_recycling.files.failures import disk_reason
 from prompt_tuning_recycling.files.staging import Staged, scratch_folder
 from prompt_tuning_recycling.models import Model, open_model
 from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS, STEP
@@ -39,8 +40,11 @@ logger = logging.getLogger(__name__)
 # A step on an object store is complete if it has one of the last two, and Orbax takes
 # its arrays for complete if they have the first.
 _MARKS = ("state/commit_success.txt", "_CHECKPOINT_METADATA", "commit_success.txt")
-# Bytes of a step's files on a store, about. Each is in memory while it is copied.
-_FILE_SIZE = 1 << 25
+# The approximate size of a step's files on a store. A file is in memory while it is
+# copied.
+_BYTES_PER_FILE = 1 << 25
+# Added to the name of a step that is not whole.
+_INCOMPLETE = ".incomplete"
 
 
 class Saver:
@@ -68,7 +72,7 @@ class Saver:
           RecyclingError: the disk is full, or it or the store cannot be written to.
             Earlier steps stay.
         """
-        if step in self._written.steps():
+        if step in steps(self._model_dir):
             return
         arrays = {
             PARAMETERS + name: np.asarray(array).astype(self._dtype)
@@ -82,13 +86,12 @@ class Saver:
         except RecyclingError:
             raise
         except storage_errors(ValueError) as error:
-            # Tensorstore reports the system's errors in this form, as a ValueError.
-            if isinstance(error, ValueError) and "[os_error_code=" not in str(error):
+            if (why := disk_reason(error)) is None:
                 raise
             raise RecyclingError(
-                f"cannot write checkpoint {step} to {self._model_dir}: "
-                f"{reason(error).split(' [')[0]}. Earlier steps are complete. Make "
-                "room, and start the run again: it resumes from the last of them."
+                f"cannot write checkpoint {step} to {self._model_dir}: {why}. Earlier "
+                "steps are complete. Make room, and start the run again: it resumes "
+                "from the last of them."
             ) from error
 
     def close(self) -> None:
@@ -105,6 +108,7 @@ class _OnDisk:
         self._file_size = file_size
         self._removed = model_dir / _REMOVED
         self._empty()
+        _rename_incomplete(model_dir)
         self._manager = ocp.CheckpointManager(
             os.path.abspath(model_dir),
             options=ocp.CheckpointManagerOptions(
@@ -117,13 +121,15 @@ class _OnDisk:
             item_names=("state",),
         )
 
-    def steps(self) -> list[int]:
-        return list(self._manager.all_steps())
-
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         tree = traverse_util.unflatten_dict(arrays, sep="/")
         state = ocp.args.PyTreeSave(tree, ocdbt_target_data_file_size=self._file_size)
-        self._manager.save(step, args=ocp.args.Composite(state=state))
+        if not self._manager.save(step, args=ocp.args.Composite(state=state)):
+            raise RecyclingError(
+                f"Orbax did not write step {step}: expected that the newest step is "
+                f"older, found {max(self._manager.all_steps())}. Remove the newer "
+                "steps, or choose another MODEL_DIR."
+            )
         self._empty()
 
     def _empty(self) -> None:
@@ -145,20 +151,17 @@ class _OnStore:
         self._model_dir = model_dir
         self._keep = keep
 
-    def steps(self) -> list[int]:
-        return list(steps(self._model_dir))
-
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         name = f"checkpoint_{step}"
         with scratch_folder() as local:
-            written = _OnDisk(local, None, _FILE_SIZE)
+            written = _OnDisk(local, None, _BYTES_PER_FILE)
             written.write(step, arrays)
             written.close()
             for mark in _MARKS:
                 # Orbax writes all of them to the disk, too, since 2026.
                 (local / name / mark).touch()
             if step in step_folders(self._model_dir):
-                # What a killed run left of it.
+                # A killed run left a part of this step.
                 _remove(self._model_dir / name)
             Staged(self._model_dir / name, local / name).publish(_MARKS)
         if self._keep:
@@ -167,6 +170,21 @@ class _OnStore:
 
     def close(self) -> None:
         """All is written already."""
+
+
+def _rename_incomplete(model_dir: epath.Path) -> None:
+    """Renames steps that are not whole, as after a copy that was stopped: Orbax would
+    take them for steps, and write no others up to them.
+    """
+    whole = steps(model_dir)
+    for number, folder in step_folders(model_dir).items():
+        if number not in whole:
+            aside = model_dir / f"{folder.name}{_INCOMPLETE}"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(folder, aside)
+            logger.warning(
+                "warning: renamed %s to %s, since it is not whole", folder, aside.name
+            )
 
 
 def _remove(step: epath.Path) -> None:
@@ -187,7 +205,9 @@ def latest(model_dir: epath.PathLike) -> Model | None:
     found = newest_step(folder)
     if found is None:
         for incomplete in incomplete_steps(folder):
-            logger.warning("warning: not resuming from %s", incomplete)
+            logger.warning(
+                "warning: starting from the beginning, because %s", incomplete
+            )
         return None
     return open_model(found)
 

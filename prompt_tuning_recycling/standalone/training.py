@@ -46,7 +46,7 @@ from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 logger = logging.getLogger(__name__)
 
-_LOGS_SECONDS_APART = 60  # How often a store gets the latest events, at most.
+_SECONDS_BETWEEN_COPIES_OF_LOGS = 60
 
 
 @gin.configurable(module="prompt_tuning_recycling.standalone.training")
@@ -134,14 +134,14 @@ def train(
             evaluation = Evaluation(
                 model,
                 infer_eval_dataset,
-                stack.enter_context(evaluation_logs(model_dir)),
+                stack.enter_context(evaluation_logs(model_dir, hold)),
                 evaluator_cls,
                 repeated=True,
             )
         batches = training_batches(train_dataset, first=step - first)
         update = _updater(optimizer)
         saver = steps.Saver(model_dir, keep, save_dtype)
-        logs = stack.enter_context(staged(os.path.join(model_dir, "train")))
+        logs = stack.enter_context(staged(os.path.join(model_dir, "train"), hold=hold))
         writer = metric_writers.create_default_writer(logs.local, asynchronous=False)
         stack.callback(writer.close)
         hold.check()
@@ -174,7 +174,7 @@ def train(
                 writer.write_scalars(step, report)
                 progress.set_postfix(loss=f"{report['loss']:.4f}")
                 writer.flush()
-                logs.publish(seconds_apart=_LOGS_SECONDS_APART)
+                logs.publish(seconds_apart=_SECONDS_BETWEEN_COPIES_OF_LOGS)
                 recent, started = [], time.monotonic()
             if due(save_period):
                 # A run that resumes at this step does not write them again.

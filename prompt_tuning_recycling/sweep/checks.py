@@ -41,7 +41,7 @@ def check(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _steps(steps: Any) -> Iterator[Mistake]:
     if steps == []:
         yield ("steps",), "this is empty; write null for all steps that were exported."
-    for number, step in _again(_list(steps)):
+    for number, step in _repeated(_list(steps)):
         yield ("steps", number), f"{step} is listed twice; only one would count."
 
 
@@ -118,7 +118,7 @@ def _choices(methods: Any) -> Iterator[Mistake]:
         if candidates == []:
             yield place, "this is empty; leave it out to choose among all methods."
         listed = _list(candidates)
-        twice = dict(_again(listed))
+        twice = dict(_repeated(listed))
         for number, candidate in enumerate(listed):
             if number in twice:
                 yield (*place, number), f"{candidate} is listed twice."
@@ -182,8 +182,8 @@ def _skips(content: Mapping[str, Any]) -> Iterator[Mistake]:
                     yield (*place, number, end), message
 
 
-def _again(values: list[Any]) -> Iterator[tuple[int, Any]]:
-    """Yields the values that are there before, with their numbers."""
+def _repeated(values: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Yields each value that was listed before, with its index."""
     seen = set()
     for number, value in enumerate(values):
         # As text, because a value may be a list.

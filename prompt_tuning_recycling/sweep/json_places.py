@@ -13,7 +13,7 @@ Place = tuple[str | int, ...]
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:"\s]+')
 
 
-class Again(str):
+class RepeatedKey(str):
     """A key that its object already has, named `KEY (again)`, `KEY (again 2)`, ...
 
     Attributes:
@@ -23,7 +23,7 @@ class Again(str):
     key: str
 
     @classmethod
-    def of(cls, key: str, times: int) -> Again:
+    def of(cls, key: str, times: int) -> RepeatedKey:
         """Returns the key as it is named when it is repeated for the nth time."""
         made = cls(f"{key} (again)" if times == 1 else f"{key} (again {times})")
         made.key = key
@@ -33,7 +33,7 @@ class Again(str):
 def lines(text: str) -> dict[Place, int]:
     """Returns the line, from 1, on which each entry of a well-formed JSON text begins.
 
-    A key that an object repeats is `Again`.
+    A key that an object repeats is a `RepeatedKey`.
     """
     found: dict[Place, int] = {}
     repeated: collections.Counter[Place] = collections.Counter()
@@ -54,7 +54,7 @@ def lines(text: str) -> dict[Place, int]:
                 place = tuple(path)
                 while tuple(path) in found:
                     repeated[place] += 1
-                    path[-1] = Again.of(key, repeated[place])
+                    path[-1] = RepeatedKey.of(key, repeated[place])
             if not isinstance(here, str):
                 found[tuple(path)] = line
             if part in "[{":

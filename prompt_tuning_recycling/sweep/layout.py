@@ -1,8 +1,8 @@
 """Where a sweep's files are: the layout of the paper's code.
 
-ROOT/<method>/learned-recyclers/<a>_to_<b>[-wayward]
+ROOT/<method>/learned-recyclers/<a>_to_<b>[-wayward], .json, .lock
 ROOT/<method>/<dataset>/<init>/<run>/recycled-prompt/recycled_from_<a>_at_<step>_to_<b>
-ROOT/<method>/<dataset>/<init>/<run>/eval/recycled_from_<a>_at_<step>_to_<b>/
+ROOT/<method>/<dataset>/<init>/<run>/eval/recycled_from_<a>_at_<step>_to_<b>/run.lock
 ROOT/cli_args-<dataset>.txt
 ROOT/manifest-<dataset>/<b>.json
 ROOT/baselines/<dataset>/<b>/<baseline>/
@@ -34,6 +34,11 @@ def recycler(root: str, method: str, source: str, target: str, wayward: bool) ->
     """Returns the file of a map."""
     name = f"{source}_to_{target}" + ("-wayward" if wayward else "")
     return join(root, method, "learned-recyclers", name)
+
+
+def lock(path: str) -> str:
+    """Returns the lock of a map and its prompts."""
+    return f"{path}.lock"
 
 
 def run(root: str, method: str, dataset: str, init: str, run: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from prompt_tuning_recycling.errors import RecyclingError, did_you_mean
-from prompt_tuning_recycling.sweep.json_places import Again, Place, lines
+from prompt_tuning_recycling.sweep.json_places import Place, RepeatedKey, lines
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ _MESSAGES = {
     "greater_than_equal": "expected {ge} or more, found {found}.",
     "value_error": "{error}",
 }
-
-
+# More than anybody reads. For each, similar names are searched.
 _MOST = 100
 
 
@@ -44,7 +43,7 @@ class Mistakes:
         self._lines = lines(text)
         self._found: list[tuple[int, str]] = []
         for place in self._lines:
-            if isinstance(place[-1], Again):
+            if isinstance(place[-1], RepeatedKey):
                 self.add(
                     place, f"{place[-1].key!r} is listed twice; only one would count."
                 )
@@ -61,10 +60,9 @@ class Mistakes:
     def add_all(self, mistakes: Iterable[Mistake]) -> None:
         """Notes several mistakes, until there are a hundred."""
         for place, message in mistakes:
-            self.add(place, message)
-            # Nobody reads more, and each takes a search for what was meant.
             if len(self._found) >= _MOST:
                 return
+            self.add(place, message)
 
     def report(self) -> None:
         """Logs each mistake on a line of its own.
@@ -77,8 +75,9 @@ class Mistakes:
         for _, message in sorted(self._found, key=lambda found: found[0]):
             logger.error("%s", message)
         count = len(self._found)
+        number = f"{count} or more" if count >= _MOST else f"{count}"
         raise RecyclingError(
-            f"{self._path} has {count} mistake{'s' if count > 1 else ''}, listed "
+            f"{self._path} has {number} mistake{'s' if count > 1 else ''}, listed "
             "above; nothing was done."
         )
 

@@ -193,7 +193,7 @@ class _Paths:
             path = layout.recycler(sweep.root_dir, method, source, target, wayward)
             of_pair = (*names, *_model(source, _SOURCE), *_model(target))
             yield from _with_record(path, "a map", of_pair)
-            yield Claim(f"{path}.lock", Use.FILE, "the lock of a map", of_pair)
+            yield Claim(layout.lock(path), Use.FILE, "the lock of a map", of_pair)
 
     def _of_method(
         self, method: str, parts_of_run: Mapping[str, str] = _PARTS_OF_RUN
@@ -315,5 +315,5 @@ def _evaluated(output_dir: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(output_dir, Use.FOLDER, what, names)
     lock = os.path.join(output_dir, holding.LOCK)
     yield Claim(lock, Use.FILE, f"the lock of {what}", names)
-    for path in metrics_file.folders(output_dir):
-        yield Claim(path, Use.REPLACED, f"the metrics of {what}", names)
+    folder = metrics_file.folder(output_dir)
+    yield Claim(folder, Use.REPLACED, f"the metrics of {what}", names)

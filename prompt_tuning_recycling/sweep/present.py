@@ -6,8 +6,10 @@ import concurrent.futures
 import functools
 from collections.abc import Sequence
 
+from etils import epath
+
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, names, reason, storage_errors
 from prompt_tuning_recycling.files.json_files import DAMAGED
 from prompt_tuning_recycling.initial_prompts.base import checkpoint_changes
 from prompt_tuning_recycling.models import open_model
@@ -19,8 +21,11 @@ _THREADS = 16
 
 
 def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
-    """Returns the outputs that exist with their records and were made from the prompts
-    of today, and what is wrong with the others, as texts for messages.
+    """Returns the outputs that need not be made again, and why others must be, as texts
+    for messages. An output without a record need not be.
+
+    Raises:
+      RecyclingError: a folder cannot be looked into.
     """
     present, interrupted = _present(items)
     found = [item for item in items if item.output in present]
@@ -52,25 +57,34 @@ def _present(items: Sequence[Item]) -> tuple[set[str], set[str]]:
     """The outputs that exist, and those with temporary files in their folders. A prompt
     is written after its record.
     """
-    names: dict[str, set[str]] = {}
+    held: dict[str, set[str]] = {}
     found = set()
     for item in items:
         folder = as_path(item.output).parent
-        if str(folder) not in names:
-            try:
-                names[str(folder)] = {child.name for child in folder.iterdir()}
-            except OSError:
-                names[str(folder)] = set()
+        if str(folder) not in held:
+            held[str(folder)] = _names(folder)
         name = as_path(item.output).name
         # Listings leave out names that end in `~`, such as an editor's backups.
-        if name in names[str(folder)] or (
+        if name in held[str(folder)] or (
             name.endswith("~") and as_path(item.output).exists()
         ):
             found.add(item.output)
     disturbed = {
-        f for f, held in names.items() if any(n.endswith(".tmp") for n in held)
+        folder
+        for folder, inside in held.items()
+        if any(name.endswith(".tmp") for name in inside)
     }
     interrupted = {
         item.output for item in items if str(as_path(item.output).parent) in disturbed
     }
     return found, interrupted
+
+
+def _names(folder: epath.Path) -> set[str]:
+    try:
+        return names(folder)
+    except storage_errors() as error:
+        raise RecyclingError(
+            f"cannot look for prompts in {folder}: {reason(error)}. Check its "
+            "permissions, or the network and your credentials."
+        ) from error

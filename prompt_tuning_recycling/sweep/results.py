@@ -70,8 +70,8 @@ class Results:
 def collecting(
     sweep: Configuration,
 ) -> contextlib.AbstractContextManager[holding.Hold]:
-    """Holds what is made of a sweep's results, so that its files belong together. It
-    waits for another command that makes them; on an object store, it does nothing.
+    """Lets one command at a time collect a sweep's results, so that all its files come
+    from one reading. Others wait; on an object store, they do not.
     """
     place = layout.collecting(sweep.root_dir)
     what = f"another command collects the results in {sweep.root_dir}"

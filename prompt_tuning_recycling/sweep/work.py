@@ -35,6 +35,7 @@ from prompt_tuning_recycling.prompts import Prompt, find_prompt, load_prompt
 from prompt_tuning_recycling.prompts.prompt import load_record, record_path
 from prompt_tuning_recycling.records.recorder import Recorder, check_of_fit
 from prompt_tuning_recycling.recycling import check_width
+from prompt_tuning_recycling.sweep import layout
 from prompt_tuning_recycling.sweep.plan import Fit, Item, PairWork
 from prompt_tuning_recycling.sweep.present import valid
 from prompt_tuning_recycling.words import EmbeddedWords, read_embeddings
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 # work. Their product limits the memory, however many prompts there are.
 _BATCH = 4
 _THREADS = 8
-# What a map's record says of its file alone.
+# Parts of a map's record that the records of its prompts leave out.
 _OF_FILE = ("seconds", "file_sha256")
 
 
@@ -82,18 +83,19 @@ def recycle_pair(work: PairWork) -> Outcome:
     started = time.monotonic()
     present: set[str] = set()
     changes: list[str] = []
-    if not work.clobber:
-        present, changes = valid(work.items)
     log = _Log(failed=list(work.unlisted))
-    missing = [
-        dataclasses.replace(
-            fit, items=tuple(item for item in fit.items if item.output not in present)
-        )
-        for fit in work.fits
-    ]
-    missing = [fit for fit in missing if fit.items]
-    if missing:
-        _recycle(work, missing, log)
+    with log.failing(work.items):
+        if not work.clobber:
+            present, changes = valid(work.items)
+        missing = [
+            dataclasses.replace(
+                fit, items=tuple(i for i in fit.items if i.output not in present)
+            )
+            for fit in work.fits
+        ]
+        missing = [fit for fit in missing if fit.items]
+        if missing:
+            _recycle(work, missing, log)
     return Outcome(
         work.source,
         work.target,
@@ -157,9 +159,8 @@ def _recycle(work: PairWork, fits: Sequence[Fit], log: _Log) -> None:
 
 def _held(fit: Fit) -> contextlib.AbstractContextManager[holding.Hold]:
     """Holds a map and its prompts, after another process that works on them."""
-    place = f"{fit.path}.lock"
     what = f"another process works on {fit.path}"
-    return holding.held(place, what, "Wait until it ends.", wait=True)
+    return holding.held(layout.lock(fit.path), what, "Wait until it ends.", wait=True)
 
 
 def _apply(
@@ -247,7 +248,9 @@ def _loaded(recorder: Recorder, fit: Fit) -> tuple[Map, dict[str, Any]]:
         then = _inputs(record)
         check_of_fit(record)
     except (RecyclingError, *DAMAGED) as error:
-        found = str(error) if isinstance(error, RecyclingError) else why_damaged(error)
+        found = f"{why_damaged(error)}."
+        if isinstance(error, RecyclingError):
+            found = str(error)
         raise RecyclingError(
             f"{beside} is not the record of the map {fit.path}: {found} Delete both to "
             "fit the map again."

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 
 import gin
-import jax
-import numpy as np
 from etils import epath
 from t5x import models, partitioning, utils
 
-from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.choosing import teacher as teachers
 from prompt_tuning_recycling.choosing.chooser import Chooser
 from prompt_tuning_recycling.choosing.chosen import ChosenPrompt
-from prompt_tuning_recycling.files.holding import Hold
+from prompt_tuning_recycling.files import check_writable
 from prompt_tuning_recycling.models import Model, open_model
-from prompt_tuning_recycling.t5x_host.processes import from_process_zero
+from prompt_tuning_recycling.t5x_host import held_folder
+from prompt_tuning_recycling.t5x_host.processes import (
+    from_process_zero,
+    on_process_zero,
+)
 from prompt_tuning_recycling.t5x_host.prompted import (
     PromptedModel,
     restored_from,
@@ -52,24 +52,19 @@ def choose(
         folder.
     """
     load = (restore_checkpoint_cfg, partitioner, batch_size)
-    with contextlib.ExitStack() as stack:
-        held: list[Hold] = []
+    on_process_zero(lambda: held_folder.hold(output_dir, "CHOOSE_OUTPUT_DIR"))
+    chosen = chooser.choose(
+        open_model(restore_checkpoint_cfg.path),
+        lambda: PromptedModel(model, *load),
+        functools.partial(source_model, model, *load),
+        from_process_zero,
+    )
 
-        def hold() -> np.ndarray:
-            folder = run_folder.held(output_dir, "CHOOSE_OUTPUT_DIR")
-            held.append(stack.enter_context(folder))
-            return np.zeros(0)
+    def publish() -> None:
+        held_folder.check(output_dir)
+        chosen.publish(output_dir)
 
-        from_process_zero(hold)
-        chosen = chooser.choose(
-            open_model(restore_checkpoint_cfg.path),
-            lambda: PromptedModel(model, *load),
-            functools.partial(source_model, model, *load),
-            from_process_zero,
-        )
-        for one in held:
-            one.check()
-            chosen.publish(output_dir)
+    on_process_zero(publish)
     return chosen
 
 
@@ -103,8 +98,12 @@ def teach(
             model, restore_cfg, partitioner, batch_size, ignore_prompts=True
         )
 
+    on_process_zero(lambda: check_writable(teacher_scores))
     inputs = chooser.read_inputs()
     taught = chooser.teach(inputs, load)
-    if jax.process_index() == 0:
+
+    def save() -> None:
         teachers.save(taught, inputs, teacher_scores)
         print(f"wrote {teacher_scores}", flush=True)
+
+    on_process_zero(save)

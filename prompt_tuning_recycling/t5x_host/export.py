@@ -19,7 +19,7 @@ from prompt_tuning_recycling.prompts.export import (
     matches,
 )
 from prompt_tuning_recycling.t5x_host import held_folder
-from prompt_tuning_recycling.t5x_host.processes import from_process_zero
+from prompt_tuning_recycling.t5x_host.processes import on_process_zero
 
 
 @gin.register(module="prompt_tuning_recycling.t5x_host.export")
@@ -57,12 +57,11 @@ class ExportPrompts:
         if prompts:
             step = int(_whole(state_dict["state"]["step"]))
 
-            def export() -> np.ndarray:
+            def export() -> None:
                 held_folder.check(self.model_dir)
                 export_prompts(self.model_dir, step, prompts)
-                return np.zeros(0)
 
-            from_process_zero(export)
+            on_process_zero(export)
         return state_dict, parameter_infos
 
 

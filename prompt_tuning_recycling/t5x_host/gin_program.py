@@ -11,9 +11,9 @@ from absl import flags
 from t5x import config_utils, gin_utils
 
 from prompt_tuning_recycling import gin_search  # noqa: F401
-from prompt_tuning_recycling.command_line import printable
+from prompt_tuning_recycling.command_line import explained, printable, without_gin
 from prompt_tuning_recycling.errors import RecyclingError
-from prompt_tuning_recycling.files import as_path
+from prompt_tuning_recycling.files import as_path, storage_errors
 from prompt_tuning_recycling.gin_path import gin_path
 
 _GIN_FILE = flags.DEFINE_multi_string(
@@ -44,9 +44,9 @@ def run(function: Callable[[], object]) -> None:
             )
             function()
         except RecyclingError as error:
-            # Gin adds the functions that the error passed through to the message.
-            message = str(error).split("\n  In call to configurable")[0]
-            sys.exit(f"error: {printable(message)}")
+            sys.exit(f"error: {printable(without_gin(error))}")
+        except storage_errors() as error:
+            sys.exit(f"error: {printable(explained(error))}")
 
     config_utils.run(main)
 

@@ -1,4 +1,4 @@
-"""The folder of a training run, which process 0 holds until it ends."""
+"""The folder of a run, which process 0 holds until it ends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from prompt_tuning_recycling.files.holding import Hold
 _held: dict[str, Hold] = {}
 
 
-def hold(folder: epath.PathLike) -> None:
+def hold(folder: epath.PathLike, macro: str = "MODEL_DIR") -> None:
     """Holds a folder, unless this process does already.
+
+    Args:
+      folder: the folder, which is made if it is missing.
+      macro: what users call it.
 
     Raises:
       BusyError: another run is at work there.
@@ -23,14 +27,14 @@ def hold(folder: epath.PathLike) -> None:
     """
     place = absolute(folder)
     if place not in _held:
-        holding = contextlib.ExitStack()
-        _held[place] = holding.enter_context(run_folder.held(folder))
-        atexit.register(holding.close)
+        stack = contextlib.ExitStack()
+        _held[place] = stack.enter_context(run_folder.held(folder, macro))
+        atexit.register(stack.close)
 
 
 def check(folder: epath.PathLike) -> None:
     """Raises BusyError if another run has taken over the folder that this process
-    held; see `files.holding`. Of any other folder, nothing is known.
+    held; see `files.holding`. Does nothing for a folder that it does not hold.
     """
     place = absolute(folder)
     if place in _held:

@@ -51,8 +51,8 @@ class SharedTarget(Protocol):
 
 
 class Leader:
-    """The target of process 0's job (see `evaluation.job.Target`). Before it runs the
-    model, it tells the other processes to do the same.
+    """The target of process 0's job; see `evaluation.target.Target`. Before it runs
+    the model, it tells the other processes to do the same.
 
     Attributes:
       is_running: whether the processes are running the model. If an error leaves it

@@ -58,6 +58,25 @@ def from_process_zero(
     return np.load(io.BytesIO(received.tobytes()), allow_pickle=False)
 
 
+def on_process_zero(do: Callable[[], object]) -> None:
+    """Calls a function on process 0; if it fails, every process raises an error.
+
+    Call it on all processes.
+
+    Args:
+      do: called only on process 0.
+
+    Raises:
+      RecyclingError, RuntimeError: as `from_process_zero`.
+    """
+
+    def compute() -> np.ndarray:
+        do()
+        return np.zeros(0)
+
+    from_process_zero(compute)
+
+
 def _as_bytes(array: Shaped[np.ndarray, "..."]) -> bytes:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)

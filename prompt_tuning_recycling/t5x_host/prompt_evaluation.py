@@ -11,12 +11,13 @@ import numpy as np
 import seqio
 from etils import epath
 from t5x import eval as t5x_eval
-from t5x import gin_utils, models, partitioning, utils
+from t5x import models, partitioning, utils
 
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.evaluation.job import ManifestJob
 from prompt_tuning_recycling.evaluation.loggers import Loggers
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
+from prompt_tuning_recycling.evaluation.results import metrics_of
 from prompt_tuning_recycling.initial_prompts import (
     InitialPrompt,
     SampledVocabulary,
@@ -86,16 +87,12 @@ def evaluate_prompts(
 
     if not from_process_zero(read_manifest):
         return 0
-    loggers = Loggers(logger_cls, _write_config)
+    loggers = Loggers(logger_cls)
     evaluator_cls = loggers.bound_to(inference_evaluator_cls)
     target = _Target(
         model, dataset_cfg, restore_checkpoint_cfg, partitioner, evaluator_cls, patterns
     )
     return lead(target, lambda leader: jobs[0].run(leader, loggers, random_prompt))
-
-
-def _write_config(output_dir: str) -> None:
-    gin_utils.summarize_gin_config(output_dir, None, 0)
 
 
 class _Target:
@@ -136,7 +133,7 @@ class _Target:
     def start(self, prompts: Mapping[str, np.ndarray]) -> Callable[[], Metrics]:
         evaluator, axes = self._with if prompts else self._without
         future = evaluator.evaluate(self._prompted.state(prompts), axes)
-        return lambda: {task: dict(found) for task, found in future.result().items()}
+        return lambda: metrics_of(evaluator._seqio_evaluator, future)
 
     def score(
         self, prompts: Mapping[str, np.ndarray], unlabeled: Unlabeled

@@ -28,7 +28,10 @@ from prompt_tuning_recycling.models.layouts.t5x import OPTIMIZER, PARAMETERS
 from prompt_tuning_recycling.prompts.export import PROMPT_REGEX, matches
 from prompt_tuning_recycling.t5x_host import finished_work, held_folder
 from prompt_tuning_recycling.t5x_host.matching import check_network
-from prompt_tuning_recycling.t5x_host.processes import from_process_zero
+from prompt_tuning_recycling.t5x_host.processes import (
+    from_process_zero,
+    on_process_zero,
+)
 from prompt_tuning_recycling.t5x_host.steps import restored_now
 
 
@@ -86,7 +89,7 @@ class AddPrompt:
             raise it.
         """
         if is_resuming:
-            from_process_zero(self._resume)
+            on_process_zero(self._resume)
             return checkpoint_state
         stored = state_utils.flatten_state_dict(checkpoint_state)
         expected = state_utils.flatten_state_dict(train_state)
@@ -100,11 +103,10 @@ class AddPrompt:
         missing = [name for name in shapes if PARAMETERS + name not in stored]
         made: dict[str, np.ndarray] = {}
 
-        def begin() -> np.ndarray:
+        def begin() -> None:
             made.update(self._begin(shapes, missing, expected, stored))
-            return np.zeros(0)
 
-        from_process_zero(begin)
+        on_process_zero(begin)
         for name in missing:
             stored[PARAMETERS + name] = from_process_zero(
                 functools.partial(made.__getitem__, name)
@@ -176,7 +178,7 @@ class AddPrompt:
             run_folder.write_start(self.output_dir, start)
         return made
 
-    def _resume(self) -> np.ndarray:
+    def _resume(self) -> None:
         """Checks that a resumed run is the one that was started; for process 0."""
         if self.is_training:
             held_folder.hold(self.output_dir)
@@ -185,7 +187,6 @@ class AddPrompt:
             if start is not None:
                 declared = initial_prompts.initial_prompt()
                 start.check(self.checkpoint_path, declared, self.default)
-        return np.zeros(0)
 
 
 def _check_same_step(path: epath.PathLike) -> None:

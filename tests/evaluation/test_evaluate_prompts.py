@@ -279,7 +279,8 @@ def test_killed_and_started_again(many, arguments):
     """As an evaluation begins to be written, and when it is whole but not in place."""
     seen = {}
     whole = "/inference_eval"
-    points = (("os.mkdir", 2, "tmp."), ("os.rename", 1, whole), ("os.rename", 4, whole))
+    made = "/.inference_eval."
+    points = (("os.mkdir", 2, made), ("os.rename", 1, whole), ("os.rename", 4, whole))
     for event, number, name in points:
         job = start(stopping("kill", event, number, name, command(arguments)))
         _, err = job.communicate(timeout=300)
@@ -296,7 +297,7 @@ def test_killed_and_started_again(many, arguments):
     assert {folder: now[folder] for folder in seen} == seen
     for entry in many:
         assert metrics(entry.output_dir)
-        assert not pathlib.Path(entry.output_dir, "tmp.inference_eval").exists()
+        assert not list(pathlib.Path(entry.output_dir).glob(".*"))
 
 
 def written(listed):

@@ -9,6 +9,8 @@ from prompt_tuning_recycling import RecyclingError, run_folder
 from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.files import holding
+from prompt_tuning_recycling.files.temporary import temporary_folder
+from prompt_tuning_recycling.initial_prompts import SampledVocabulary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import seqio
@@ -16,6 +18,7 @@ import seqio
 from prompt_tuning_recycling.evaluation.job import ManifestJob
 
 from ..conftest import IMPORTABLE
+from .host import Target
 
 
 @pytest.fixture
@@ -96,17 +99,54 @@ def test_a_file_that_is_not_whole_is_not_done(job, tmp_path, damage):
 # Jobs that share a manifest
 
 
-def test_what_another_run_evaluates_comes_last(job, tmp_path):
+def test_what_another_run_evaluates_comes_last(job, tmp_path, capsys):
     """In its folder may be any run, a job of another manifest, too."""
     a, b = (tmp_path / name for name in "ab")
     with contextlib.ExitStack() as stack:
         place = a / holding.LOCK
         stack.enter_context(holding.held(place, "a run is at work", "Wait."))
-        shared = job("review_decoded")._shared_out()
-        entry, _ = next(shared)
-        assert entry.output_dir == str(b)
-        with pytest.raises(holding.BusyError, match="another run"):
-            stack.enter_context(run_folder.held(b))
-        stack.close()
-        # It is done by the other, or not.
-        assert [entry.output_dir for entry, _ in shared] == [str(a)]
+
+        def before():
+            if capsys.readouterr().out.endswith("evaluated before\n"):
+                with (
+                    pytest.raises(holding.BusyError, match="another run"),
+                    run_folder.held(b),
+                ):
+                    pass
+                # The other one is done, or not.
+                stack.close()
+
+        target = Target("review_decoded", before)
+        made = job("review_decoded")
+        assert made.run(target, target.loggers, SampledVocabulary) == 2
+    assert f"2 of 2: {a}: review_decoded" in capsys.readouterr().out
+    assert sorted(path.name for path in b.iterdir()) == ["config.gin", "inference_eval"]
+
+
+def test_an_evaluation_in_a_place_that_cannot_be_used_is_one_failure(
+    job, tmp_path, caplog
+):
+    (tmp_path / "a").touch()
+    target = Target("review_decoded")
+    made = job("review_decoded")
+    with pytest.raises(RecyclingError, match="1 of 2 evaluations failed"):
+        made.run(target, target.loggers, SampledVocabulary)
+    assert f"failed: {tmp_path / 'a'}: cannot write" in caplog.text
+    assert job("review_decoded").missing == [
+        Evaluation(str(tmp_path / "a"), no_prompt=True)
+    ]
+
+
+def test_a_job_leaves_what_another_one_is_writing(job, tmp_path):
+    log(tmp_path / "a", "review_decoded", {"accuracy": 50.0})
+    with temporary_folder(tmp_path / "a" / "inference_eval") as writing:
+        assert len(job("review_decoded").missing) == 1
+        assert os.path.isdir(writing)
+
+
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    """It is found by every check, too."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    manifest.write(tmp_path / "m.json", [Evaluation("~/a", no_prompt=True)])
+    (entry,) = manifest.read(tmp_path / "m.json").evaluations
+    assert entry.output_dir == str(tmp_path / "a")

@@ -128,7 +128,7 @@ PLACES = {
     "a link": ("a", "link"),
     "a link above": ("b", "above/b"),
     "in what the other replaces": ("a", "a/inference_eval"),
-    "deep in what the other replaces": ("a", "link/tmp.inference_eval/b"),
+    "deep in what the other replaces": ("a", "link/inference_eval/b"),
     "on an object store": ("gs://x/a", "gs://x/./a/"),
 }
 

@@ -41,10 +41,9 @@ def test_a_file_that_is_not_there(tmp_path):
         metrics_file.read(tmp_path / "m")
 
 
-def test_metrics_go_to_a_folder_that_is_first_temporary():
-    final, temporary = metrics_file.folders("out")
-    assert (final, temporary) == ("out/inference_eval", "out/tmp.inference_eval")
-    assert metrics_file.place("out", "task") == f"{final}/task-metrics.jsonl"
+def test_metrics_go_to_one_folder():
+    assert metrics_file.folder("out") == "out/inference_eval"
+    assert metrics_file.place("out", "task") == "out/inference_eval/task-metrics.jsonl"
 
 
 def test_metrics_as_text():

@@ -171,9 +171,7 @@ class AnEvaluation(Writer):
     """What a job for a manifest writes for a prompt."""
 
     def write(self, folder, version):
-        loggers = Loggers(
-            [functools.partial(seqio.JSONLogger, write_n_results=0)], _none
-        )
+        loggers = Loggers([functools.partial(seqio.JSONLogger, write_n_results=0)])
         metrics = {"accuracy": seqio.metrics.Scalar(float(version))}
         with loggers.writing_to(str(folder), str(version), lambda: False):
             for task in ("one", "other"):
@@ -208,10 +206,6 @@ class TheLogs(Writer):
         ]
         assert sizes[0] >= sizes[1]
         return sizes[1] if sizes[1] >= 0 else None
-
-
-def _none(folder):
-    del folder
 
 
 class _Evaluator:
