@@ -55,12 +55,13 @@ stores: $(VENV)/dev
 	    tests/stores/campaign.py $(PYTEST_ARGS)
 
 # Kills every writer KILLS times, and has each of its system calls fail; counts are in
-# build/kills. It takes hours of a processor: WRITERS chooses some, as in
-# `make kills KILLS=5 WRITERS='run_recycle or train'`.
+# build/kills. It takes hours of a processor: WRITERS chooses some, and FAULTS_EVERY=6
+# makes every sixth call fail, as in `make kills WRITERS='train' FAULTS_EVERY=6`.
 KILLS ?= 50
+FAULTS_EVERY ?= 1
 WRITERS ?= often
 kills: $(VENV)/dev
-	KILLS=$(KILLS) KILLS_COUNTS=$(CURDIR)/build/kills OPENBLAS_NUM_THREADS=1 PYTHONPATH=. \
+	KILLS=$(KILLS) FAULTS_EVERY=$(FAULTS_EVERY) KILLS_COUNTS=$(CURDIR)/build/kills OPENBLAS_NUM_THREADS=1 PYTHONPATH=. \
 	    $(BIN)/python -m pytest -q -n 0 tests/kills/test_kills.py -k 'often and ($(WRITERS))'
 	$(BIN)/python tests/kills/table.py build/kills
 

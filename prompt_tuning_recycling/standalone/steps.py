@@ -29,6 +29,7 @@ from prompt_tuning_recycling.models.steps import (
     step_folders,
     steps,
 )
+from prompt_tuning_recycling.standalone import orbax_errors
 from prompt_tuning_recycling.standalone.parameters import Parameters
 
 # Old steps are renamed to here before their files are removed, so that a run that is
@@ -82,7 +83,8 @@ class Saver:
             arrays[OPTIMIZER + name] = np.asarray(array)
         arrays[STEP] = np.asarray(step, np.int32)
         try:
-            self._written.write(step, arrays)
+            with orbax_errors.raised_only():
+                self._written.write(step, arrays)
         except RecyclingError:
             raise
         except storage_errors(ValueError) as error:

@@ -303,27 +303,17 @@ class Disturber:
                 self.counts.kills["moment" if number % 2 else "call"] += 1
             self._check(f"killed {kind}", ended, may_fail=False)
 
-    def kill_at_each_call(self) -> None:
-        """Kills it before each call and in the middle of each."""
-        for number in range(1, self._calls + 1):
-            for how in (KILL, CUT):
-                self._reset()
-                ended = self._server.run(self._writer, how=how, at=number)
-                if ended.code == -signal.SIGKILL:
-                    self.counts.kills["call"] += 1
-                kind = "before" if how == KILL else "in"
-                self._check(f"killed {kind} call {number}", ended, may_fail=False)
-
-    def fail(self, names: Sequence[str] = tuple(FAULTS)) -> None:
-        """Fails its first call, its second, and so on to the last."""
-        for name in names:
-            how, error = FAULTS[name]
+    def fail(self, every: int = 1) -> None:
+        """Fails its first call, its second, and so on to the last; or every one of so
+        many, beginning with another one for each error.
+        """
+        for first, (name, (how, error)) in enumerate(FAULTS.items()):
             self._reset()
             # Counts the calls that may fail so, and reaches none.
             calls = self._server.run(
                 self._writer, how=how, at=_NEVER, error=error
             ).calls
-            for number in self._numbers(calls):
+            for number in self._numbers(calls)[first % every :: every]:
                 self._reset()
                 ended = self._server.run(self._writer, how=how, at=number, error=error)
                 # The threads of some writers do not always make as many calls.

@@ -1,7 +1,7 @@
 """Every writer, killed and with failing system calls: the old output or the new one.
 
 `make kills` does all of it: every writer is killed KILLS times, and each of its system
-calls fails in each way. `make test` does a part of it. disturbing.py says what is
+calls (with FAULTS_EVERY, every one of so many) fails in each way. `make test` does a part of it. disturbing.py says what is
 checked after each.
 """
 
@@ -15,6 +15,7 @@ import pytest
 from .disturbing import Disturber
 
 KILLS = int(os.environ.get("KILLS", "0"))
+EVERY = int(os.environ.get("FAULTS_EVERY", "1"))
 COUNTS = os.environ.get("KILLS_COUNTS")
 # Writer -> what runs it.
 WRITERS = {
@@ -67,7 +68,7 @@ def test_killed_often_and_with_every_fault(disturber, name, before):
     seed = zlib.crc32(f"{name} {before}".encode())
     rng = random.Random(seed)
     made.kill(-(-KILLS // 10), rng)
-    made.fail()
+    made.fail(every=EVERY)
     made.kill(KILLS, rng)
     assert not made.counts.findings, "\n".join(made.counts.findings)
 

@@ -1,6 +1,9 @@
 """A run's checkpoints: T5X's layout, which are kept, and what is never read."""
 
+import re
 import resource
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +12,12 @@ import optax
 import pytest
 
 from prompt_tuning_recycling import RecyclingError, load_prompt
+from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_checkpoint
+from prompt_tuning_recycling.models import steps as read_steps
 from prompt_tuning_recycling.standalone import optimizers, steps
+
+from ..conftest import importable_environment
 
 PROMPT = "encoder/prompt/prompt/prompt"
 KERNEL = "decoder/logits_dense/kernel"
@@ -156,3 +163,47 @@ def test_a_full_disk_is_one_message_and_earlier_steps_stay(tmp_path, named, stat
     again.save(1620, large, {})
     again.close()
     assert open_checkpoint(tmp_path).path.name == "checkpoint_1620"
+
+
+FILLS_THE_DISK = """
+import resource, sys
+import numpy as np
+from prompt_tuning_recycling import command_line
+from prompt_tuning_recycling.standalone import steps
+
+def main(arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    rng = np.random.default_rng(0)
+    large = {f"layers_{n}/kernel": rng.normal(size=(200, 200)) for n in range(20)}
+    steps.Saver(sys.argv[1], keep=1).save(1, large, {})
+
+sys.exit(command_line.run(main))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line(tmp_path):
+    """Orbax's threads print a page each, and tensorstore one for each array."""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", FILLS_THE_DISK, str(tmp_path)],
+        env={**importable_environment(), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert re.fullmatch(r"error: cannot write checkpoint 1 .*room, .*\n", ended.stderr)
+
+
+def test_a_step_that_is_not_whole_is_renamed_and_written_again(
+    tmp_path, named, state, caplog
+):
+    """As after a copy that was stopped. Orbax takes it for the newest step."""
+    save(tmp_path, named, state, 1)
+    broken = tmp_path / "checkpoint_10"
+    broken.mkdir()
+    (broken / "left").touch()
+    save(tmp_path, named, state, 5, 10)
+    assert list(read_steps.steps(as_path(tmp_path))) == [1, 5, 10]
+    assert (tmp_path / "checkpoint_10.incomplete" / "left").exists()
+    assert "renamed" in caplog.text

@@ -1,0 +1,32 @@
+"""What Orbax's threads print of an error that saving raises as well, a page for each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def raised_only() -> Iterator[None]:
+    """Keeps the threads' tracebacks from the error stream inside the block, and after
+    an error for good, since a thread may be late.
+    """
+    log, unraisable = logging.getLogger("absl"), sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        # Tensorstore wants to tell a loop of events that has ended.
+        if str(found.exc_value) != "Event loop is closed":
+            unraisable(found)
+
+    log.addFilter(_is_of_no_thread)
+    sys.unraisablehook = hook
+    yield
+    log.removeFilter(_is_of_no_thread)
+    sys.unraisablehook = unraisable
+
+
+def _is_of_no_thread(record: logging.LogRecord) -> bool:
+    return "_SignalingThread.run() raised" not in record.getMessage()
