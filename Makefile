@@ -34,13 +34,14 @@ test: $(TEST_VENV)/done
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 
-# Every reader of files from strangers, for so many seconds each; READERS names some.
+# Fuzzes each reader of files from strangers for FUZZ_SECONDS; READERS='zarr2 zarr3'
+# chooses some.
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/fuzz
 	PYTHONPATH=. OPENBLAS_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3 \
 	    $(BIN)/python -m tests.fuzzing --seconds $(FUZZ_SECONDS) $(READERS)
 
-# What several commands at once do to one output, with more of them and more often.
+# Starts many commands on one output at once, ROUNDS times.
 several: $(TEST_VENV)/done
 	for round in $$(seq $(ROUNDS)); do \
 	    PROMPT_RECYCLING_AT_ONCE=16 $(MAKE) test \

@@ -33,8 +33,8 @@ from .conftest import EMBEDDING
 
 # What a terminal obeys: clear the screen, set its title, go back, write from right to
 # left.
-CONTROL = "a\x1b[2Jb\x1b]0;title\x07c\rd\x9b1me\u202ef"
-SHOWN = r"a\x1b[2Jb\x1b]0;title\x07c\rd\x9b1me\u202ef"
+CONTROL = "a\x1b[2Jb\x1b]0;title\x07c\rd\x9b1me\u202ef\u2066g\u200fh"
+SHOWN = r"a\x1b[2Jb\x1b]0;title\x07c\rd\x9b1me\u202ef\u2066g\u200fh"
 
 
 # Names that become paths
@@ -184,7 +184,10 @@ def test_a_name_that_is_too_long_is_said(sweep_content, tmp_path, run, capsys):
 
 
 def is_shown(text):
-    return not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    return not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
+        text,
+    )
 
 
 def test_control_characters_are_shown_as_their_codes():

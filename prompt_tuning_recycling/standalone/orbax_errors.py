@@ -1,4 +1,4 @@
-"""What Orbax's threads print of an error that saving raises as well, a page for each."""
+"""What Orbax's threads print of an error that saving raises, too: a page for each."""
 
 from __future__ import annotations
 

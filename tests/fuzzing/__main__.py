@@ -17,8 +17,8 @@ import tempfile
 import time
 
 from .campaign import ALL, fuzz
+from .seeds import in_memory
 
-_MEMORY = pathlib.Path("/dev/shm")
 # Of one reader: by then it is known not to be safe.
 _MOST_DEATHS = 20
 
@@ -50,8 +50,7 @@ def _fuzz(
     name: str, seconds: float, findings: pathlib.Path
 ) -> tuple[int, float, list[str]]:
     """Returns how often a reader ran, for how long, and what was found."""
-    where = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-", dir=where))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-", dir=in_memory()))
     started = time.monotonic()
     deaths = []
     try:

@@ -67,7 +67,6 @@ def _shard(part: bytes) -> bytes:
     return part + index + mutations.crc32c(index).to_bytes(4, "little")
 
 
-_BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
 _SHARDED = {
     "name": "sharding_indexed",
     "configuration": {
@@ -170,7 +169,7 @@ FINDINGS: Mapping[str, Mapping[str, Made]] = {
         "many chunks": _zarr2(shape=[1 << 40, 1], chunks=[1, 1]),
         "an array of 12 GB": _zarr2(shape=[3 << 30, 1], chunks=[3 << 30, 1]),
         "a chunk that Blosc unpacks to 400 MB": lambda: _zarr2(
-            seeds.blosc_bomb(400 << 20), compressor=_BLOSC
+            seeds.blosc_bomb(400 << 20), compressor=seeds.BLOSC_OF_ZARR2
         ),
     },
     "zarr3": {

@@ -4,7 +4,6 @@ whose length is then made right again, a chunk that unpacks to much more than it
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
 import random
@@ -389,10 +388,3 @@ def mutated(
     how = kinds[number] if rng.random() < 0.6 else anyhow
     parts[number] = how(parts[number], rng)
     return SEPARATOR.join(parts)
-
-
-def literal(data: bytes) -> str:
-    """How to write an input in the corpus."""
-    text = repr(data)
-    assert ast.literal_eval(text) == data
-    return text

@@ -19,7 +19,6 @@ from typing import Any
 import flax.serialization
 import numpy as np
 import safetensors.numpy
-import sentencepiece
 import tensorstore as ts
 import tokenizers
 
@@ -32,6 +31,8 @@ from prompt_tuning_recycling.models.layouts.hugging_face import t5_made
 from prompt_tuning_recycling.records.recorder import Recorder
 from prompt_tuning_recycling.words import Words, read_embeddings
 
+from ..conftest import train_vocabulary
+
 TABLE = "target.token_embedder.embedding"
 """The folder of an embedding table, as T5X names it."""
 
@@ -42,11 +43,15 @@ def _array(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def in_memory() -> pathlib.Path | None:
+    """Returns a folder whose files are in memory; None if the system has none."""
+    folder = pathlib.Path("/dev/shm")
+    return folder if os.access(folder, os.W_OK) else None
+
+
 @functools.cache
 def _scratch() -> pathlib.Path:
-    memory = pathlib.Path("/dev/shm")
-    in_memory = tempfile.tempdir is None and os.access(memory, os.W_OK)
-    where = memory if in_memory else None
+    where = in_memory() if tempfile.tempdir is None else None
     folder = tempfile.TemporaryDirectory(prefix="seeds", dir=where)
     # It goes when the process ends.
     _KEPT.append(folder)
@@ -130,10 +135,12 @@ def _write_zarr(folder: pathlib.Path, driver: str = "zarr", **metadata: Any) -> 
     ts.open(spec, create=True).result().write(table).result()
 
 
+BLOSC_OF_ZARR2 = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
+
+
 def zarr2() -> Iterator[tuple[bytes, bytes]]:
     ids = ({"id": "gzip", "level": 1}, {"id": "zstd", "level": 1}, None)
-    blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
-    for compressor in (*ids, blosc, {"id": "bz2", "level": 1}):
+    for compressor in (*ids, BLOSC_OF_ZARR2, {"id": "bz2", "level": 1}):
         folder = _new("zarr2")
         _write_zarr(folder, compressor=compressor, fill_value=None)
         yield (folder / ".zarray").read_bytes(), (folder / "0.0").read_bytes()
@@ -180,7 +187,6 @@ def blosc_bomb(size: int) -> bytes:
     """
     folder = _new("blosc")
     numbers = 1 << 18
-    blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
     spec = {
         "driver": "zarr",
         "kvstore": {"driver": "file", "path": f"{folder}/"},
@@ -188,7 +194,7 @@ def blosc_bomb(size: int) -> bytes:
             "shape": [numbers],
             "chunks": [numbers],
             "dtype": "<f4",
-            "compressor": blosc,
+            "compressor": BLOSC_OF_ZARR2,
             "fill_value": 1,
         },
     }
@@ -367,16 +373,10 @@ def any_files() -> Iterator[tuple[bytes, bytes]]:
 
 @functools.cache
 def _vocabulary() -> bytes:
-    model = io.BytesIO()
+    path = _new("vocabulary") / "v.model"
     texts = ["the film is good", "the film is bad", "a word or two"] * 20
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_writer=model,
-        vocab_size=40,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    train_vocabulary(path, texts, 40)
+    return path.read_bytes()
 
 
 def sentencepieces() -> Iterator[tuple[bytes]]:
@@ -642,13 +642,13 @@ def command_lines() -> Iterator[tuple[bytes]]:
     for line in (
         "run_recycle --source_model=a --target_model=b --prompt_path=c --output_path=d",
         "run_recycle --source_model a b --target_model=b --prompt_path c d "
-        "--output_path=d --recycler=ridge --ridge=0.5 --num_words=all --report",
+        "--output_path=d --recycler=sparse --num_words=all --report",
         "run_recycle --source_model=a --target_model=b --prompt_path=c --output_path=d "
         "--recycler=v2v-nn --epochs=3 --learning_rate=0.1 --word_offset=5 --task=1",
         "recycle --config=c.json --recycle=false --workers=2 --scheduler=tcp://a:1",
-        "collect --config=c.json --recycled_only=true",
+        "collect --config=c.json --training=false --metric=f1",
         "report --config=c.json",
-        "convert --source=a --output=b --to=hugging_face --dtype=float32",
+        "convert --from=a --to=b --dtype=float32",
         "inspect prompt.npy --model=m",
         "filter --vocabulary=v --output_path=w",
         "eval --gin_file=a.gin --gin.BATCH_SIZE=3 --gin_bindings=X=1 --dry_run",

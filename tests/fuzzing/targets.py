@@ -17,6 +17,7 @@ import pathlib
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from unittest import mock
 
 import gin
 import numpy as np
@@ -220,8 +221,6 @@ def ocdbt(
 @_reads(mutations.numpy_header, seeds=seeds.numpy_files)
 def numpy_file(folder: pathlib.Path, content: bytes) -> None:
     path = folder / "prompt.npy"
-    # Anew, since an array of before may still be mapped into memory.
-    path.unlink(missing_ok=True)
     path.write_bytes(content)
     _look(path)
 
@@ -419,12 +418,13 @@ def scheduler_note(folder: pathlib.Path, content: bytes) -> None:
     """The note by which sweep commands on one folder find each other."""
     path = folder / "scheduler.json"
     path.write_bytes(content)
-    engine._PAUSE = 0
     # It would connect to one on this machine.
     if b"127.0.0.1" in content:
         return
     leader = Holder(os.uname().nodename, 7, "recycle", "", "token")
-    list(engine.Engine(os.fspath(folder), 1, None)._joining(path, leader, print, {}))
+    joining = engine.Engine(os.fspath(folder), 1, None)
+    with mock.patch.object(engine, "_PAUSE", 0):
+        list(joining._joining(path, leader, print, {}))
 
 
 # Configurations and data
@@ -458,7 +458,7 @@ def examples_jsonl(folder: pathlib.Path, content: bytes) -> None:
 # Command lines, without running them
 
 
-_PARSERS: dict[str, Callable[[Sequence[str]], object]] = {
+PARSERS: dict[str, Callable[[Sequence[str]], object]] = {
     "run_recycle": lambda flags: _run_recycle(run_recycle._parser().parse_args(flags)),
     "recycle": lambda flags: recycle._parser().parse_args(flags),
     "collect": lambda flags: collect_recycling_results._parser().parse_args(flags),
@@ -480,11 +480,11 @@ def command_line(folder: pathlib.Path, content: bytes) -> None:
     """Flags, one a line, after the name of the command."""
     # As Python decodes the command line; it cannot hold null characters.
     command, *flags = os.fsdecode(content.replace(b"\0", b"")).split("\n")
-    if command not in _PARSERS:
+    if command not in PARSERS:
         return
     try:
         with _silent():
-            _PARSERS[command](flags)
+            PARSERS[command](flags)
     except SystemExit as stop:
         assert stop.code in (0, 2)
 

@@ -11,7 +11,7 @@ import pytest
 
 from prompt_tuning_recycling import RecyclingError
 
-from . import mutations, watching
+from . import mutations, seeds, targets, watching
 from .corpus import FINDINGS
 from .targets import ALL
 
@@ -30,13 +30,14 @@ def target(request):
 
 @pytest.fixture
 def folder(target):
-    memory = pathlib.Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(dir=seeds.in_memory()) as name:
         target.prepare(pathlib.Path(name))
         yield pathlib.Path(name)
 
 
 def check(target, folder, data):
+    # What earlier tests of this process took would hide what the reader takes.
+    watching.reset_peak()
     found = watching.watched(target, folder, data)
     assert found is None, f"{found.what}\n{data[:2000]!r}\n{found.traceback}"
 
@@ -56,6 +57,12 @@ def test_what_is_right_and_what_was_changed(target, folder):
         for _ in range(rng.choice((1, 1, 2))):
             data = mutations.mutated(data, target.kinds, rng, mutations.some_bytes)
         check(target, folder, data)
+
+
+@pytest.mark.parametrize("line", [line for (line,) in seeds.command_lines()])
+def test_the_command_lines_are_right(line):
+    command, *flags = line.decode().split("\n")
+    targets.PARSERS[command](flags)
 
 
 @pytest.mark.parametrize(

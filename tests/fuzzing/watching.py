@@ -66,7 +66,7 @@ def _watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | Non
     finally:
         grown = _peak() - before
         if grown > _MUCH:
-            _reset_peak()
+            reset_peak()
     taken = time.process_time() - started
     if taken > MOST_SECONDS:
         return Finding(f"took {taken:.1f} s", "seconds")
@@ -78,7 +78,7 @@ def _watched(target: Target, folder: pathlib.Path, data: bytes) -> Finding | Non
 def _of_error(error: Exception) -> Finding:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _PACKAGE in frame.filename] or frames
-    # The place in the package, and the line that was reached in the end.
+    # The last place in the package tells findings apart.
     place = f"{pathlib.Path(ours[-1].filename).name}:{ours[-1].lineno}"
     what = f"{type(error).__name__} at {place}: {str(error)[:120]!a}"
     text = "".join(traceback.format_exception(error))
@@ -86,11 +86,12 @@ def _of_error(error: Exception) -> Finding:
 
 
 def _peak() -> int:
-    """Returns the most bytes that the process has had since `_reset_peak`."""
+    """Returns the most bytes that the process has had since `reset_peak`."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
+    """Begins anew with the most memory that the process has had."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")

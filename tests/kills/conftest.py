@@ -348,18 +348,10 @@ def of_sweep(root):
         if path.parent.name in ("recycled-prompt", "learned-recyclers"):
             # Those of killed processes hold nobody up.
             if path.suffix not in (".json", ".lock"):
-                found[name] = with_record(path)
+                found[name] = prompt_and_record(path, path.read_bytes())
         else:
             found[name] = digest(path.read_bytes())
     return found
-
-
-def with_record(path):
-    """A prompt or a map, and what its record says, timings apart."""
-    record = load_record(path)
-    record.pop("seconds", None)
-    text = json.dumps(record, sort_keys=True)
-    return f"{digest(path.read_bytes())} {digest(text.encode())}"
 
 
 # The standalone host
@@ -562,11 +554,11 @@ def choose(host, recycling, tmp_path, instruction):
 # What readers see
 
 
-def prompt_and_record(path):
-    """A prompt, and what its record says, timings apart."""
-    record = load_record(path)
-    text = json.dumps(_untimed(record), sort_keys=True)
-    return f"{digest(load_prompt(path).array.tobytes())} {digest(text.encode())}"
+def prompt_and_record(path, data=None):
+    """A prompt, or other bytes, and what its record says, timings apart."""
+    text = json.dumps(_untimed(load_record(path)), sort_keys=True)
+    data = load_prompt(path).array.tobytes() if data is None else data
+    return f"{digest(data)} {digest(text.encode())}"
 
 
 def _untimed(value):

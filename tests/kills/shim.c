@@ -74,7 +74,6 @@ void shim_arm(const char *below, const char *state_file, int what, long at, int 
 /* Ends watching. The memory stays mapped, since another thread may be about to count. */
 void shim_disarm(void) { state = NULL; }
 
-size_t shim_state_size(void) { return sizeof(struct state); }
 
 static void end(void)
 {

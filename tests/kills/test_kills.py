@@ -1,8 +1,8 @@
 """Every writer, killed and with failing system calls: the old output or the new one.
 
 `make kills` does all of it: every writer is killed KILLS times, and each of its system
-calls (with FAULTS_EVERY, every one of so many) fails in each way. `make test` does a part of it. disturbing.py says what is
-checked after each.
+calls (with FAULTS_EVERY, every one of so many) fails in each way. `make test` does a
+part of it. disturbing.py says what is checked after each.
 """
 
 import os

@@ -102,6 +102,9 @@ TRACED = {
     "write": "write",
     "pwrite64": "write",
     "writev": "write",
+    "pwritev": "write",
+    "pwritev2": "write",
+    "splice": "write",
     "sendfile": "write",
     "copy_file_range": "write",
     "fsync": "fsync",
@@ -116,7 +119,10 @@ TRACED = {
     "rmdir": "unlink",
     "link": "link",
     "linkat": "link",
+    "symlink": "link",
+    "symlinkat": "link",
     "ftruncate": "resize",
+    "truncate": "resize",
     "fallocate": "resize",
 }
 
@@ -130,7 +136,7 @@ def test_it_misses_no_call_that_strace_sees(armed, request, tmp_path, name):
     writer = request.getfixturevalue(name)
     program = "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
     log = tmp_path / "strace.log"
-    traced = ",".join(["openat", "open", "creat", *TRACED])
+    traced = ",".join(["openat", "openat2", "open", "creat", *TRACED])
     done, watched = armed(
         program,
         arguments=[writer.module, *writer.arguments],
@@ -144,7 +150,7 @@ def test_it_misses_no_call_that_strace_sees(armed, request, tmp_path, name):
             continue
         if match[1] in TRACED:
             found[TRACED[match[1]]] += 1
-        elif "O_CREAT" in line:
+        elif "O_CREAT" in line or match[1] == "creat":
             found["create"] += 1
     counted = collections.Counter(watched.calls)
     del counted["open"], counted["chmod"]

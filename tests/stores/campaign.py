@@ -1,8 +1,9 @@
-"""Every fault, at every request of a `run_recycle`, once and from there on. `make
-stores` runs it; it takes a quarter of an hour.
+"""Every fault at every request of a `run_recycle`, once and from there on. `make
+stores` runs it, for hours.
 
-A fault that passes is overcome: the same bits as without it. Any other is an error on
-one line within a bound of time, and nothing is written. No fault ever changes a number.
+A fault that passes is overcome: the bits are those of a run without it. Any other ends
+the command with a one-line error in bounded time; an output is then missing, or whole
+if only the answer was lost. No fault ever changes a number.
 """
 
 import collections
@@ -21,7 +22,7 @@ from prompt_tuning_recycling import run_recycle
 from .conftest import FORMS
 from .faults import LASTING, PASSING, UNSEEN
 
-# Each request is tried for so long; the margin is for a busy machine.
+# The longest that a run with a fault may take, on a busy machine.
 SECONDS = 90
 EVERY = int(os.environ.get("STORES_EVERY", "1"))
 

@@ -21,14 +21,14 @@ PASSING = {
     "no answer": Fault(stall=True),
     "answer stops": Fault(after=20, stall=True),
 }
-"""What passes if a request is made again."""
+"""Faults that are gone if the request is made again."""
 
 LASTING = {
     "401": Fault(status=401, instead=_BODY),
     "403": Fault(status=403, instead=_BODY),
     "404": Fault(status=404, instead=_BODY),
 }
-"""What a store means as it says it."""
+"""Answers that a store means."""
 
 UNSEEN = {"a shorter body that says so": Fault(after=20, shortened=True)}
-"""What HTTP cannot notice."""
+"""Faults that HTTP cannot detect."""

@@ -37,6 +37,11 @@ class Request:
     headers: dict[str, str]
     size: int
 
+    @property
+    def may_change(self) -> bool:
+        """Whether it may change what is in the store, by its method."""
+        return self.method in ("POST", "PUT", "DELETE")
+
 
 @dataclasses.dataclass
 class Exchange:
@@ -121,6 +126,10 @@ class Proxy:
         self.reset()
         # Requests arrive one after the other, in the loop's thread.
         self.fault = lambda request: fault if first <= next(numbers) <= last else None
+
+    def writes(self) -> list[Exchange]:
+        """Returns the exchanges that may change what is in the store."""
+        return [one for one in self.exchanges if one.request.may_change]
 
     def fetched(self, part: str = "") -> int:
         """Returns how many bytes of bodies were sent for requests with this in their

@@ -92,7 +92,6 @@ def test_adapters(store, run, capfd, files, tmp_path, prompt, source_table):
         base_model_name_or_path=base,
     )
     url = store.upload(adapter, "adapter")
-    # The model that an adapter names is not followed to a store.
     flags = uploaded(store, files) | {"source_model": base, "prompt_path": url}
     assert run(run_recycle.main, flags) == 0
     found = store.read("out/recycled")
@@ -107,6 +106,7 @@ def test_adapters(store, run, capfd, files, tmp_path, prompt, source_table):
     for _ in range(2):
         assert run(run_recycle.main, flags) == 0
     assert "made/adapter_config.json" in store.names("made")
+    assert "again/adapter_model.safetensors" in store.names("again")
 
 
 def test_inspect_and_convert(
@@ -151,7 +151,7 @@ def test_without_credentials(store, files):
     environment = {
         name: value for name, value in os.environ.items() if "KEY" not in name
     }
-    done = in_a_process(flags, {**environment, "HOME": "/nonexistent"})
+    done = in_a_process(flags, {**environment, "HOME": "/dev/null/absent"})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "credentials" in line
@@ -159,8 +159,8 @@ def test_without_credentials(store, files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-@pytest.mark.parametrize("profile", ["mine"])
-def test_amazon_s_configuration_files(store, files, tmp_path, profile):
+@pytest.mark.parametrize("profile", ["mine", "default"])
+def test_the_configuration_files_of_amazon(store, files, tmp_path, profile):
     section = "profile mine" if profile == "mine" else profile
     (tmp_path / "config").write_text(
         f"[{section}]\nregion = eu-west-3\nendpoint_url = {store.proxy.url}\n"

@@ -1,7 +1,7 @@
 """Faults at some requests of a `run_recycle`; `campaign.py` makes all of them at each.
 
-A fault that passes is overcome. Any other is an error on one line, and nothing is
-written. No fault ever changes a number.
+A fault that passes is overcome. Any other ends the command with a one-line error. No
+fault ever changes a number.
 """
 
 import pytest

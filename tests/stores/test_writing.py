@@ -108,13 +108,17 @@ class AnExport(Writer):
         )
 
     def read(self, folder):
-        # Of several prompts, each is whole.
-        path = (
-            folder
-            / "numpy_checkpoints/checkpoint_5"
-            / f"{SITES[-1]}.prompt.prompt.prompt"
-        )
-        return int(load_prompt(path).array[0, 0]) if path.exists() else None
+        # Of several prompts, each is whole, and the last is written last.
+        found = None
+        for site in SITES:
+            inside = folder / "numpy_checkpoints/checkpoint_5"
+            path = inside / f"{site}.prompt.prompt.prompt"
+            found = None
+            if path.exists():
+                array_there = load_prompt(path).array
+                assert (array_there == array_there[0, 0]).all()
+                found = int(array_there[0, 0])
+        return found
 
 
 class TheStart(Writer):
