@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import numpy as np
+import pytest
 
 from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.recyclers import registry
@@ -53,8 +54,29 @@ def test_the_road_from_nothing_is_the_scripts():
         assert block in script
 
 
-def test_links_between_pages_lead_somewhere():
-    for page in [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+PAGES = [
+    *(CHECKOUT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)]+)\)", text_of(page)):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def text_of(page):
+    """A page without its blocks of code, in which `#` begins no heading."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+
+
+def anchors(page):
+    """What GitHub calls a page's headings in links."""
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.M)
+    return [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
