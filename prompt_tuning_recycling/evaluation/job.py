@@ -25,7 +25,13 @@ from prompt_tuning_recycling.evaluation.manifest import Evaluation, read
 from prompt_tuning_recycling.evaluation.progress import Progress
 from prompt_tuning_recycling.evaluation.scores_file import Scores
 from prompt_tuning_recycling.evaluation.target import Target, prompts_of, read_inputs
-from prompt_tuning_recycling.files import as_path, holding, is_remote
+from prompt_tuning_recycling.files import (
+    as_path,
+    holding,
+    is_remote,
+    reason,
+    storage_errors,
+)
 from prompt_tuning_recycling.files.temporary import remove_left_behind
 from prompt_tuning_recycling.initial_prompts import InitialPrompt
 
@@ -129,8 +135,8 @@ class ManifestJob:
                 except holding.BusyError:
                     taken.append(entry)
                     continue
-                except RecyclingError as error:
-                    logger.error("failed: %s: %s", entry.output_dir, error)
+                except storage_errors(RecyclingError) as error:
+                    logger.error("failed: %s: %s", entry.output_dir, reason(error))
                     failed += 1
                     continue
                 done += 1

@@ -85,8 +85,10 @@ def write_together(files: Mapping[epath.PathLike, bytes]) -> None:
                 path = one.path
                 os.replace(one.temporary, one.path)
         except BaseException:
-            for one in reversed(unfinished):
-                one.undo()
+            # An interrupt may come after the last renaming.
+            if any(os.path.lexists(one.temporary) for one in unfinished):
+                for one in reversed(unfinished):
+                    one.undo()
             raise
         finally:
             for one in unfinished:

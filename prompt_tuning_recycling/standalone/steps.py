@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -182,7 +183,10 @@ def _rename_incomplete(model_dir: epath.Path) -> None:
     for number, folder in step_folders(model_dir).items():
         if number not in whole:
             aside = model_dir / f"{folder.name}{_INCOMPLETE}"
-            shutil.rmtree(aside, ignore_errors=True)
+            for count in itertools.count(2):
+                if not os.path.lexists(aside):
+                    break
+                aside = model_dir / f"{folder.name}{_INCOMPLETE}-{count}"
             os.rename(folder, aside)
             logger.warning(
                 "warning: renamed %s to %s, since it is not whole", folder, aside.name

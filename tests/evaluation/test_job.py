@@ -1,6 +1,7 @@
 """What of a manifest counts as evaluated, whatever the host."""
 
 import contextlib
+import errno
 import os
 
 import pytest
@@ -135,6 +136,21 @@ def test_an_evaluation_in_a_place_that_cannot_be_used_is_one_failure(
     assert job("review_decoded").missing == [
         Evaluation(str(tmp_path / "a"), no_prompt=True)
     ]
+
+
+def test_a_disk_that_is_full_is_a_failure_of_one_evaluation(job, tmp_path, caplog):
+    errors = iter([OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+
+    def before():
+        if error := next(errors, None):
+            raise error
+
+    target = Target("review_decoded", before)
+    with pytest.raises(RecyclingError, match="1 of 2 evaluations failed"):
+        job("review_decoded").run(target, target.loggers, SampledVocabulary)
+    assert f"failed: {tmp_path / 'a'}: No space left on device" in caplog.text
+    assert not list((tmp_path / "a").glob(".*"))
+    assert len(job("review_decoded").missing) == 1
 
 
 def test_a_job_leaves_what_another_one_is_writing(job, tmp_path):

@@ -1,6 +1,7 @@
 """Temporary files and folders: what killed processes leave, and who removes it."""
 
 import os
+import pathlib
 import subprocess
 import sys
 

@@ -186,6 +186,24 @@ def test_an_interrupt_right_after_a_renaming(tmp_path, monkeypatch, is_link):
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
 
 
+def test_an_interrupt_right_after_the_last_renaming(tmp_path, monkeypatch):
+    paths = [tmp_path / "one", tmp_path / "two"]
+    for path in paths:
+        path.write_bytes(b"old")
+    replace = os.replace
+
+    def interrupted(old, new):
+        replace(old, new)
+        if os.fspath(new) == str(paths[1]):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_together(dict.fromkeys(paths, b"new"))
+    assert [path.read_bytes() for path in paths] == [b"new", b"new"]
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
 def test_an_absolute_path_in_a_deleted_folder(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
