@@ -123,6 +123,11 @@ class _OnDisk:
             ),
             item_names=("state",),
         )
+        if keep is not None:
+            # Orbax says nothing if it cannot remove one, and the run may be over.
+            for old in sorted(self._manager.all_steps())[:-keep]:
+                self._manager.delete(old)
+            self._empty()
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         tree = traverse_util.unflatten_dict(arrays, sep="/")

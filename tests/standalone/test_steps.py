@@ -1,5 +1,6 @@
 """A run's checkpoints: T5X's layout, which are kept, and what is never read."""
 
+import os
 import re
 import resource
 import subprocess
@@ -163,6 +164,13 @@ def test_a_full_disk_is_one_message_and_earlier_steps_stay(tmp_path, named, stat
     again.save(1620, large, {})
     again.close()
     assert open_checkpoint(tmp_path).path.name == "checkpoint_1620"
+
+
+def test_old_steps_whose_removal_failed_are_removed_later(tmp_path, named, state):
+    save(tmp_path, named, state, 1, 2, 3)
+    steps.Saver(tmp_path, keep=2).close()
+    assert list(read_steps.steps(as_path(tmp_path))) == [2, 3]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint_2", "checkpoint_3"]
 
 
 FILLS_THE_DISK = """
