@@ -14,7 +14,8 @@ from prompt_tuning_recycling.models import open_checkpoint
 from ..conftest import importable_environment
 
 FIRST, STEPS, PERIOD = 1600, 12, 2
-KILLS = 8
+# `make kills` kills a shorter run at more points.
+KILLS = 4
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -83,9 +84,9 @@ def test_killed_at_any_moment_it_ends_like_an_undisturbed_run(start_tuning, tmp_
         if code == 0:
             assert reached[-1] == FIRST + STEPS
             folder = tmp_path / f"run-{kill + 1}"
-    # Some were killed while a checkpoint was written, and at steps all over the run.
-    assert written > 2
-    assert len(set(reached)) > 2
+    # Some were killed while a checkpoint was written, and at different steps.
+    assert written > 0
+    assert len(set(reached)) > 1
     code, _ = start_tuning(folder)
     assert code == 0
     assert assert_nothing_is_half_written(folder, whole) == FIRST + STEPS

@@ -92,7 +92,8 @@ def written(root):
 
 # Before which of its renames a process is killed: of a recycler's record, of the
 # recycler, of the first prompt's record, and so on. The sweep takes about 800 of them.
-KILLED_AT = (1, 2, 3, 4, 5, 20, 41, 60, 102, 155)
+# `make kills` kills a smaller one at more points.
+KILLED_AT = (1, 2, 4, 20, 60, 155)
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_killed_at_points_all_over_a_sweep(many_writes, content):
         grew.append(len(now) > len(seen))
         left |= {path.parent.name for path in pathlib.Path(root).rglob("*.tmp")}
         seen = now
-    assert not grew[0] and all(grew[5:])
+    assert not grew[0] and all(grew[3:])
     # Killed in the middle of a write, of recyclers and of prompts.
     assert left == {"learned-recyclers", "recycled-prompt"}
     finish(start(many_writes))
