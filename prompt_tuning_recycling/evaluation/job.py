@@ -126,17 +126,21 @@ class ManifestJob:
             taken = []
             for entry in left:
                 try:
-                    if not entry.scores_only:
-                        metrics_file.check_replaceable(entry.output_dir)
+                    self._check_replaceable(entry)
                     with self._held(entry, wait):
                         if self._progress.is_done(entry):
                             continue
+                        # The run that held it before may have been another one.
+                        self._check_replaceable(entry)
                         lines = self._do(entry, target, loggers, random_prompt)
                 except holding.BusyError:
                     taken.append(entry)
                     continue
                 except storage_errors(RecyclingError) as error:
-                    logger.error("failed: %s: %s", entry.output_dir, reason(error))
+                    where = getattr(error, "filename", None)
+                    told = f"{reason(error)} ({where})" if where else reason(error)
+                    logger.error("failed: %s: %s", entry.output_dir, told)
+                    logger.debug("failed", exc_info=True)
                     failed += 1
                     continue
                 done += 1
@@ -188,6 +192,10 @@ class ManifestJob:
             lines.append(f"scored on {len(rows)} unlabeled inputs")
         return lines
 
+    def _check_replaceable(self, entry: Evaluation) -> None:
+        if not self._progress.is_evaluated(entry):
+            metrics_file.check_replaceable(entry.output_dir)
+
     def _held(
         self, entry: Evaluation, wait: bool
     ) -> contextlib.AbstractContextManager[Any]:
@@ -212,5 +220,5 @@ class ManifestJob:
 
 def _tidy(done: Iterable[Evaluation]) -> None:
     """Removes what killed jobs left beside evaluations that are whole."""
-    folders = (metrics_file.folder(entry.output_dir) for entry in done)
+    folders = (metrics_file.metrics_folder(entry.output_dir) for entry in done)
     remove_left_behind(folder for folder in folders if not is_remote(folder))

@@ -53,9 +53,9 @@ class Loggers:
         done the same by then.
 
         Raises:
-          RecyclingError: it cannot be written.
+          RecyclingError: or one of `files.storage_errors`; it cannot be written.
         """
-        final = as_path(metrics_file.folder(output_dir))
+        final = as_path(metrics_file.metrics_folder(output_dir))
         if is_remote(final):
             with scratch_folder() as local:
                 write_config(output_dir)

@@ -142,7 +142,7 @@ def _check_apart(path: epath.PathLike, made: Manifest) -> None:
     for number, evaluation in enumerate(made.evaluations, start=1):
         what = f"evaluation {number}"
         claims.append(Claim(evaluation.output_dir, Use.FOLDER, what))
-        folder = metrics_file.folder(evaluation.output_dir)
+        folder = metrics_file.metrics_folder(evaluation.output_dir)
         claims.append(Claim(folder, Use.REPLACED, what))
         for drawing in made.scored(evaluation):
             scores = scores_file.place(evaluation.output_dir, drawing)

@@ -36,7 +36,7 @@ _WRITTEN_BY_EVALUATIONS = ("unlabeled-scores", "recycled_prompt", "results_of.js
 _WRITTEN_BY_TRAINING = ("run_start.json", "train", "numpy_checkpoints")
 
 
-def folder(output_dir: str) -> str:
+def metrics_folder(output_dir: str) -> str:
     """Returns the folder of an evaluation's metrics, which is replaced as a whole."""
     return os.path.join(output_dir, _FOLDER)
 

@@ -39,8 +39,8 @@ def storage_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def disk_reason(error: Exception) -> str | None:
-    """Returns the explanation of an error of storage that tensorstore raised; None if
-    the error is another one. It reports the system's errors as ValueErrors.
+    """Returns the explanation of a storage error, also of one that tensorstore reports
+    as a ValueError; None if the error is another one.
     """
     is_of_system = "[os_error_code=" in str(error)
     if isinstance(error, storage_errors()) or is_of_system:

@@ -250,6 +250,8 @@ def _errors(path: os.PathLike | str) -> Iterator[None]:
     name = os.fspath(path)
     try:
         yield
+    except RecyclingError:
+        raise
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "it is not there", name) from error
     except TimeoutError as error:

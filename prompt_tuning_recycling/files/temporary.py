@@ -25,6 +25,8 @@ from etils import epath
 # disk.
 _NAME_KEPT = 30
 _ENDING = ".tmp"
+# Whatever has the name: a link is not followed, and a pipe not waited for.
+_TO_LOCK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CURRENT_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux.
 
 
@@ -87,8 +89,9 @@ def set_aside(path: epath.PathLike) -> tuple[int | None, str] | None:
     is another file's.
 
     Returns:
-      A descriptor, which holds a lock on the file (None for a link), and the name; None
-      if there is no such file, or the disk knows no second names.
+      A descriptor, which holds a lock on the file (None if it is a link or may not be
+      read), and the name; None if there is no such file, or the disk knows no second
+      names.
     """
     name = _name(path)
     try:
@@ -96,7 +99,7 @@ def set_aside(path: epath.PathLike) -> tuple[int | None, str] | None:
     except OSError:
         return None
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(name, _TO_LOCK)
     except OSError:
         return None, name
     # Another process may set the same file aside, too. Where nothing can be locked,
@@ -134,7 +137,7 @@ def remove_left_behind(paths: Iterable[epath.PathLike]) -> None:
     for name in left_behind(paths):
         # Whatever cannot be opened, locked or removed stays.
         with contextlib.suppress(OSError):
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(name, _TO_LOCK)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.isdir(name):

@@ -7,8 +7,10 @@ notation of SentencePiece.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 # The files' names in the releases of T5, of Hugging Face and of decoders. SentencePiece
 # files come first: reading them needs no further library.
+logger = logging.getLogger(__name__)
+
 _NAMES = ("sentencepiece.model", "spiece.model", "tokenizer.model", "tokenizer.json")
 # Room for extra ids and padding; umT5 has 300 and 84.
 _MOST_ADDED = 1024
@@ -176,11 +180,24 @@ def beside(checkpoint: epath.Path) -> epath.Path | None:
 
 
 def _names(folder: epath.Path) -> set[str]:
-    # Whoever may read a model need not be allowed to list the folder around it.
     try:
         return names(folder)
     except PermissionError:
-        return set()
+        # Whoever may read a model need not be allowed to list the folder around it.
+        found = {name for name in _NAMES if _is_readable(folder / name)}
+        if not found:
+            logger.warning(
+                "warning: cannot see whether there is a vocabulary in %s, since it may "
+                "not be listed; if there is one, give its path",
+                folder,
+            )
+        return found
+
+
+def _is_readable(file: epath.Path) -> bool:
+    with contextlib.suppress(PermissionError):
+        return file.is_file()
+    return False
 
 
 def _reader(content: bytes) -> Callable[[bytes], tuple[Pieces, Encode]]:

@@ -113,7 +113,7 @@ def load_record(path: epath.PathLike, *, aside: bool = True) -> dict[str, Any]:
                 if _belongs(record, digest):
                     return record
         raise RecyclingError(
-            f"{beside} does not belong to {os.fspath(path)}: it was changed or "
+            f"{beside} does not belong to {os.fspath(path)}, which was changed or "
             "replaced after it was written. Recycle it again."
         )
     return record

@@ -19,12 +19,10 @@ from prompt_tuning_recycling.evaluation.metrics_file import (
     METRICS,
     check_no_links,
     metric_lines,
+    metrics_folder,
 )
 from prompt_tuning_recycling.evaluation.results import metrics_of
-from prompt_tuning_recycling.files import (
-    as_path,
-    check_store_writable,
-)
+from prompt_tuning_recycling.files import as_path, check_store_writable
 from prompt_tuning_recycling.files.holding import Hold
 from prompt_tuning_recycling.files.staging import Staged, staged
 from prompt_tuning_recycling.models import open_model
@@ -92,7 +90,8 @@ def evaluation_logs(output_dir: epath.PathLike, hold: Hold) -> Iterator[Staged]:
       output_dir: the run's folder.
       hold: holds it.
     """
-    with staged(as_path(output_dir) / "inference_eval", [METRICS], hold) as logs:
+    folder = metrics_folder(os.fspath(as_path(output_dir)))
+    with staged(folder, [METRICS], hold) as logs:
         # Seqio adds lines to them.
         logs.fetch(METRICS)
         yield logs

@@ -13,6 +13,7 @@ from etils import epath
 
 from prompt_tuning_recycling import run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.gin_file import write_config
 from prompt_tuning_recycling.files import (
     as_path,
     check_store_writable,
@@ -68,7 +69,7 @@ def infer(
     with run_folder.held(output_dir, "INFER_OUTPUT_DIR") as hold:
         loaded = parameters.load(checkpoint, model.module, output_dir)
         hold.check()
-        evaluation.write_config(output_dir)
+        write_config(output_dir)
         nested = parameters.nested(loaded)
         for task in tasks:
             text = "".join(_lines(model, nested, task, dataset, mode))

@@ -1,4 +1,4 @@
-"""What Orbax's threads print of an error that saving raises, too: a page for each."""
+"""Silences the tracebacks that Orbax's threads print of an error that saving raises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def raised_only() -> Iterator[None]:
     log, unraisable = logging.getLogger("absl"), sys.unraisablehook
 
     def hook(found: Any) -> None:
-        # Tensorstore wants to tell a loop of events that has ended.
+        # Tensorstore calls back into an event loop that has ended.
         if str(found.exc_value) != "Event loop is closed":
             unraisable(found)
 

@@ -55,7 +55,8 @@ class Saver:
     def __init__(
         self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
     ) -> None:
-        """Opens a run's folder, and removes what a killed run left half-written.
+        """Opens a run's folder. On a disk, removes what a killed run left half-written,
+        renames steps that are not whole, and removes old steps beyond `keep`.
 
         Args:
           model_dir: the run's folder, which is made if it is missing.
@@ -124,9 +125,14 @@ class _OnDisk:
             item_names=("state",),
         )
         if keep is not None:
-            # Orbax says nothing if it cannot remove one, and the run may be over.
+            # Of an earlier run that could not remove them.
             for old in sorted(self._manager.all_steps())[:-keep]:
-                self._manager.delete(old)
+                try:
+                    self._manager.delete(old)
+                except storage_errors() as error:
+                    logger.warning(
+                        "warning: cannot remove checkpoint_%s: %s", old, reason(error)
+                    )
             self._empty()
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -192,7 +198,13 @@ def _rename_incomplete(model_dir: epath.Path) -> None:
                 if not os.path.lexists(aside):
                     break
                 aside = model_dir / f"{folder.name}{_INCOMPLETE}-{count}"
-            os.rename(folder, aside)
+            try:
+                os.rename(folder, aside)
+            except OSError as error:
+                raise RecyclingError(
+                    f"cannot rename {folder}, which is not whole: {reason(error)}. "
+                    "Move or remove it, and start the run again."
+                ) from error
             logger.warning(
                 "warning: renamed %s to %s, since it is not whole", folder, aside.name
             )

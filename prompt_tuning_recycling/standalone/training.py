@@ -26,6 +26,7 @@ from etils import epath
 
 from prompt_tuning_recycling import contract, initial_prompts, run_folder
 from prompt_tuning_recycling.errors import RecyclingError
+from prompt_tuning_recycling.evaluation.gin_file import write_config
 from prompt_tuning_recycling.evaluation.metrics_file import metric_lines
 from prompt_tuning_recycling.files import as_path, check_store_writable
 from prompt_tuning_recycling.files.staging import staged
@@ -37,11 +38,7 @@ from prompt_tuning_recycling.prompts.export import (
 )
 from prompt_tuning_recycling.standalone import optimizers, parameters, steps
 from prompt_tuning_recycling.standalone.data import DatasetConfig, training_batches
-from prompt_tuning_recycling.standalone.evaluation import (
-    Evaluation,
-    evaluation_logs,
-    write_config,
-)
+from prompt_tuning_recycling.standalone.evaluation import Evaluation, evaluation_logs
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
 logger = logging.getLogger(__name__)

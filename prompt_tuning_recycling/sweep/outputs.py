@@ -315,5 +315,5 @@ def _evaluated(output_dir: str, what: str, names: Names) -> Iterator[Claim]:
     yield Claim(output_dir, Use.FOLDER, what, names)
     lock = os.path.join(output_dir, holding.LOCK)
     yield Claim(lock, Use.FILE, f"the lock of {what}", names)
-    folder = metrics_file.folder(output_dir)
+    folder = metrics_file.metrics_folder(output_dir)
     yield Claim(folder, Use.REPLACED, f"the metrics of {what}", names)

@@ -22,7 +22,7 @@ _THREADS = 16
 
 def valid(items: Sequence[Item]) -> tuple[set[str], list[str]]:
     """Returns the outputs that need not be made again, and why others must be, as texts
-    for messages. An output without a record need not be.
+    for messages. An output without a record is not made again.
 
     Raises:
       RecyclingError: a folder cannot be looked into.

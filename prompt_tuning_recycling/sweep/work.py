@@ -77,8 +77,8 @@ class Outcome:
 def recycle_pair(work: PairWork) -> Outcome:
     """Does what is missing of a pair's work; reports failures and does the rest.
 
-    A prompt that exists is complete and has its record. It is not written again unless
-    the sweep clobbers, or the prompt that it was made from was tuned again.
+    A prompt that exists is complete. It is not written again, even without a record,
+    unless the sweep clobbers, or the prompt that it was made from was tuned again.
     """
     started = time.monotonic()
     present: set[str] = set()

@@ -18,6 +18,7 @@ from prompt_tuning_recycling import contract
 from prompt_tuning_recycling.choosing.unlabeled import Unlabeled
 from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.evaluation.metrics_file import Metrics
+from prompt_tuning_recycling.files import storage_errors
 from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 
@@ -89,6 +90,15 @@ class Leader:
             yield
         except RecyclingError:
             # The others raise it too, and wait for what comes next.
+            self.is_running = False
+            raise
+        except storage_errors() as error:
+            if jax.process_count() > 1:
+                # Another error, so that the job does not go on: the others are at work
+                # on the model, and do not wait for what comes next.
+                raise RuntimeError(
+                    f"process 0 failed with {type(error).__name__}: {error}"
+                ) from error
             self.is_running = False
             raise
         self.is_running = False

@@ -124,6 +124,26 @@ def test_what_another_run_evaluates_comes_last(job, tmp_path, capsys):
     assert sorted(path.name for path in b.iterdir()) == ["config.gin", "inference_eval"]
 
 
+def test_a_folder_that_became_another_runs_meanwhile(job, tmp_path, caplog):
+    """While the job waits, a training run ends in it."""
+    theirs = tmp_path / "a"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(run_folder.held(theirs))
+
+        def before():
+            for name in ("run_start.json", "config.gin", "inference_eval/x.jsonl"):
+                (theirs / name).parent.mkdir(exist_ok=True)
+                (theirs / name).write_text("precious")
+            stack.close()
+
+        target = Target("review_decoded", before)
+        with pytest.raises(RecyclingError, match="1 of 2 evaluations failed"):
+            job("review_decoded").run(target, target.loggers, SampledVocabulary)
+    assert "it is the folder of a training run" in caplog.text
+    assert (theirs / "inference_eval/x.jsonl").read_text() == "precious"
+    assert (theirs / "config.gin").read_text() == "precious"
+
+
 def test_an_evaluation_in_a_place_that_cannot_be_used_is_one_failure(
     job, tmp_path, caplog
 ):

@@ -42,7 +42,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_metrics_go_to_one_folder():
-    assert metrics_file.folder("out") == "out/inference_eval"
+    assert metrics_file.metrics_folder("out") == "out/inference_eval"
     assert metrics_file.place("out", "task") == "out/inference_eval/task-metrics.jsonl"
 
 

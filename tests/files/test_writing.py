@@ -186,6 +186,13 @@ def test_an_interrupt_right_after_a_renaming(tmp_path, monkeypatch, is_link):
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
 
 
+def test_a_pipe_in_its_place_is_replaced(tmp_path):
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "one")
+    files.write_together({tmp_path / "one": b"new", tmp_path / "two": b"new"})
+    assert (tmp_path / "one").read_bytes() == b"new"
+
+
 def test_an_interrupt_right_after_the_last_renaming(tmp_path, monkeypatch):
     paths = [tmp_path / "one", tmp_path / "two"]
     for path in paths:

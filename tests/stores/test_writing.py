@@ -109,16 +109,14 @@ class AnExport(Writer):
 
     def read(self, folder):
         # Of several prompts, each is whole, and the last is written last.
-        found = None
+        inside, versions = folder / "numpy_checkpoints/checkpoint_5", []
         for site in SITES:
-            inside = folder / "numpy_checkpoints/checkpoint_5"
             path = inside / f"{site}.prompt.prompt.prompt"
-            found = None
-            if path.exists():
-                array_there = load_prompt(path).array
-                assert (array_there == array_there[0, 0]).all()
-                found = int(array_there[0, 0])
-        return found
+            there = load_prompt(path).array if path.exists() else np.full((1, 1), -1)
+            assert (there == there[0, 0]).all()
+            versions.append(int(there[0, 0]))
+        assert versions == sorted(versions, reverse=True)
+        return None if versions[-1] < 0 else versions[-1]
 
 
 class TheStart(Writer):

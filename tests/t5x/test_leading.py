@@ -6,7 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 from t5x_processes import free_address
+
+from prompt_tuning_recycling.t5x_host import leading
 
 LED = pathlib.Path(__file__).resolve().parent / "importable/led.py"
 
@@ -50,3 +53,22 @@ def test_a_bug_ends_all():
         "RuntimeError",
         "process 0 failed with ZeroDivisionError: a bug",
     ]
+
+
+class Broken:
+    """A model on a process whose disk fails while all processes run it."""
+
+    model, shapes = None, {}
+
+    def start(self, prompts):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize(("processes", "kind"), [(1, OSError), (2, RuntimeError)])
+def test_a_job_goes_on_only_if_nobody_else_is_at_work(monkeypatch, processes, kind):
+    monkeypatch.setattr(leading, "_send", lambda *_: None)
+    monkeypatch.setattr(leading.jax, "process_count", lambda: processes)
+    leader = leading.Leader(Broken())
+    with pytest.raises(kind, match="Input/output error"):
+        leader.evaluate({})
+    assert leader.is_running == (processes > 1)
