@@ -55,8 +55,8 @@ class Saver:
     def __init__(
         self, model_dir: epath.PathLike, keep: int | None, dtype: str = "float32"
     ) -> None:
-        """Opens a run's folder. On a disk, removes what a killed run left half-written,
-        renames steps that are not whole, and removes old steps beyond `keep`.
+        """Opens a run's folder, and removes old steps beyond `keep`. On a disk, removes
+        what a killed run left half-written, and renames steps that are not whole.
 
         Args:
           model_dir: the run's folder, which is made if it is missing.
@@ -164,6 +164,7 @@ class _OnStore:
     def __init__(self, model_dir: epath.Path, keep: int | None) -> None:
         self._model_dir = model_dir
         self._keep = keep
+        self._remove_old()
 
     def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         name = f"checkpoint_{step}"
@@ -178,6 +179,9 @@ class _OnStore:
                 # A killed run left a part of this step.
                 _remove(self._model_dir / name)
             Staged(self._model_dir / name, local / name).publish(_MARKS)
+        self._remove_old()
+
+    def _remove_old(self) -> None:
         if self._keep:
             for old in list(steps(self._model_dir).values())[: -self._keep]:
                 _remove(old)

@@ -13,7 +13,7 @@ from prompt_tuning_recycling.models import open_checkpoint
 
 from ..conftest import importable_environment
 
-FIRST, STEPS, PERIOD = 1600, 12, 2
+FIRST, STEPS, PERIOD = 1600, 8, 2
 # `make kills` kills a shorter run at more points.
 KILLS = 4
 TEMPORARY = ".orbax-checkpoint-tmp"
@@ -43,7 +43,7 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
             "TRAIN_STEPS_RELATIVE": STEPS,
             "BATCH_SIZE": 16,
             "CHECKPOINT_PERIOD": PERIOD,
-            "EVAL_PERIOD": 3 * PERIOD,
+            "EVAL_PERIOD": 2 * PERIOD,
             **macros,
         }
         arguments = [

@@ -22,7 +22,7 @@ from .conftest import MODELS, tree, write_prompt
 @pytest.fixture
 def command(content, write_config):
     """A sweep that takes a while: a network is trained for every pair."""
-    content["recycling_methods"]["jax-nn"]["fit"]["epochs"] = 40
+    content["recycling_methods"]["jax-nn"]["fit"]["epochs"] = 15
     config = write_config(content)
     return [
         sys.executable,
