@@ -19,10 +19,7 @@ from prompt_tuning_recycling.kept_prompts import make_prompts
 from prompt_tuning_recycling.models import Model
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
-
-    Prompts = Mapping[str, Float[np.ndarray, "length width"]]
+    from prompt_tuning_recycling.choosing.scored import Prompts
 
 
 class Target(Protocol):

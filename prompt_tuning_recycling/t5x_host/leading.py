@@ -23,9 +23,7 @@ from prompt_tuning_recycling.models import Model
 from prompt_tuning_recycling.t5x_host.processes import from_process_zero
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-
-    Prompts = Mapping[str, Float[np.ndarray, "length width"]]
+    from prompt_tuning_recycling.choosing.scored import Prompts
 
 
 class SharedTarget(Protocol):

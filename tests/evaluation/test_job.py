@@ -109,11 +109,8 @@ def test_what_another_run_evaluates_comes_last(job, tmp_path, capsys):
 
         def before():
             if capsys.readouterr().out.endswith("evaluated before\n"):
-                with (
-                    pytest.raises(holding.BusyError, match="another run"),
-                    run_folder.held(b),
-                ):
-                    pass
+                with pytest.raises(holding.BusyError, match="another run"):
+                    stack.enter_context(run_folder.held(b))
                 # The other one is done, or not.
                 stack.close()
 
