@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pathlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ import tensorstore as ts
 from prompt_tuning_recycling import command_line
 
 from .installations import checkout, dependencies, pythons  # noqa: F401
+from .programs import compiled, start_program  # noqa: F401
 from .sweeps import sweep_config, sweep_content  # noqa: F401
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
@@ -320,14 +320,6 @@ network.T5Config.vocab_size = 640
 {length}
 """)
     return path
-
-
-def stopping(how: str, event: str, number: int, text: str, command) -> list[str]:
-    """A command, `python -m MODULE ...`, that is killed or held at a known point; see
-    importable/killed.py, which `importable_environment` finds.
-    """
-    assert command[1] == "-m"
-    return [sys.executable, "-m", "killed", how, event, str(number), text, *command[2:]]
 
 
 def importable_environment() -> dict[str, str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from ..conftest import (
     DEMO_MODELS,
     EMBEDDING,
     PROMPT,
-    importable_environment,
-    stopping,
 )
+from ..programs import stop_at
 from .conftest import made_tensors, stored
 
 SOURCE = DEMO_MODELS / "source"
@@ -80,18 +78,20 @@ def test_an_output_on_an_object_store(hf):
 
 
 @pytest.mark.parametrize("which", ["from_hf", "from_t5x"])
-def test_killed_before_it_is_complete(hf, step, tmp_path, which):
+def test_killed_before_it_is_complete(hf, step, tmp_path, which, start_program):
     origin, name = {
         "from_hf": (hf, "checkpoint_8"),
         "from_t5x": (step, "made"),
     }[which]
     output = tmp_path / "out" / name
     module = "prompt_tuning_recycling.convert"
-    started = ["python", "-m", module, f"--from={origin}", f"--to={output}"]
-    stopped = stopping("kill", "os.rename", 1, str(output), started)
     # Its temporary folder is beside it, and its name has the output's.
-    done = subprocess.run(stopped, env=importable_environment())
-    assert done.returncode == -signal.SIGKILL
+    stopped = start_program(
+        module,
+        [f"--from={origin}", f"--to={output}"],
+        stop_at("kill", "os.rename", 1, str(output)),
+    )
+    assert stopped.end().code == -signal.SIGKILL
     assert not output.exists()
     temporary, lock = sorted(os.listdir(output.parent))
     assert temporary.startswith(f".{name}.") and temporary.endswith(".tmp")

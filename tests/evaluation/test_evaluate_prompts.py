@@ -4,8 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,10 +15,9 @@ from prompt_tuning_recycling.models import open_model
 from ..conftest import (
     DEMO_MODELS,
     IMPORTABLE,
-    importable_environment,
-    stopping,
     write_tiny_model,
 )
+from ..programs import stop_at
 
 pytestmark = pytest.mark.slow
 
@@ -233,19 +230,7 @@ def test_a_model_without_a_place_for_prompts(model, arguments, capfd):
     assert "the model has no prompt" in capfd.readouterr().err
 
 
-def command(arguments):
-    module = "prompt_tuning_recycling.standalone.evaluate_prompts"
-    return [sys.executable, "-m", module, *arguments]
-
-
-def start(command):
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=importable_environment(),
-    )
+MODULE = "prompt_tuning_recycling.standalone.evaluate_prompts"
 
 
 @pytest.fixture
@@ -259,14 +244,14 @@ def many(request, tmp_path, listed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [12], indirect=True)
-def test_two_jobs_on_one_manifest(many, arguments):
-    jobs = [start(command(arguments)), start(command(arguments))]
-    outs = [job.communicate(timeout=300) for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0], outs
+def test_two_jobs_on_one_manifest(many, arguments, start_program):
+    jobs = [start_program(MODULE, arguments) for _ in range(2)]
+    ended = [job.end() for job in jobs]
+    assert [job.code for job in ended] == [0, 0], ended
     evaluated = [
         line.split(": ")[1]
-        for out, _ in outs
-        for line in out.splitlines()
+        for job in ended
+        for line in job.out.splitlines()
         if " of " in line and line[0].isdigit() and "before" not in line
     ]
     # Two lines for each, one a task; each evaluation by one of the jobs only.
@@ -275,23 +260,21 @@ def test_two_jobs_on_one_manifest(many, arguments):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [4], indirect=True)
-def test_killed_and_started_again(many, arguments):
+def test_killed_and_started_again(many, arguments, start_program):
     """As an evaluation begins to be written, and when it is whole but not in place."""
     seen = {}
     whole = "/inference_eval"
     made = "/.inference_eval."
     points = (("os.mkdir", 2, made), ("os.rename", 3, whole))
     for event, number, name in points:
-        job = start(stopping("kill", event, number, name, command(arguments)))
-        _, err = job.communicate(timeout=300)
-        assert job.returncode == -signal.SIGKILL, err
+        stop = stop_at("kill", event, number, name)
+        job = start_program(MODULE, arguments, stop).end()
+        assert job.code == -signal.SIGKILL, job.error
         now = written(many)
         assert {folder: now[folder] for folder in seen} == seen
         assert len(now) == len(seen) + number - 1
         seen = now
-    job = start(command(arguments))
-    _, err = job.communicate(timeout=300)
-    assert job.returncode == 0, err
+    assert evaluate_prompts(arguments) == 0
     now = written(many)
     assert len(now) == len(many)
     assert {folder: now[folder] for folder in seen} == seen

@@ -5,8 +5,6 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,10 +18,9 @@ from prompt_tuning_recycling.models import open_model
 from ..conftest import (
     DEMO_MODELS,
     IMPORTABLE,
-    importable_environment,
-    stopping,
     write_tiny_model,
 )
+from ..programs import stop_at
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -216,25 +213,22 @@ def test_inputs_that_cannot_be_scored_are_said_before_the_model_is_loaded(
 
 
 @pytest.mark.slow
-def test_killed_between_metrics_and_scores(tmp_path, listed, arguments):
+def test_killed_between_metrics_and_scores(
+    tmp_path, listed, arguments, start_program, capfd
+):
     manifest.write(tmp_path / "m.json", listed, [FEW])
-    module = "prompt_tuning_recycling.standalone.evaluate_prompts"
-    command = [sys.executable, "-m", module, *arguments]
-
-    def started(command):
-        return subprocess.run(
-            command, capture_output=True, text=True, env=importable_environment()
-        )
-
-    done = started(stopping("kill", "os.rename", 2, "unlabeled-scores", command))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed = start_program(
+        "prompt_tuning_recycling.standalone.evaluate_prompts",
+        arguments,
+        stop_at("kill", "os.rename", 2, "unlabeled-scores"),
+    ).end()
+    assert killed.code == -signal.SIGKILL, killed.error
     evaluated = pathlib.Path(listed[2].output_dir, "inference_eval")
     when = evaluated.stat().st_mtime_ns
     assert scores(listed[1], FEW)
     with pytest.raises(RecyclingError, match="No such file"):
         scores(listed[2], FEW)
-    done = started(command)
-    assert done.returncode == 0, done.stderr
-    assert "2 of 4 were evaluated before" in done.stdout
+    assert evaluate_prompts(arguments) == 0
+    assert "2 of 4 were evaluated before" in capfd.readouterr().out
     assert evaluated.stat().st_mtime_ns == when
     assert all(scores(entry, FEW) for entry in listed[1:])

@@ -1,36 +1,48 @@
-"""Runs a program of the standalone host in a process that has imported all that is slow
-to import before it was forked.
+"""Runs a command line in a process that had imported all that is slow to import before
+it was forked; see tests/programs.py.
 """
 
-import importlib
 import os
 import sys
 
+import commands
 import gcsfs  # noqa: F401
 import s3fs  # noqa: F401
 import tiny_tasks  # noqa: F401
 
+import prompt_tuning_recycling.convert
 import prompt_tuning_recycling.standalone.choosing
 import prompt_tuning_recycling.standalone.inference
 import prompt_tuning_recycling.standalone.prompt_evaluation
-import prompt_tuning_recycling.standalone.training  # noqa: F401
+import prompt_tuning_recycling.standalone.training
+import prompt_tuning_recycling.sweep.engine
+import prompt_tuning_recycling.sweep.work  # noqa: F401
 
 
-def run(program, arguments, environment, log):
-    """Runs a command line; everything that it prints goes to a file.
+def run(module, arguments, environment, out, error, prepare=None):
+    """Runs it, and ends the process.
 
     Args:
-      program: `train`, `eval`, ...
+      module: as after `python -m`.
       arguments: its flags.
-      environment: variables that differ from this process's.
-      log: the file, which gets a line with the process's id first.
+      environment: the variables.
+      out, error: files for what it prints.
+      prepare: is called first.
     """
+    os.environ.clear()
     os.environ.update(environment)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    module = f"prompt_tuning_recycling.standalone.{program}"
-    code = importlib.import_module(module).main(arguments)
+    for stream, path in enumerate((out, error), start=1):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        os.dup2(descriptor, stream)
+    code = 1
+    try:
+        if prepare is not None:
+            prepare()
+        code = commands.run(module, arguments)
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -25,6 +25,8 @@ import signal
 import sys
 import time
 
+import commands
+
 _LONGEST = 120  # Seconds after which a command counts as hung.
 
 
@@ -70,7 +72,6 @@ def _run(shim: ctypes.CDLL, order: dict) -> int:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
-    main = importlib.import_module(order["module"]).main
     shim.shim_arm(
         os.fsencode(order["below"]),
         os.fsencode(order["state"]),
@@ -79,7 +80,7 @@ def _run(shim: ctypes.CDLL, order: dict) -> int:
         order["error"],
     )
     try:
-        return _code(main, order["arguments"])
+        return commands.run(order["module"], order["arguments"])
     except BaseException:
         # What Python does at the end of a program.
         sys.excepthook(*sys.exc_info())
@@ -88,15 +89,6 @@ def _run(shim: ctypes.CDLL, order: dict) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         shim.shim_disarm()
-
-
-def _code(main, arguments: list[str]) -> int:
-    from prompt_tuning_recycling import command_line
-
-    # The programs of the standalone host return a code, the others need `run` for it.
-    if main.__module__.startswith("prompt_tuning_recycling.standalone"):
-        return main(arguments)
-    return command_line.run(main, arguments)
 
 
 def _watched(child: int, order: dict) -> bool:

@@ -93,7 +93,9 @@ TASK = {
 
 @pytest.fixture
 def tune(start, tiny, models):
-    """Tunes a prompt; it must work unless a failure is expected."""
+    """Tunes a prompt; it must work unless a failure is expected. It is evaluated only
+    where a test asks for it, which saves half of the time.
+    """
 
     def tune(model_dir, *files, fails=False, model=tiny, **macros) -> Result:
         result = start(
@@ -108,7 +110,7 @@ def tune(start, tiny, models):
                 "TRAIN_STEPS_RELATIVE": 6,
                 "BATCH_SIZE": 16,
                 "CHECKPOINT_PERIOD": 2,
-                "EVAL_PERIOD": 3,
+                "EVAL_PERIOD": 0,
                 "LOG_PERIOD": 1,
                 **macros,
             },
@@ -117,6 +119,21 @@ def tune(start, tiny, models):
         return result
 
     return tune
+
+
+@pytest.fixture(scope="session")
+def tuned_once(tmp_path_factory):
+    """Where the prompt that `tuned` copies has been tuned, once it has."""
+    return tmp_path_factory.mktemp("tuned") / "run"
+
+
+@pytest.fixture
+def tuned(tune, tuned_once, tmp_path):
+    """The folder of a prompt tuned on the source model, to be changed or deleted."""
+    if not tuned_once.exists():
+        tune(tmp_path / "whole")
+        (tmp_path / "whole").rename(tuned_once)
+    return pathlib.Path(shutil.copytree(tuned_once, tmp_path / "tuned"))
 
 
 @pytest.fixture
@@ -191,13 +208,6 @@ def steps():
 def folder(tmp_path):
     """A run's output folder."""
     return tmp_path / "run"
-
-
-@pytest.fixture
-def tuned(tune, tmp_path):
-    """A prompt tuned on the source model: the run's folder."""
-    tune(tmp_path / "tuned")
-    return tmp_path / "tuned"
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_lengths_may_be_left_to_the_data(evaluate, tiny_without, tmp_path, metri
 def test_a_tuned_checkpoint_gives_what_training_measured(
     tune, evaluate, tiny, folder, tmp_path, metrics
 ):
-    tune(tmp_path / "run")
+    tune(tmp_path / "run", EVAL_PERIOD=3)
     evaluate(
         tiny,
         INITIAL_CHECKPOINT_PATH=str(tmp_path / "run"),
@@ -88,17 +88,16 @@ def test_checkpoint_path_is_t5xs_name_for_it(
 
 
 def test_a_recycled_prompt_is_recorded_and_kept(
-    tune, evaluate, tiny, models, recycling, folder, tmp_path, metrics
+    tuned, evaluate, tiny, models, recycling, folder, tmp_path, metrics
 ):
     """From a model of another width."""
-    tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     wide = tmp_path / "wide_prompt.gin"
     sizes = ("emb_dim = 96", "num_heads = 6", "mlp_dim = 192")
     lines = [f"network.T5Config.{size}\n" for size in sizes]
     wide.write_text(tiny.read_text() + "".join(lines))
     macros = {
         "INITIAL_CHECKPOINT_PATH": str(models / "wide"),
-        "RECYCLE_FROM": str(tmp_path / "run"),
+        "RECYCLE_FROM": str(tuned),
         "EVAL_OUTPUT_DIR": str(folder),
         **recycling,
     }
@@ -106,7 +105,7 @@ def test_a_recycled_prompt_is_recorded_and_kept(
     kept = folder / "recycled_prompt/prompt.npy"
     assert np.load(kept).shape == (5, 96)
     record = json.loads(kept.with_name("prompt.npy.json").read_text())
-    assert record["source"]["path"] == str(tmp_path / "run/checkpoint_1602")
+    assert record["source"]["path"] == str(tuned / "checkpoint_1606")
     assert record["target"]["path"] == str(models / "wide/checkpoint_1600")
     assert record["words"]["fitted"] == recycling["NUM_WORDS"]
     assert record["recycler"]["name"] == "v2v-lin"
@@ -117,14 +116,13 @@ def test_a_recycled_prompt_is_recorded_and_kept(
 
 
 def test_a_tuned_checkpoint_is_not_given_another_prompt(
-    tune, evaluate, tiny, recycling, folder, tmp_path
+    tuned, evaluate, tiny, recycling, folder, tmp_path
 ):
-    tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
     result = evaluate(
         tiny,
         "recycle_init.gin",
-        INITIAL_CHECKPOINT_PATH=str(tmp_path / "run"),
-        RECYCLE_FROM=str(tmp_path / "run"),
+        INITIAL_CHECKPOINT_PATH=str(tuned),
+        RECYCLE_FROM=str(tuned),
         EVAL_OUTPUT_DIR=str(folder),
         fails=True,
         **recycling,

@@ -287,12 +287,11 @@ def test_an_unknown_flag(start, capfd):
 
 
 @pytest.mark.slow
-def test_an_unknown_recycler(evaluate, tiny, tune, recycling, tmp_path):
-    tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
+def test_an_unknown_recycler(evaluate, tiny, tuned, recycling, tmp_path):
     result = evaluate(
         tiny,
         "recycle_init.gin",
-        RECYCLE_FROM=str(tmp_path / "run"),
+        RECYCLE_FROM=str(tuned),
         RECYCLER="v2v-lni",
         EVAL_OUTPUT_DIR=str(tmp_path / "eval"),
         fails=True,
@@ -303,12 +302,11 @@ def test_an_unknown_recycler(evaluate, tiny, tune, recycling, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wrong_prompt_length(evaluate, tiny, tune, recycling, tmp_path):
-    tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
+def test_a_wrong_prompt_length(evaluate, tiny, tuned, recycling, tmp_path):
     result = evaluate(
         tiny,
         "recycle_init.gin",
-        RECYCLE_FROM=str(tmp_path / "run"),
+        RECYCLE_FROM=str(tuned),
         PROMPT_LENGTH=7,
         EVAL_OUTPUT_DIR=str(tmp_path / "eval"),
         fails=True,

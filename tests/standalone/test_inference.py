@@ -81,14 +81,13 @@ def test_each_task_of_a_mixture_has_a_file(infer, tmp_path):
     assert names == {"tiny_generated-predict.jsonl", "tiny_ranked-predict.jsonl"}
 
 
-def test_a_recycled_prompt_is_used(infer, tune, tiny, models, recycling, tmp_path):
-    tune(tmp_path / "run", TRAIN_STEPS_RELATIVE=2)
+def test_a_recycled_prompt_is_used(infer, tuned, tiny, models, recycling, tmp_path):
     infer(
         "score",
         tiny,
         "recycle_init.gin",
         INITIAL_CHECKPOINT_PATH=str(models / "target-1"),
-        RECYCLE_FROM=str(tmp_path / "run"),
+        RECYCLE_FROM=str(tuned),
         **recycling,
     )
     assert (tmp_path / "infer/recycled_prompt/prompt.npy").is_file()

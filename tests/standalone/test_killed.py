@@ -1,7 +1,7 @@
 """Killed while it tunes: nothing half-written is read, and the run goes on."""
 
+import functools
 import json
-import multiprocessing
 import pathlib
 import signal
 
@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from prompt_tuning_recycling.models import open_checkpoint
-
-from ..conftest import importable_environment
 
 FIRST, STEPS, PERIOD = 1600, 8, 2
 # After which share of its changes a run is killed, one after the other. `make kills`
@@ -20,16 +18,9 @@ TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 @pytest.fixture
-def start_tuning(tiny, models, tmp_path, monkeypatch):
+def start_tuning(tiny, models, tmp_path, start_program):
     """Runs the program in a process of its own, which may kill itself."""
-    # Compiled once for all the processes.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # For the server, which imports before it is told of sys.path.
-    monkeypatch.setenv("PYTHONPATH", importable_environment()["PYTHONPATH"])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tuning"])
-    import tuning
+    import killed
 
     def start(model_dir, kill_at=(None, ""), **macros):
         """Returns the process's exit code, and what it changed in the folder."""
@@ -51,15 +42,16 @@ def start_tuning(tiny, models, tmp_path, monkeypatch):
             "--gin_file=runs/standalone/prompt_finetune.gin",
             *(f"--gin.{name}={value!r}" for name, value in macros.items()),
         ]
-        log, changes = tmp_path / "log", tmp_path / "changes"
-        process = context.Process(
-            target=tuning.run,
-            args=(arguments, str(log), str(model_dir), str(changes), kill_at),
-        )
-        process.start()
-        process.join()
-        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
-        return process.exitcode, changes.read_text().splitlines()
+        changes = tmp_path / "changes"
+        ended = start_program(
+            "prompt_tuning_recycling.standalone.train",
+            arguments,
+            functools.partial(
+                killed.list_changes, str(model_dir), str(changes), *kill_at
+            ),
+        ).end()
+        assert ended.code in (0, -signal.SIGKILL), ended.error
+        return ended.code, changes.read_text().splitlines()
 
     return start
 

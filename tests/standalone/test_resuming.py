@@ -109,5 +109,5 @@ def test_a_second_run_in_the_same_folder_is_refused(tune, folder, metrics):
         result = tune(folder, fails=True)
     assert f"another run is at work in {folder}" in result.error
     assert not (folder / "inference_eval").exists()
-    tune(folder)
+    tune(folder, EVAL_PERIOD=3)
     assert [step for step, _ in metrics(folder)] == [FIRST + 3, FIRST + 6]

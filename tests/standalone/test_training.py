@@ -42,7 +42,7 @@ def assert_same(ours, theirs):
 
 
 def test_tuning_leaves_what_t5x_leaves(tune, folder, metrics, steps):
-    result = tune(folder, RUN_EVAL_BEFORE_TRAINING=True)
+    result = tune(folder, EVAL_PERIOD=3, RUN_EVAL_BEFORE_TRAINING=True)
     assert steps(folder) == [FIRST + 6]
     assert [step for step, _ in metrics(folder)] == [FIRST, FIRST + 3, FIRST + 6]
     assert f"'{folder}'" in (folder / "config.gin").read_text()
@@ -56,14 +56,13 @@ def test_tuning_leaves_what_t5x_leaves(tune, folder, metrics, steps):
     assert result.error == ""
 
 
-def test_only_the_prompt_changes(tune, folder, models, exported):
-    tune(folder)
+def test_only_the_prompt_changes(tuned, models, exported):
     before = {
         name: array.astype(np.float32)
         for name, array in parameters_of(models / "source").items()
     }
-    assert changed(before, parameters_of(folder)) == {PROMPT}
-    assert (exported(folder, FIRST) != exported(folder, FIRST + 6)).all()
+    assert changed(before, parameters_of(tuned)) == {PROMPT}
+    assert (exported(tuned, FIRST) != exported(tuned, FIRST + 6)).all()
 
 
 def test_it_learns(tune, folder, metrics):
@@ -81,26 +80,24 @@ def test_it_learns(tune, folder, metrics):
 
 def test_the_same_command_twice_gives_the_same(tune, tmp_path, exported, metrics):
     for name in ("a", "b"):
-        tune(tmp_path / name)
+        tune(tmp_path / name, EVAL_PERIOD=3)
     assert_same(parameters_of(tmp_path / "a"), parameters_of(tmp_path / "b"))
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
 
 
-def test_another_seed_gives_another_prompt(tune, tmp_path, exported):
-    tune(tmp_path / "a", RANDOM_SEED=0)
-    tune(tmp_path / "b", RANDOM_SEED=1)
+def test_another_seed_gives_another_prompt(tune, tuned, folder, exported):
+    tune(folder, RANDOM_SEED=1)
     for step in (FIRST, FIRST + 6):
-        a, b = exported(tmp_path / "a", step), exported(tmp_path / "b", step)
-        assert (a != b).any()
+        assert (exported(folder, step) != exported(tuned, step)).any()
 
 
 def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     tune, tmp_path, metrics, steps
 ):
-    tune(tmp_path / "whole")
-    tune(tmp_path / "parts", TRAIN_STEPS_RELATIVE=4)
+    tune(tmp_path / "whole", EVAL_PERIOD=3)
+    tune(tmp_path / "parts", EVAL_PERIOD=3, TRAIN_STEPS_RELATIVE=4)
     assert steps(tmp_path / "parts") == [FIRST + 4]
-    tune(tmp_path / "parts")
+    tune(tmp_path / "parts", EVAL_PERIOD=3)
     assert_same(parameters_of(tmp_path / "parts"), parameters_of(tmp_path / "whole"))
     assert metrics(tmp_path / "parts")[-1] == metrics(tmp_path / "whole")[-1]
 
@@ -113,9 +110,9 @@ def test_with_dropout_too(tune, tmp_path):
 
 
 def test_a_finished_run_only_evaluates(tune, folder, metrics):
-    tune(folder)
+    tune(folder, EVAL_PERIOD=3)
     before = parameters_of(folder)
-    result = tune(folder)
+    result = tune(folder, EVAL_PERIOD=3)
     assert_same(parameters_of(folder), before)
     assert metrics(folder)[-1] == metrics(folder)[-2]
     assert "accuracy" in result.out
@@ -138,7 +135,7 @@ def test_as_many_checkpoints_as_wanted_are_kept(tune, folder, steps, keep, left)
 
 def test_without_evaluations_there_are_no_metrics(tune, folder, steps):
     # Nor does the task need any.
-    tune(folder, EVAL_PERIOD=0, EVAL_MIXTURE_OR_TASK_NAME="tiny_train")
+    tune(folder, EVAL_MIXTURE_OR_TASK_NAME="tiny_train")
     assert steps(folder) == [FIRST + 6]
     assert not list((folder / "inference_eval").glob("*.jsonl"))
 
@@ -378,7 +375,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(
             {"BATCH_SIZE": 0},
             "BATCH_SIZE: expected a whole number of at least 1, found 0",
         ),
-        ({"EVAL_SPLIT": "tset"}, "no split 'tset'"),
+        ({"EVAL_SPLIT": "tset", "EVAL_PERIOD": 1}, "no split 'tset'"),
         ({"TASK_FEATURE_LENGTHS": None}, "TASK_FEATURE_LENGTHS is not set"),
         (
             {"TASK_FEATURE_LENGTHS": {"inputs": 6}},
@@ -401,9 +398,8 @@ def test_it_says_in_one_line_what_cannot_be(tune, folder, macros, message):
     assert message in line
 
 
-def test_a_run_beyond_its_end_is_reported(tune, folder):
-    tune(folder)
-    result = tune(folder, TRAIN_STEPS_RELATIVE=4, fails=True)
+def test_a_run_beyond_its_end_is_reported(tune, tuned):
+    result = tune(tuned, TRAIN_STEPS_RELATIVE=4, fails=True)
     assert f"the run is at step {FIRST + 6}, beyond TRAIN_STEPS" in result.error
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -24,7 +23,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_checkpoint, open_model
 from prompt_tuning_recycling.models.steps import steps
 
-from ..conftest import DEMO_MODELS, importable_environment, write_tiny_model
+from ..conftest import DEMO_MODELS, write_tiny_model
 from .proxy import Fault
 
 pytestmark = pytest.mark.slow
@@ -42,23 +41,8 @@ def tiny(tmp_path):
 
 
 @pytest.fixture
-def start(tiny, tmp_path, store, monkeypatch):
+def start(tiny, store, start_program):
     """Starts programs as separate processes."""
-    # Compiled once for all the processes; `make test` has one place for all tests.
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
-        monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # For the server, which imports before it is told of sys.path.
-    monkeypatch.setenv("PYTHONPATH", importable_environment()["PYTHONPATH"])
-    monkeypatch.syspath_prepend(importable_environment()["PYTHONPATH"].split(":")[0])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["forked"])
-    import forked
-
-    environment = {
-        name: os.environ[name]
-        for name in (*store.environment, "JAX_COMPILATION_CACHE_DIR")
-    }
 
     def start(program, run, **macros):
         macros = {
@@ -72,25 +56,9 @@ def start(tiny, tmp_path, store, monkeypatch):
             *(f"--gin_file={file}" for file in run),
             *(f"--gin.{name}={value!r}" for name, value in macros.items()),
         ]
-        log = tmp_path / f"log-{next(NUMBERS)}"
-        process = context.Process(
-            target=forked.run, args=(program, arguments, environment, str(log))
-        )
-        process.start()
-        return Running(process, log)
+        return start_program(f"prompt_tuning_recycling.standalone.{program}", arguments)
 
     return start
-
-
-@dataclasses.dataclass(frozen=True)
-class Running:
-    process: multiprocessing.Process
-    log: os.PathLike
-
-    def end(self):
-        """Returns the exit code and what was printed."""
-        self.process.join(300)
-        return self.process.exitcode, self.log.read_text()
 
 
 @pytest.fixture
@@ -115,9 +83,11 @@ def tune(start, store):
     return tune
 
 
-def works(running):
-    code, text = running.end()
-    assert code == 0, text
+def works(program):
+    """Returns what it has printed."""
+    ended = program.end()
+    assert ended.code == 0, ended.error
+    return ended.out
 
 
 def test_killed_at_any_write_it_ends_like_an_undisturbed_run(
@@ -142,8 +112,7 @@ def test_killed_at_any_write_it_ends_like_an_undisturbed_run(
         if not killed:
             assert reached[-1] == FIRST + STEPS
             run = f"run-{kill + 1}"
-    code, text = tune(store.url(run)).end()
-    assert code == 0, text
+    works(tune(store.url(run)))
     folder = Folder(store, run)
     assert folder.assert_nothing_is_half_written(whole, tmp_path) == FIRST + STEPS
     # The old step is gone.
@@ -179,10 +148,10 @@ def kill_at(store, start, number, rng):
 
     store.proxy.fault = fault
     running.append(start())
-    code, text = running[0].end()
+    ended = running[0].end()
     store.proxy.reset()
-    assert code in (0, -signal.SIGKILL), text
-    return code != 0
+    assert ended.code in (0, -signal.SIGKILL), ended.error
+    return ended.code != 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,10 +262,7 @@ def results(store, folder):
 def test_two_jobs_on_one_manifest(store, evaluate_prompts, listed):
     manifest.write(as_path(store.url("manifest.json")), listed)
     jobs = [evaluate_prompts("manifest.json") for _ in range(2)]
-    texts = []
-    for job in jobs:
-        works(job)
-        texts.append(job.log.read_text())
+    texts = [works(job) for job in jobs]
     together = results(store, "out")
     # Each has one line of metrics.
     metrics = {name: text for name, text in together.items() if "metrics" in name}
@@ -411,8 +377,9 @@ def test_a_bucket_that_is_missing_or_forbidden_is_said_before_the_work(
     assert store.url("run") in line
 
 
-def lines(running):
+def lines(program):
     """What a program that failed has said, without a note on the test's credentials."""
-    code, text = running.end()
-    assert code == 1, text
+    ended = program.end()
+    assert ended.code == 1, ended.error
+    text = ended.out + ended.error
     return [line for line in text.splitlines() if "google.auth" not in line]

@@ -26,7 +26,7 @@ from prompt_tuning_recycling.sweep import (
 from prompt_tuning_recycling.sweep.plan import Plan
 from prompt_tuning_recycling.sweep.report import regret
 
-from ..conftest import importable_environment, stopping
+from ..programs import stop_at
 from .conftest import write_metrics
 from .test_configuration import mistakes_of
 from .test_report import Page
@@ -264,16 +264,15 @@ def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run, rng):
 
 
 @pytest.mark.slow
-def test_killed_while_chosen_prompts_are_written(choosing, evaluated, run):
-    module = "prompt_tuning_recycling.collect_recycling_results"
-    command = [sys.executable, "-m", module, f"--config={evaluated}"]
-    killed = subprocess.run(
-        stopping("kill", "os.rename", 8, "choose/toy", command),
-        capture_output=True,
-        text=True,
-        env=importable_environment(),
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_killed_while_chosen_prompts_are_written(
+    choosing, evaluated, run, start_program
+):
+    killed = start_program(
+        "prompt_tuning_recycling.collect_recycling_results",
+        [f"--config={evaluated}"],
+        stop_at("kill", "os.rename", 8, "choose/toy"),
+    ).end()
+    assert killed.code == -signal.SIGKILL, killed.error
     # Four records, and the prompts of three of them.
     before = prompts(choosing)
     assert len(before) == 3

@@ -1,5 +1,6 @@
 """Several processes at one sweep: each item once, also when one of them is killed."""
 
+import functools
 import json
 import os
 import pathlib
@@ -11,33 +12,32 @@ import sys
 import distributed
 import pytest
 
-from prompt_tuning_recycling import RecyclingError
+from prompt_tuning_recycling import RecyclingError, recycle
 from prompt_tuning_recycling.files import holding
 from prompt_tuning_recycling.sweep.engine import Engine
 
-from ..conftest import importable_environment, stopping
+from ..programs import stop_at
 from .conftest import MODELS, tree, write_prompt
 
 
 @pytest.fixture
-def command(content, write_config):
-    """A sweep that takes a while: a network is trained for every pair."""
-    content["recycling_methods"]["jax-nn"]["fit"]["epochs"] = 15
-    config = write_config(content)
-    return [
-        sys.executable,
-        "-m",
-        "prompt_tuning_recycling.recycle",
-        f"--config={config}",
-    ]
+def with_networks(content, write_config):
+    """A sweep that also trains a network for every pair."""
+    return [f"--config={write_config(content)}"]
 
 
 @pytest.fixture
-def many_writes(content, write_config, rng):
-    """A sweep that is quickly fitted, and of many prompts: 6 pairs, 2 recyclers, 2
-    initializations, 2 runs, 8 steps.
+def command(content, write_config):
+    """A sweep that is quickly fitted: 6 pairs, 2 recyclers, 2 initializations and runs
+    and steps.
     """
     del content["recycling_methods"]["jax-nn"]
+    return [f"--config={write_config(content)}"]
+
+
+@pytest.fixture
+def many_writes(content, command, write_config, rng):
+    """The same sweep, of 8 steps."""
     content["steps"] = list(range(8))
     for model, inits in content["prompts"].items():
         for runs in inits.values():
@@ -45,32 +45,21 @@ def many_writes(content, write_config, rng):
                 for step in content["steps"]:
                     prompt = rng.normal(size=(5, MODELS[model]))
                     write_prompt(folder, step, prompt)
-    config = write_config(content)
-    return [
-        sys.executable,
-        "-m",
-        "prompt_tuning_recycling.recycle",
-        f"--config={config}",
-    ]
+    return [f"--config={write_config(content)}"]
 
 
-def start(command, *flags):
-    return subprocess.Popen(
-        [*command, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**importable_environment(), "JAX_PLATFORMS": "cpu"},
-    )
+@pytest.fixture
+def start(start_program):
+    return functools.partial(start_program, "prompt_tuning_recycling.recycle")
 
 
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out, err
+def finish(program):
+    ended = program.end()
+    assert ended.code == 0, ended.error
+    return ended
 
 
-def undisturbed(command, root):
+def undisturbed(start, command, root):
     """What an undisturbed run writes."""
     finish(start(command))
     expected = tree(root)
@@ -97,17 +86,15 @@ KILLED_AT = (1, 2, 4, 20, 60, 155)
 
 
 @pytest.mark.slow
-def test_killed_at_points_all_over_a_sweep(many_writes, content):
+def test_killed_at_points_all_over_a_sweep(many_writes, content, start):
     root = content["root_dir"]
-    expected = undisturbed(many_writes, root)
+    expected = undisturbed(start, many_writes, root)
     seen: dict[pathlib.Path, int] = {}
     grew, left = [], set()
     for number in KILLED_AT:
-        killed = start(
-            stopping("kill", "os.rename", number, f"{root}/tf-lstsq/", many_writes)
-        )
-        _, err = killed.communicate()
-        assert killed.returncode == -signal.SIGKILL, err
+        stop = stop_at("kill", "os.rename", number, f"{root}/tf-lstsq/")
+        killed = start(many_writes, stop).end()
+        assert killed.code == -signal.SIGKILL, killed.error
         now = written(root)
         # Nothing that was there has been done again.
         assert {path: now.get(path) for path in seen} == seen
@@ -131,29 +118,28 @@ def done(out):
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_folder(command, content):
+def test_two_processes_on_one_folder(command, content, start):
     root = content["root_dir"]
-    expected = undisturbed(command, root)
+    expected = undisturbed(start, command, root)
     results = [finish(process) for process in [start(command), start(command)]]
     assert tree(root) == expected
-    fits = [line for _, err in results for line in err.splitlines()]
+    fits = [line for result in results for line in result.error.splitlines()]
     fits = [line for line in fits if line.startswith("fitting ")]
-    # 6 pairs and 3 recyclers, wherever they were fitted.
-    assert len(fits) == 18
-    assert sum("joining the process" in err for _, err in results) <= 1
+    # 6 pairs and 2 recyclers, wherever they were fitted.
+    assert len(fits) == 12
+    assert sum("joining the process" in result.error for result in results) <= 1
 
 
 @pytest.mark.slow
-def test_the_one_that_leads_is_killed(command, content):
+def test_the_one_that_leads_is_killed(command, content, start):
     root = content["root_dir"]
-    expected = undisturbed(command, root)
+    expected = undisturbed(start, command, root)
     # Held in the middle of the work, so that the other has someone to join.
-    leader = start(stopping("hold", "os.rename", 40, f"{root}/tf-lstsq/", command))
-    assert read_until(leader.stdout, "held")
+    leader = start(command, stop_at("hold", "os.rename", 40, f"{root}/tf-lstsq/"))
+    leader.wait_for("held")
     follower = start(command)
-    assert read_until(follower.stderr, "joining the process")
-    leader.send_signal(signal.SIGKILL)
-    leader.communicate()
+    follower.wait_for("joining the process")
+    leader.kill()
     before = written(root)
     assert before
     finish(follower)
@@ -163,25 +149,22 @@ def test_the_one_that_leads_is_killed(command, content):
     assert tree(root) == expected
 
 
-def read_until(stream, text):
-    """Reads lines until one holds the text; whether one does."""
-    return any(text in line for line in stream)
-
-
 @pytest.mark.slow
-def test_workers_in_processes_of_their_own(command, content):
+def test_workers_in_processes_of_their_own(with_networks, content, start):
     root = content["root_dir"]
-    expected = undisturbed(command, root)
-    out, _ = finish(start(command, "--workers=2"))
-    assert done(out) == (144, 0)
+    recycle.main(with_networks)
+    expected = tree(root)
+    shutil.rmtree(root)
+    ended = finish(start([*with_networks, "--workers=2"]))
+    assert done(ended.out) == (144, 0)
     assert tree(root) == expected
 
 
 @pytest.mark.slow
-def test_a_scheduler_for_several_commands(command, content, tmp_path):
+def test_a_scheduler_for_several_commands(command, content, tmp_path, start):
     """As on several machines: workers of their own, and two commands that ask."""
     root = content["root_dir"]
-    expected = undisturbed(command, root)
+    expected = undisturbed(start, command, root)
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -194,16 +177,16 @@ def test_a_scheduler_for_several_commands(command, content, tmp_path):
         results = [
             finish(process)
             for process in [
-                start(command, f"--scheduler={cluster.scheduler_address}"),
-                start(command, f"--scheduler={note}"),
+                start([*command, f"--scheduler={cluster.scheduler_address}"]),
+                start([*command, f"--scheduler={note}"]),
             ]
         ]
     assert tree(root) == expected
-    for out, _ in results:
-        recycled, present = done(out)
-        assert recycled + present == 144
+    for result in results:
+        recycled, present = done(result.out)
+        assert recycled + present == 96
     # Whoever came late found some done; nobody did them again.
-    assert done(results[0][0])[0] == 144
+    assert done(results[0].out)[0] == 96
 
 
 def _square(number):
