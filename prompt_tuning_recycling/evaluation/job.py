@@ -169,7 +169,10 @@ class ManifestJob:
         # The prompt comes first, so that an unreadable one leaves no files.
         prompts = prompts_of(entry, target, random_prompt)
         lines = []
-        if not self._progress.is_evaluated(entry):
+        if self._progress.is_evaluated(entry):
+            # By a job that was killed before it had scored the prompt.
+            _tidy([entry])
+        else:
             is_done = functools.partial(self._progress.is_evaluated, entry)
             with loggers.writing_to(
                 entry.output_dir, self._progress.digest(entry), is_done

@@ -13,6 +13,7 @@ from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.evaluation import manifest, scores_file
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.evaluation.scores_file import Drawing, Scores
+from prompt_tuning_recycling.files.temporary import temporary_folder
 from prompt_tuning_recycling.models import open_model
 
 from ..conftest import (
@@ -228,7 +229,12 @@ def test_killed_between_metrics_and_scores(
     assert scores(listed[1], FEW)
     with pytest.raises(RecyclingError, match="No such file"):
         scores(listed[2], FEW)
+    # As if it had been killed while it removed older metrics.
+    with temporary_folder(evaluated) as left:
+        pass
+    os.mkdir(left)
     assert evaluate_prompts(arguments) == 0
+    assert not os.path.exists(left)
     assert "2 of 4 were evaluated before" in capfd.readouterr().out
     assert evaluated.stat().st_mtime_ns == when
     assert all(scores(entry, FEW) for entry in listed[1:])

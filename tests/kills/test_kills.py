@@ -82,6 +82,6 @@ def test_killed_and_with_every_fault(disturber, name, before):
     made = disturber(name, before)
     made.kill(5, random.Random(0))
     assert made.counts.kills.total() == 5
-    made.fail()
+    made.fail(every=3)
     assert set(made.counts.faults) == {"ENOSPC", "EIO", "EACCES", "short"}
     assert not made.counts.findings, "\n".join(made.counts.findings)

@@ -143,6 +143,24 @@ def in_a_process(flags, environment):
     )
 
 
+@pytest.mark.skipif(os.environ.get("STORES") != "all", reason="takes half a minute")
+def test_out_of_reach(files):
+    """Of all that the libraries raise, what they do where there is no network."""
+    environment = {
+        **os.environ,
+        # No name below .invalid is ever resolved (RFC 6761): nothing leaves here.
+        "https_proxy": "http://proxy.invalid:1",
+        "NO_GCE_CHECK": "true",
+        "CLOUDSDK_CONFIG": os.path.dirname(files["prompt_path"]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = in_a_process({**files, "source_model": "gs://no-such-bucket/x"}, environment)
+    assert done.returncode == 1
+    assert "error: cannot " in done.stderr
+    assert "gs://no-such-bucket/x" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # Google's server here lets in everybody.
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["s3"], indirect=True)

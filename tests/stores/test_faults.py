@@ -26,10 +26,8 @@ def test_once(kind, store, recycle, capfd):  # noqa: F811
 def test_from_there_on(kind, store, recycle, capfd):  # noqa: F811
     places = recycle.prepare("safetensors")
     _, expected, *_, requests = recycle.once(places, capfd)
-    # It takes seconds until S3's library has given up for 401.
-    for number in (0, requests // 2) if kind == "403" else (requests // 2,):
-        outcome = recycle.once(places, capfd, LASTING[kind], number)
-        assert campaign.check(outcome, expected, must_pass=False) == "one line"
+    outcome = recycle.once(places, capfd, LASTING[kind], requests // 2)
+    assert campaign.check(outcome, expected, must_pass=False) == "one line"
 
 
 @pytest.mark.parametrize("kind", UNSEEN)

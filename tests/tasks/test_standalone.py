@@ -6,8 +6,6 @@ import json
 import os
 import pathlib
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -286,20 +284,15 @@ def test_a_misnamed_task(host, tmp_path, name, message):
 
 
 @pytest.mark.slow
-def test_a_dataset_that_is_missing(tmp_path):
+def test_a_dataset_that_is_missing(tmp_path, monkeypatch, start_program):
     """In a process of its own: seqio remembers where it found a dataset."""
-    program = (
-        "import socket, sys\n"
-        "def unknown(*_):\n"
-        "    raise socket.gaierror(-2, 'Name or service not known')\n"
-        "socket.getaddrinfo = unknown\n"
-        "from prompt_tuning_recycling.standalone import eval\n"
-        "sys.exit(eval.main(sys.argv[1:]))\n"
-    )
-    done = subprocess.run(
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    import offline
+
+    done = start_program(
+        "prompt_tuning_recycling.standalone.eval",
         [
-            # Run from the checkout, for the demo's gin files, but not with its modules.
-            *(sys.executable, "-P", "-c", program),
             *arguments(
                 tmp_path / "out",
                 RUN[:2],
@@ -308,17 +301,10 @@ def test_a_dataset_that_is_missing(tmp_path):
             ),
             f"--tfds_data_dir={tmp_path}/tfds",
         ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            name: value
-            for name, value in os.environ.items()
-            if not name.lower().endswith("_proxy")
-        },
-    )
-    assert done.returncode == 1
-    (message,) = done.stderr.splitlines()
+        offline.know_no_names,
+    ).end()
+    assert done.code == 1
+    (message,) = done.error.splitlines()
     assert message.startswith("error: the dataset glue/sst2:2.0.0 is not in")
     assert f"{tmp_path}/tfds/glue/sst2/2.0.0, and cannot be downloaded" in message
     assert "tfds.builder('glue/sst2:2.0.0', data_dir='DIR')" in message
