@@ -1,9 +1,5 @@
 """`python -m prompt_tuning_recycling.tasks.show`."""
 
-import pathlib
-import subprocess
-import sys
-
 import gin
 import pytest
 import seqio
@@ -118,22 +114,19 @@ def test_a_vocabulary_that_is_not_there(shown):
 
 
 @pytest.mark.slow
-def test_as_a_program(tfds_folder):
-    """From another folder, without gin, with the demo's words."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    done = subprocess.run(
+def test_as_a_program(tfds_folder, demo_vocabulary, monkeypatch, start_program):
+    """From another folder, and without gin."""
+    monkeypatch.chdir(tfds_folder)
+    shown = start_program(
+        "prompt_tuning_recycling.tasks.show",
         [
-            *(sys.executable, "-m", "prompt_tuning_recycling.tasks.show"),
             "pr:imdb_v100_0_1_verbalizers_test",
             f"--tfds_data_dir={tfds_folder}",
-            f"--vocabulary_file={root}/examples/demo/models/vocabulary.model",
+            f"--vocabulary_file={demo_vocabulary}",
         ],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tfds_folder,
-    )
-    assert "  inputs: 'Wonderful!'" in done.stdout
+    ).end()
+    assert shown.code == 0, shown.error
+    assert "  inputs: 'Wonderful!'" in shown.out
 
 
 def test_a_negative_number_of_examples(shown):
