@@ -31,7 +31,7 @@ test: $(TEST_VENV)/done
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 3 --dist worksteal -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
 
-# All tests but those that take seconds, in under two minutes on two cores.
+# All tests but those that take seconds.
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 

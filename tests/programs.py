@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import multiprocessing
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -83,9 +82,11 @@ def compiled(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture
-def start_program(tmp_path_factory, monkeypatch, compiled) -> Callable[..., Program]:
+def start_program(
+    tmp_path_factory, monkeypatch, compiled
+) -> Iterator[Callable[..., Program]]:
     """Starts `python -m MODULE` with arguments, on the CPU. `prepare` is called in its
-    process first; it must be importable there.
+    process first; it must be importable there. What still runs at the end is killed.
     """
     path = os.environ.get("PYTHONPATH")
     # Where the process that is forked looks, and what those find that it starts.
@@ -101,16 +102,18 @@ def start_program(tmp_path_factory, monkeypatch, compiled) -> Callable[..., Prog
     import forked
 
     folder = tmp_path_factory.mktemp("printed")
-    numbers = itertools.count()
+    started: list[Program] = []
 
     def start(module, arguments, prepare=None) -> Program:
-        number = next(numbers)
-        out, error = folder / f"out-{number}", folder / f"error-{number}"
+        out, error = (folder / f"{name}-{len(started)}" for name in ("out", "error"))
         process = context.Process(
             target=forked.run,
             args=(module, arguments, dict(os.environ), out, error, prepare),
         )
         process.start()
-        return Program(process, out, error)
+        started.append(Program(process, out, error))
+        return started[-1]
 
-    return start
+    yield start
+    for program in started:
+        program.kill()
