@@ -31,8 +31,11 @@ def target(request):
 @pytest.fixture
 def folder(target):
     with tempfile.TemporaryDirectory(dir=seeds.in_memory()) as name:
-        target.prepare(pathlib.Path(name))
-        yield pathlib.Path(name)
+        # Some put a file outside, beside the folder.
+        inside = pathlib.Path(name, "inside")
+        inside.mkdir()
+        target.prepare(inside)
+        yield inside
 
 
 def check(target, folder, data):
