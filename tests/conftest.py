@@ -22,7 +22,7 @@ import tensorstore as ts
 from prompt_tuning_recycling import command_line
 
 from .installations import checkout, dependencies, pythons  # noqa: F401
-from .programs import compiled, start_program  # noqa: F401
+from .programs import IMPORTABLE, compiled, start_program  # noqa: F401
 from .sweeps import sweep_config, sweep_content  # noqa: F401
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
@@ -31,7 +31,6 @@ PROMPT = "target/encoder/prompt/prompt/prompt"
 VOCABULARY_SIZE = 384
 SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
 DEMO_MODELS = CHECKOUT / "examples/demo/models"
-IMPORTABLE = CHECKOUT / "tests/importable"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -88,13 +88,10 @@ def start_program(
     """Starts `python -m MODULE` with arguments, on the CPU. `prepare` is called in its
     process first; it must be importable there. What still runs at the end is killed.
     """
-    path = os.environ.get("PYTHONPATH")
     # Where the process that is forked looks, and what those find that it starts.
     if str(IMPORTABLE) not in sys.path:
         monkeypatch.syspath_prepend(IMPORTABLE)
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join(filter(None, [str(IMPORTABLE), path]))
-    )
+    monkeypatch.setenv("PYTHONPATH", str(IMPORTABLE), prepend=os.pathsep)
     for name, value in {**compiled, "JAX_PLATFORMS": "cpu"}.items():
         monkeypatch.setenv(name, value)
     context = multiprocessing.get_context("forkserver")

@@ -64,26 +64,14 @@ def find(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
                 found[other, claim] = None
                 met.add(place)
         here.setdefault(claim.use, claim)
-    above: dict[str, list[Claim]] = {}
-
-    def on_the_way_to(folder: str) -> list[Claim]:
-        """Returns the claims on a folder and on those that it is in."""
-        new = []
-        # Claims below a meeting meet for the same reason.
-        while not (
-            folder in above or folder in met or os.path.dirname(folder) == folder
-        ):
-            new.append(folder)
-            folder = os.path.dirname(folder)
-        claims = above.get(folder, [])
-        for each in reversed(new):
-            claims = above[each] = [*by_place.get(each, {}).values(), *claims]
-        return claims
-
     for place, claim in places:
-        for other in on_the_way_to(os.path.dirname(place)):
-            if _keeps_out(other, claim):
-                found[other, claim] = None
+        above = os.path.dirname(place)
+        # Claims below a meeting meet for the same reason.
+        while above != os.path.dirname(above) and above not in met:
+            for other in by_place.get(above, {}).values():
+                if _keeps_out(other, claim):
+                    found[other, claim] = None
+            above = os.path.dirname(above)
     return list(found)
 
 

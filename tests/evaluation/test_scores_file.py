@@ -230,11 +230,11 @@ def test_killed_between_metrics_and_scores(
     with pytest.raises(RecyclingError, match="No such file"):
         scores(listed[2], FEW)
     # As if it had been killed while it removed older metrics.
-    with temporary_folder(evaluated) as left:
-        pass
-    os.mkdir(left)
+    with temporary_folder(evaluated) as name:
+        left = pathlib.Path(name)
+    left.mkdir()
     assert evaluate_prompts(arguments) == 0
-    assert not os.path.exists(left)
+    assert not left.exists()
     assert "2 of 4 were evaluated before" in capfd.readouterr().out
     assert evaluated.stat().st_mtime_ns == when
     assert all(scores(entry, FEW) for entry in listed[1:])
