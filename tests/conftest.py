@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -34,8 +35,26 @@ DEMO_MODELS = CHECKOUT / "examples/demo/models"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests run first, so that no process waits for one of them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Each process begins with slow tests, so that none waits for one at the end: they
+    get equal parts of the list, and take over from one another what is at a part's end.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = [
+        item
+        for process in range(processes)
+        for tests in (slow, quick)
+        for item in tests[
+            len(tests) * process // processes : len(tests) * (process + 1) // processes
+        ]
+    ]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays; looking for garbage in it would take long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

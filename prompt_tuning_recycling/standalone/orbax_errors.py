@@ -14,19 +14,24 @@ def raised_only() -> Iterator[None]:
     """Keeps the threads' tracebacks from the error stream inside the block, and after
     an error for good, since a thread may be late.
     """
-    log, unraisable = logging.getLogger("absl"), sys.unraisablehook
+    unraisable = sys.unraisablehook
+    logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
 
     def hook(found: Any) -> None:
         # Tensorstore calls back into an event loop that has ended.
         if str(found.exc_value) != "Event loop is closed":
             unraisable(found)
 
-    log.addFilter(_is_of_no_thread)
+    for log in logs:
+        log.addFilter(_is_of_no_thread)
     sys.unraisablehook = hook
     yield
-    log.removeFilter(_is_of_no_thread)
+    for log in logs:
+        log.removeFilter(_is_of_no_thread)
     sys.unraisablehook = unraisable
 
 
 def _is_of_no_thread(record: logging.LogRecord) -> bool:
-    return "_SignalingThread.run() raised" not in record.getMessage()
+    text = record.getMessage()
+    of_task = text.startswith("Task exception was never retrieved") and "orbax" in text
+    return not of_task and "_SignalingThread.run() raised" not in text

@@ -210,20 +210,25 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.fixture
-def choosing(models, recycling, tmp_path):
-    """Macros of choosing.gin. The prompt is an instruction in the source's embeddings,
-    which works as well as a tuned prompt.
-    """
+@pytest.fixture(scope="session")
+def source_prompt(tmp_path_factory):
+    """An instruction in the source's embeddings, which works as well as a tuned prompt."""
     text = "verdict judge good or bad"
-    file = str(models / "vocabulary.model")
+    file = str(DEMO_MODELS / "vocabulary.model")
     pieces = sentencepiece.SentencePieceProcessor(model_file=file).encode(text)
-    table = open_model(models / "source").embeddings
-    np.save(tmp_path / "source_prompt.npy", table.take(pieces).astype(np.float32))
+    table = open_model(DEMO_MODELS / "source").embeddings
+    path = tmp_path_factory.mktemp("prompt") / "source_prompt.npy"
+    np.save(path, table.take(pieces).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def choosing(models, recycling, source_prompt):
+    """Macros of choosing.gin."""
     return {
         **recycling,
         "SOURCE_CHECKPOINT": str(models / "source"),
-        "SOURCE_PROMPT": str(tmp_path / "source_prompt.npy"),
+        "SOURCE_PROMPT": str(source_prompt),
         "CANDIDATES": ("v2v-lin", "lin-comb"),
         "NUM_UNLABELED": 16,
     }
@@ -250,3 +255,17 @@ def choose(start, tiny, models, choosing, folder):
         return result
 
     return choose
+
+
+@pytest.fixture(scope="session")
+def chosen_once(tmp_path_factory):
+    """Where the choice that `chosen` copies has been made, once it has."""
+    return tmp_path_factory.mktemp("chosen") / "run"
+
+
+@pytest.fixture
+def chosen(choose, chosen_once, folder):
+    """`folder`, in which a prompt has been chosen as `choose` does by itself."""
+    if not chosen_once.exists():
+        choose(CHOOSE_OUTPUT_DIR=str(chosen_once))
+    return pathlib.Path(shutil.copytree(chosen_once, folder))

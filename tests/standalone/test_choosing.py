@@ -59,10 +59,9 @@ def test_it_writes_a_prompt_its_record_and_a_picture(choose, folder):
 
 
 def test_the_record_says_how_it_was_made_and_why_it_was_chosen(
-    choose, folder, choosing
+    chosen, choosing
 ):
-    choose()
-    record = record_of(folder)
+    record = record_of(chosen)
     assert record["recycler"]["name"] == "v2v-lin"
     assert record["words"]["num_words"] == 300
     choice = record["choice"]
@@ -81,11 +80,10 @@ def test_the_record_says_how_it_was_made_and_why_it_was_chosen(
     assert record["declared"]["kind"] == "Chosen"
 
 
-def test_the_same_choice_gives_the_same_files(choose, folder, tmp_path):
-    choose()
+def test_the_same_choice_gives_the_same_files(chosen, choose, tmp_path):
     choose(CHOOSE_OUTPUT_DIR=str(tmp_path / "again"))
     for name in ("prompt.npy", "choice.svg", "teacher.json"):
-        once, again = (base / "chosen" / name for base in (folder, tmp_path / "again"))
+        once, again = (base / "chosen" / name for base in (chosen, tmp_path / "again"))
         assert once.read_bytes() == again.read_bytes(), name
 
 
@@ -133,15 +131,15 @@ def test_a_prompt_that_fails_is_not_chosen(choose, folder):
 
 
 def test_a_source_of_another_width_teaches_in_the_same_job(
-    choose, folder, models, choosing
+    choose, folder, models, tmp_path
 ):
     """Its sizes are read from its checkpoint. Copying needs equal widths."""
-    file = pathlib.Path(choosing["SOURCE_PROMPT"])
     pieces = [9, 10, 11, 12, 13]
     wide = open_model(models / "wide").embeddings.take(pieces)
-    np.save(file, wide.astype(np.float32))
+    np.save(tmp_path / "wide.npy", wide.astype(np.float32))
     choose(
         SOURCE_CHECKPOINT=str(models / "wide"),
+        SOURCE_PROMPT=str(tmp_path / "wide.npy"),
         CANDIDATES=("copy", "v2v-lin", "relative"),
     )
     choice = record_of(folder)["choice"]
@@ -153,10 +151,9 @@ def test_a_source_of_another_width_teaches_in_the_same_job(
 
 
 def test_the_checkpoint_that_holds_both_model_and_prompt(
-    choose, folder, tmp_path, models, choosing, write_orbax
+    chosen, choose, tmp_path, models, choosing, write_orbax
 ):
     """RECYCLE_FROM, as after prompt tuning."""
-    choose()
     source = open_model(models / "source")
     arrays = {
         f"target/{name}": array.read() for name, array in source.parameters.items()
@@ -170,7 +167,7 @@ def test_the_checkpoint_that_holds_both_model_and_prompt(
     for name in ("SOURCE_CHECKPOINT", "SOURCE_PROMPT"):
         together[name] = together["RECYCLE_FROM"]
     choose(**together)
-    assert bits(tmp_path / "again") == bits(folder)
+    assert bits(tmp_path / "again") == bits(chosen)
 
 
 def test_by_default_it_chooses_among_the_portfolio(
@@ -274,12 +271,11 @@ def taught(teach, tmp_path):
     return path
 
 
-def test_a_teachers_file_leads_to_the_same_choice(choose, folder, tmp_path, taught):
-    choose()
+def test_a_teachers_file_leads_to_the_same_choice(chosen, choose, tmp_path, taught):
     alone = tmp_path / "alone"
     choose(TEACHER_SCORES=str(taught), CHOOSE_OUTPUT_DIR=str(alone))
-    assert bits(alone) == bits(folder)
-    one, other = (record_of(where)["choice"] for where in (folder, alone))
+    assert bits(alone) == bits(chosen)
+    one, other = (record_of(where)["choice"] for where in (chosen, alone))
     assert other["teacher"]["path"] == str(taught)
     for choice in (one, other):
         choice.pop("teacher")
@@ -316,8 +312,7 @@ def test_a_teacher_with_a_model_file_of_another_length(teach, choosing, tmp_path
 # Refinement
 
 
-def test_a_chosen_prompt_is_refined(choose, folder, tmp_path):
-    choose()
+def test_a_chosen_prompt_is_refined(chosen, choose, tmp_path):
     refined = tmp_path / "refined"
     choose(REFINE_STEPS=4, CHOOSE_OUTPUT_DIR=str(refined))
     record = record_of(refined)["choice"]["refined"]
@@ -326,7 +321,7 @@ def test_a_chosen_prompt_is_refined(choose, folder, tmp_path):
     assert len(losses) <= 5
     # An untuned prompt starts from further away.
     assert record["losses_from_an_untuned_prompt"][0] > losses[0]
-    assert (record["steps"] > 0) == (bits(refined) != bits(folder))
+    assert (record["steps"] > 0) == (bits(refined) != bits(chosen))
 
 
 def test_refining_for_a_task_without_choices(choose, folder):
@@ -351,19 +346,18 @@ def evaluate_chosen(evaluate, tiny, choosing, folder):
 
 
 def test_in_one_step_with_an_evaluation(
-    choose, evaluate, tiny, evaluate_chosen, folder, metrics, tmp_path
+    chosen, evaluate, tiny, evaluate_chosen, metrics, tmp_path
 ):
     """The prompt is that of the job, bit for bit, and so are the metrics."""
-    result = evaluate_chosen()
+    folder = tmp_path / "evaluation"
+    result = evaluate_chosen(EVAL_OUTPUT_DIR=str(folder))
     assert "v2v-lin        agreement" in result.out
-    job = tmp_path / "job"
-    choose(CHOOSE_OUTPUT_DIR=str(job))
-    assert bits(folder) == bits(job)
+    assert bits(folder) == bits(chosen)
     again = tmp_path / "from_file"
     evaluate(
         tiny,
         "prompts/from_file.gin",
-        PROMPT_FILE=str(job / "chosen/prompt.npy"),
+        PROMPT_FILE=str(chosen / "chosen/prompt.npy"),
         EVAL_OUTPUT_DIR=str(again),
     )
     assert metrics(folder) == metrics(again)
@@ -393,28 +387,27 @@ OTHER_SETTINGS = [
 ]
 
 
-def test_a_restart_with_other_settings_is_refused(choose, evaluate_chosen, folder):
-    choose()
-    before = bits(folder)
+def test_a_restart_with_other_settings_is_refused(chosen, evaluate_chosen):
+    before = bits(chosen)
     for changed, named in OTHER_SETTINGS:
         result = evaluate_chosen(fails=True, **changed)
         (line,) = result.error.splitlines()
         assert named in line
         assert "holds a prompt that this run has made before" in line
-        assert bits(folder) == before
+        assert bits(chosen) == before
 
 
 def test_a_run_takes_the_prompt_of_a_job_with_the_same_settings(
-    choose, evaluate_chosen, folder
+    chosen, evaluate_chosen
 ):
-    choose()
-    before = bits(folder)
+    before = bits(chosen)
     result = evaluate_chosen()
     assert "taking the prompt that was made before" in result.error
-    assert bits(folder) == before
+    assert bits(chosen) == before
 
 
-def test_in_one_step_with_inference(start, tiny, models, choosing, folder, choose):
+def test_in_one_step_with_inference(start, tiny, models, choosing, chosen, tmp_path):
+    folder = tmp_path / "inference"
     result = start(
         "infer",
         [tiny, "runs/standalone/infer.gin", "choose_init.gin"],
@@ -429,9 +422,7 @@ def test_in_one_step_with_inference(start, tiny, models, choosing, folder, choos
         },
     )
     assert result.code == 0, result.error
-    inferred = bits(folder)
-    choose(CHOOSE_OUTPUT_DIR=str(folder / "job"))
-    assert inferred == bits(folder / "job")
+    assert bits(folder) == bits(chosen)
 
 
 def test_in_one_step_with_training(tune, models, choosing, folder, exported, choose):
@@ -528,9 +519,9 @@ def test_a_target_that_already_holds_a_prompt(choose, folder, tuned):
     assert not folder.exists()
 
 
-def test_a_prompt_of_another_width_than_its_model(choose, folder, choosing):
-    np.save(choosing["SOURCE_PROMPT"], np.ones((5, 7), np.float32))
-    result = choose(fails=True)
+def test_a_prompt_of_another_width_than_its_model(choose, folder, tmp_path):
+    np.save(tmp_path / "narrow.npy", np.ones((5, 7), np.float32))
+    result = choose(SOURCE_PROMPT=str(tmp_path / "narrow.npy"), fails=True)
     (line,) = result.error.splitlines()
     assert "of shape [5, 7]" in line
     assert not folder.exists()

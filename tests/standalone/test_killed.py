@@ -13,7 +13,7 @@ from prompt_tuning_recycling.models import open_checkpoint
 FIRST, STEPS, PERIOD = 1600, 4, 2
 # After which share of its changes a run is killed, one after the other. `make kills`
 # kills a shorter run at more points.
-KILLED_AT = (0.2, 0.6, 0.3)
+KILLED_AT = (0.2, 0.6)
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 

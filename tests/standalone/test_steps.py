@@ -1,5 +1,7 @@
 """A run's checkpoints: T5X's layout, which are kept, and what is never read."""
 
+import asyncio
+import gc
 import os
 import re
 import resource
@@ -16,7 +18,7 @@ from prompt_tuning_recycling import RecyclingError, load_prompt
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_checkpoint
 from prompt_tuning_recycling.models import steps as read_steps
-from prompt_tuning_recycling.standalone import optimizers, steps
+from prompt_tuning_recycling.standalone import optimizers, orbax_errors, steps
 
 from ..conftest import importable_environment
 
@@ -201,6 +203,23 @@ def test_a_full_disk_is_one_line(tmp_path):
     )
     assert ended.returncode == 1
     assert re.fullmatch(r"error: cannot write checkpoint 1 .*room, .*\n", ended.stderr)
+
+
+@pytest.mark.parametrize("package", ["orbax/checkpoint", "another"])
+def test_a_task_that_fails_unseen_is_reported_but_for_orbax_tasks(caplog, package):
+    """Of two arrays that fail at once, Orbax raises the error of the first."""
+    names = {}
+    code = "async def write():\n  raise ValueError('no room')"
+    exec(compile(code, f"/packages/{package}/write.py", "exec"), names)
+
+    async def fails_unseen():
+        asyncio.get_running_loop().create_task(names["write"]())
+        await asyncio.sleep(0.001)
+        gc.collect()
+
+    with orbax_errors.raised_only():
+        asyncio.run(fails_unseen())
+    assert ("never retrieved" in caplog.text) == (package == "another")
 
 
 def test_a_step_that_is_not_whole_is_renamed_and_written_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,36 @@ INITS = ("rand-init", "class-init")
 RUNS = ("run 1", "run 2")
 STEPS = (5, 10)
 UNTUNED_STEP = 0
+
+
+@pytest.fixture(scope="session")
+def same_folder(tmp_path_factory) -> Callable[[], pathlib.Path]:
+    """Gives one folder, empty, to one test after another, as its `tmp_path`."""
+    folder = tmp_path_factory.mktemp("same")
+
+    def same_folder() -> pathlib.Path:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        return folder
+
+    return same_folder
+
+
+@pytest.fixture
+def make_once(tmp_path, same_folder) -> Callable[[str, Callable[[], None]], None]:
+    """Fills the same folder: the first time by a function, then with a copy of what that
+    has made.
+    """
+
+    def make_once(name: str, make: Callable[[], None]) -> None:
+        kept = tmp_path.with_name(f"{tmp_path.name}-{name}")
+        if kept.exists():
+            shutil.copytree(kept, same_folder(), dirs_exist_ok=True)
+        else:
+            make()
+            shutil.copytree(tmp_path, kept)
+
+    return make_once
 
 
 @pytest.fixture
@@ -33,10 +64,10 @@ def content(tmp_path, rng, word_list) -> dict[str, Any]:
         pretrained[model] = str(path)
         for init in INITS:
             for run in RUNS:
-                folder = tmp_path / "tuned" / model / init / run
-                prompts.setdefault(model, {}).setdefault(init, {})[run] = str(folder)
+                model_dir = tmp_path / "tuned" / model / init / run
+                prompts.setdefault(model, {}).setdefault(init, {})[run] = str(model_dir)
                 for step in (UNTUNED_STEP, *STEPS):
-                    write_prompt(folder, step, rng.normal(size=(5, width)))
+                    write_prompt(model_dir, step, rng.normal(size=(5, width)))
     return {
         "root_dir": str(tmp_path / "sweep"),
         "dataset": "toy",

@@ -41,6 +41,11 @@ OTHER = Drawing(4, "validation", 3)
 
 
 @pytest.fixture
+def tmp_path(same_folder):
+    return same_folder()
+
+
+@pytest.fixture
 def choosing(content):
     """The sweep's content with three quick methods, and two choices among them."""
     content["recycling_methods"] = {
@@ -71,13 +76,17 @@ def evaluations(content):
 
 
 @pytest.fixture
-def evaluated(choosing, write_config, run, rng):
+def evaluated(choosing, write_config, run, rng, make_once):
     """A sweep whose evaluations have written metrics and scores, all random, so that
     choices differ and have regret. Returns the configuration's path.
     """
     config = write_config(choosing)
-    assert run(recycle.main, {"config": config}) == 0
-    write_all(choosing, rng)
+
+    def make():
+        assert run(recycle.main, {"config": config}) == 0
+        write_all(choosing, rng)
+
+    make_once("choices", make)
     return config
 
 
@@ -247,14 +256,14 @@ def prompts(content):
 
 
 @pytest.mark.slow
-def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run, rng):
+def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run):
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     before = files(choosing)
     assert len(before) == 2 * 2 * CELLS
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     assert run(report.main, {"config": evaluated}) == 0
     assert files(choosing) == before
-    write_all(choosing, rng)
+    write_all(choosing, np.random.default_rng(1))
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     after = files(choosing)
     assert after.keys() == before.keys()
@@ -468,11 +477,11 @@ def test_skips_of_a_method_with_a_mistake(choosing, write_config, caplog, skips)
     assert "recycling_methods.lin.combination_skips.0" in found
 
 
-def test_a_method_called_as_the_teachers_folder(choosing, write_config, run, caplog):
+def test_a_method_called_as_the_teachers_folder(choosing, write_config, run, capsys):
     choosing["recycling_methods"]["teachers"] = {"recycler": "v2v-lin"}
     flags = {"config": write_config(choosing), "recycle": "false"}
     assert run(recycle.main, flags) == 1
-    assert "the folder of teachers" in caplog.text
+    assert "the folder of teachers" in capsys.readouterr().err
     del choosing["recycling_methods"]["choose"]
     flags["config"] = write_config(choosing)
     assert run(recycle.main, flags) == 0

@@ -84,7 +84,7 @@ def written(root):
 # Before which of its renames a process is killed: of a recycler's record, of the
 # recycler, of the first prompt's record, and so on. The sweep takes about 800 of them.
 # `make kills` kills a smaller one at more points.
-KILLED_AT = (1, 2, 4, 20, 60, 155)
+KILLED_AT = (2, 20, 155)
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_killed_at_points_all_over_a_sweep(many_writes, content, start):
         grew.append(len(now) > len(seen))
         left |= {path.parent.name for path in pathlib.Path(root).rglob("*.tmp")}
         seen = now
-    assert not grew[0] and all(grew[3:])
+    assert not grew[0] and all(grew[1:])
     # Killed in the middle of a write, of recyclers and of prompts.
     assert left == {"learned-recyclers", "recycled-prompt"}
     finish(start(many_writes))

@@ -232,16 +232,15 @@ def letters(letters_file) -> Iterator[str]:
 def texts(tfds_folder, demo_vocabulary) -> Callable[..., list[tuple[str, str]]]:
     """The inputs and targets of a task's split, before they are cut into pieces."""
 
-    def texts(name: str, split: str = "validation") -> list[tuple[str, str]]:
-        return [
-            (
-                example["inputs_pretokenized"].decode(),
-                example["targets_pretokenized"].decode(),
-            )
-            for example in examples(name, split)
-        ]
+    return lambda name, split="validation": texts_of(examples(name, split))
 
-    return texts
+
+def texts_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Inputs and targets, before they are cut into pieces."""
+    return [
+        (row["inputs_pretokenized"].decode(), row["targets_pretokenized"].decode())
+        for row in rows
+    ]
 
 
 def examples(

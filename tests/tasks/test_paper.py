@@ -3,13 +3,15 @@
 What is expected is written by hand from the datasets' published descriptions.
 """
 
+import functools
+
 import numpy as np
 import pytest
 import seqio
 
 from prompt_tuning_recycling.tasks import c4, imdb, qqp, sst2
 
-from .conftest import examples
+from .conftest import examples, texts_of
 
 # Reading seqio's tasks takes seconds.
 pytestmark = pytest.mark.slow
@@ -81,18 +83,19 @@ def test_sst2(texts):
     ]
 
 
-def test_sst2_rank_classification(texts):
-    assert texts("pr:glue_sst2_v200_test_rc")[:4] == [
+def test_sst2_rank_classification(tfds_folder, demo_vocabulary):
+    rows = examples("pr:glue_sst2_v200_test_rc")
+    assert texts_of(rows)[:4] == [
         ("sentence: hide new secretions from the parental units ", "negative"),
         ("sentence: hide new secretions from the parental units ", "positive"),
         ("sentence: that loves its characters", "negative"),
         ("sentence: that loves its characters", "positive"),
     ]
-    assert correct("pr:glue_sst2_v200_test_rc") == [1, 0, 0, 1, 0, 0]
+    assert correct(rows) == [1, 0, 0, 1, 0, 0]
 
 
-def correct(name):
-    return [int(row["ranking"][2]) for row in examples(name)]
+def correct(rows):
+    return [int(row["ranking"][2]) for row in rows]
 
 
 def test_sst2_trains_on_all_but_the_last_thousand(texts):
@@ -118,11 +121,12 @@ def test_imdb(texts, verbalizers, negative, positive):
         ("Wonderful!", positive),
         ("Who knows.", "UNK"),
     ]
-    assert texts(f"{name}_test_rc")[:2] == [
+    rows = examples(f"{name}_test_rc")
+    assert texts_of(rows)[:2] == [
         ("A dull film.<br /><br />Avoid.", negative),
         ("A dull film.<br /><br />Avoid.", positive),
     ]
-    assert correct(f"{name}_test_rc") == [1, 0, 0, 1, 0, 0]
+    assert correct(rows) == [1, 0, 0, 1, 0, 0]
     assert texts(f"{name}_train", "train") == [
         ("film 0", negative),
         ("film 1", positive),
@@ -159,12 +163,13 @@ def test_qqp(texts, name, different, same):
         (second, same),
     ]
     for ranking in (f"{name}_rc", f"{name}_rc_normed"):
-        assert texts(ranking) == [
+        rows = examples(ranking)
+        assert texts_of(rows) == [
             (text, label)
             for text in (first, second, empty, second)
             for label in (different, same)
         ]
-        assert correct(ranking) == [1, 0, 0, 1, 0, 0, 0, 1]
+        assert correct(rows) == [1, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_qqp_trains_on_all_but_the_last_ten_thousand(texts):
@@ -200,8 +205,9 @@ def test_record(texts):
     ]
 
 
-def test_record_rank_classification(texts):
-    assert texts("pr:super_glue_record_v102_rc") == [
+def test_record_rank_classification(tfds_folder, demo_vocabulary):
+    rows = examples("pr:super_glue_record_v102_rc")
+    assert texts_of(rows) == [
         (RECORD[0], "Afghanistan"),
         (RECORD[0], "Badam Bagh"),
         (RECORD[0], "Mariam"),
@@ -210,7 +216,7 @@ def test_record_rank_classification(texts):
         (RECORD[2], "A"),
         (RECORD[2], "B"),
     ]
-    assert correct("pr:super_glue_record_v102_rc") == [0, 1, 0, 1, 1, 0, 0]
+    assert correct(rows) == [0, 1, 0, 1, 1, 0, 0]
 
 
 def test_record_trains_on_all_but_the_last_ten_thousand(texts):
@@ -328,12 +334,14 @@ def test_record_metrics(tfds_folder, t5_vocabulary):
 def test_the_pieces_of_the_t5_vocabulary(tfds_folder, t5_vocabulary):
     """As the sentencepiece library alone cuts the texts, with EOS at the end."""
 
+    read = functools.cache(lambda name: examples(name, lengths=LENGTHS))
+
     def pieces(name, feature, number=0):
-        tokens = examples(name, lengths=LENGTHS)[number][feature]
+        tokens = read(name)[number][feature]
         return [t5_vocabulary.tokenizer.IdToPiece(int(token)) for token in tokens]
 
     def row(name, number=0):
-        example = examples(name, lengths=LENGTHS)[number]
+        example = read(name)[number]
         return example["inputs"].tolist(), example["targets"].tolist()
 
     assert pieces("pr:glue_sst2_v200_test", "inputs", 1) == [
