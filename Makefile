@@ -21,12 +21,16 @@ study: $(VENV)/dev
 # Tests what users get: the wheel, in an environment of its own, from a folder in which
 # the checkout cannot be imported. What JAX compiles is kept for all of its processes,
 # which share the processors: the threads of BLAS would only wait for each other. There is
-# one process more than two cores keep busy, since some tests wait for a server.
+# one process more than two cores keep busy, since some tests wait for a server. What
+# tests write is in memory where that has room: it is many small files.
+TESTS_FILES := $(shell grep -qs ' /dev/shm tmpfs .*noexec' /proc/mounts || \
+    df -Pk /dev/shm 2>/dev/null | \
+    awk 'NR == 2 && $$4 > 4e6 {print "PYTEST_DEBUG_TEMPROOT=/dev/shm"}')
 test: $(TEST_VENV)/done
 	mkdir -p build/elsewhere
 	cd build/elsewhere && TESTING_WHEEL=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/compiled \
 	    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	    OPENBLAS_NUM_THREADS=1 \
+	    OPENBLAS_NUM_THREADS=1 $(TESTS_FILES) \
 	    ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 3 --dist worksteal -q \
 	    $(CURDIR)/tests $(PYTEST_ARGS)
