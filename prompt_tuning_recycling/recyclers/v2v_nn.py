@@ -38,9 +38,9 @@ class VocabToVocabMLP(Recycler):
     starts with LeCun-normal weights and zero biases, to minimize the mean of ½(y − t)²
     over words and dimensions. Each epoch goes through the words in a new order. Its
     last batch is smaller if the batch size does not divide the number of words. An
-    epoch's loss is the mean over its words. The whole training is one compiled program
-    on JAX's default device, in float32. The same seed on the same device and versions
-    gives the same bits, whatever JAX's configuration.
+    epoch's loss is the mean over its words. An epoch is one compiled program on JAX's
+    default device, in float32, which JAX's persistent cache can keep. The same seed on
+    the same device and versions gives the same bits, whatever JAX's configuration.
 
     A prompt with much larger norms than the word embeddings (tuned prompts often have
     norms larger by orders of magnitude) lies outside what the network was trained on.
@@ -136,16 +136,34 @@ def _train(
     """Returns the network's parameters and the mean loss of each epoch [epochs]."""
     import jax
 
-    train = _trainer(len(source), learning_rate, hidden, batch_size, epochs)
-    return jax.block_until_ready(train(key, source, target))
+    start, run_epoch = _trainer(
+        len(source), source.shape[1], target.shape[1], learning_rate, hidden, batch_size
+    )
+    source, target = jax.device_put((source, target))
+    init_key, order_key = jax.random.split(key)
+    state = start(init_key)
+    losses = []
+    for done, epoch_key in enumerate(jax.random.split(order_key, epochs), start=1):
+        state, loss = run_epoch(state, epoch_key, source, target)
+        losses.append(loss)
+        if done % max(1, epochs // 5) == 0 and done < epochs:
+            logger.info("v2v-nn: epoch %d of %d, loss %.6g", done, epochs, loss)
+    params, _ = state
+    return params, jax.numpy.stack(losses)
 
 
 @functools.cache
 def _trainer(
-    words: int, learning_rate: float, hidden: int, batch_size: int, epochs: int
-) -> Callable[..., Any]:
-    """Returns the training as a compiled function of a key and both embeddings. Pairs
-    of models with the same sizes share it.
+    words: int,
+    source_dim: int,
+    target_dim: int,
+    learning_rate: float,
+    hidden: int,
+    batch_size: int,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns two compiled functions, which pairs of models with the same sizes share:
+    of a key, the parameters and the optimizer's state that training starts from; and of
+    these, an epoch's key and both embeddings, what they are after it and its mean loss.
     """
     import jax
     import jax.numpy as jnp
@@ -163,7 +181,14 @@ def _trainer(
         return jnp.mean(optax.l2_loss(prediction, y).mean(axis=1), where=counts)
 
     @jax.jit
-    def train(key: jax.Array, source: jax.Array, target: jax.Array) -> Any:
+    def start(key: jax.Array) -> Any:
+        params = _initial(key, source_dim, hidden, target_dim)
+        return params, optimizer.init(params)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run_epoch(
+        carry: Any, key: jax.Array, source: jax.Array, target: jax.Array
+    ) -> Any:
         def step(carry: Any, batch_and_counts: Any) -> Any:
             params, state = carry
             batch, counts = batch_and_counts
@@ -173,23 +198,11 @@ def _trainer(
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(params, updates), state), value
 
-        def epoch(carry: Any, number_and_key: Any) -> Any:
-            number, key = number_and_key
-            order = jnp.resize(jax.random.permutation(key, words), counts.shape)
-            carry, values = jax.lax.scan(step, carry, (order, counts))
-            mean = jnp.sum(values * counts.sum(axis=1)) / words
-            jax.debug.callback(_progress, number, mean, epochs)
-            return carry, mean
+        order = jnp.resize(jax.random.permutation(key, words), counts.shape)
+        carry, values = jax.lax.scan(step, carry, (order, counts))
+        return carry, jnp.sum(values * counts.sum(axis=1)) / words
 
-        init_key, order_key = jax.random.split(key)
-        params = _initial(init_key, source.shape[1], hidden, target.shape[1])
-        scanned = (jnp.arange(epochs), jax.random.split(order_key, epochs))
-        (params, _), losses = jax.lax.scan(
-            epoch, (params, optimizer.init(params)), scanned
-        )
-        return params, losses
-
-    return train
+    return start, run_epoch
 
 
 def _initial(key: jax.Array, source_dim: int, hidden: int, target_dim: int) -> Params:
@@ -204,9 +217,3 @@ def _initial(key: jax.Array, source_dim: int, hidden: int, target_dim: int) -> P
         "output_kernel": lecun_normal(output_key, (hidden, target_dim), jnp.float32),
         "output_bias": jnp.zeros(target_dim),
     }
-
-
-def _progress(number: Any, loss: Any, epochs: int) -> None:
-    every = max(1, epochs // 5)
-    if (int(number) + 1) % every == 0 and int(number) + 1 < epochs:
-        logger.info("v2v-nn: epoch %d of %d, loss %.6g", number + 1, epochs, loss)

@@ -57,8 +57,9 @@ def cached_logits(config, variables, length, choose):
     return jnp.stack(every, axis=1)
 
 
-@pytest.mark.parametrize("prompt_length", [0, LENGTH])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("prompt_length", "dtype"), [(LENGTH, "float32"), (0, "bfloat16")]
+)
 def test_with_the_cache_logits_are_those_without_it(prompt_length, dtype):
     config = dataclasses.replace(CONFIG, prompt_length=prompt_length, dtype=dtype)
     variables = variables_of(config)

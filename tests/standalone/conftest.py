@@ -129,9 +129,11 @@ def tuned_once(tmp_path_factory):
 
 @pytest.fixture
 def tuned(tune, tuned_once, tmp_path):
-    """The folder of a prompt tuned on the source model, to be changed or deleted."""
+    """The folder of a prompt tuned on the source model, to be changed or deleted, which
+    was evaluated every three steps.
+    """
     if not tuned_once.exists():
-        tune(tmp_path / "whole")
+        tune(tmp_path / "whole", EVAL_PERIOD=3)
         (tmp_path / "whole").rename(tuned_once)
     return pathlib.Path(shutil.copytree(tuned_once, tmp_path / "tuned"))
 
@@ -212,7 +214,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def source_prompt(tmp_path_factory):
-    """An instruction in the source's embeddings, which works as well as a tuned prompt."""
+    """An instruction in the source's embeddings, as good as a tuned prompt."""
     text = "verdict judge good or bad"
     file = str(DEMO_MODELS / "vocabulary.model")
     pieces = sentencepiece.SentencePieceProcessor(model_file=file).encode(text)

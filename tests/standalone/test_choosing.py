@@ -58,9 +58,7 @@ def test_it_writes_a_prompt_its_record_and_a_picture(choose, folder):
     assert last == f"wrote {folder}/chosen/prompt.npy"
 
 
-def test_the_record_says_how_it_was_made_and_why_it_was_chosen(
-    chosen, choosing
-):
+def test_the_record_says_how_it_was_made_and_why_it_was_chosen(chosen, choosing):
     record = record_of(chosen)
     assert record["recycler"]["name"] == "v2v-lin"
     assert record["words"]["num_words"] == 300

@@ -78,11 +78,10 @@ def test_it_learns(tune, folder, metrics):
     assert after["accuracy"] >= 95
 
 
-def test_the_same_command_twice_gives_the_same(tune, tmp_path, exported, metrics):
-    for name in ("a", "b"):
-        tune(tmp_path / name, EVAL_PERIOD=3)
-    assert_same(parameters_of(tmp_path / "a"), parameters_of(tmp_path / "b"))
-    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+def test_the_same_command_twice_gives_the_same(tune, tuned, folder, metrics):
+    tune(folder, EVAL_PERIOD=3)
+    assert_same(parameters_of(folder), parameters_of(tuned))
+    assert metrics(folder) == metrics(tuned)
 
 
 def test_another_seed_gives_another_prompt(tune, tuned, folder, exported):
@@ -92,14 +91,13 @@ def test_another_seed_gives_another_prompt(tune, tuned, folder, exported):
 
 
 def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
-    tune, tmp_path, metrics, steps
+    tune, tuned, folder, metrics, steps
 ):
-    tune(tmp_path / "whole", EVAL_PERIOD=3)
-    tune(tmp_path / "parts", EVAL_PERIOD=3, TRAIN_STEPS_RELATIVE=4)
-    assert steps(tmp_path / "parts") == [FIRST + 4]
-    tune(tmp_path / "parts", EVAL_PERIOD=3)
-    assert_same(parameters_of(tmp_path / "parts"), parameters_of(tmp_path / "whole"))
-    assert metrics(tmp_path / "parts")[-1] == metrics(tmp_path / "whole")[-1]
+    tune(folder, EVAL_PERIOD=3, TRAIN_STEPS_RELATIVE=4)
+    assert steps(folder) == [FIRST + 4]
+    tune(folder, EVAL_PERIOD=3)
+    assert_same(parameters_of(folder), parameters_of(tuned))
+    assert metrics(folder)[-1] == metrics(tuned)[-1]
 
 
 def test_with_dropout_too(tune, tmp_path):
@@ -109,12 +107,11 @@ def test_with_dropout_too(tune, tmp_path):
     assert_same(parameters_of(tmp_path / "parts"), parameters_of(tmp_path / "whole"))
 
 
-def test_a_finished_run_only_evaluates(tune, folder, metrics):
-    tune(folder, EVAL_PERIOD=3)
-    before = parameters_of(folder)
-    result = tune(folder, EVAL_PERIOD=3)
-    assert_same(parameters_of(folder), before)
-    assert metrics(folder)[-1] == metrics(folder)[-2]
+def test_a_finished_run_only_evaluates(tune, tuned, metrics):
+    before = parameters_of(tuned)
+    result = tune(tuned, EVAL_PERIOD=3)
+    assert_same(parameters_of(tuned), before)
+    assert metrics(tuned)[-1] == metrics(tuned)[-2]
     assert "accuracy" in result.out
 
 

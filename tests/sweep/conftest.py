@@ -35,8 +35,8 @@ def same_folder(tmp_path_factory) -> Callable[[], pathlib.Path]:
 
 @pytest.fixture
 def make_once(tmp_path, same_folder) -> Callable[[str, Callable[[], None]], None]:
-    """Fills the same folder: the first time by a function, then with a copy of what that
-    has made.
+    """Fills the same folder: the first time by a function, then with a copy of what was
+    made.
     """
 
     def make_once(name: str, make: Callable[[], None]) -> None:
