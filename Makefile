@@ -92,7 +92,7 @@ clean:
 
 CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON, as in: make test PYTHON=python3.12")'
 # On all processors; pip uses one. Some packages hold files that Python cannot compile.
-COMPILE = $(1)/bin/python -m compileall -q -j 0 $(1)/lib > /dev/null 2>&1 || true
+COMPILE = $(1)/bin/python -m compileall -q -j 0 -x /tests/ $(1)/lib > /dev/null 2>&1 || true
 SOURCES := setup.cfg pyproject.toml README.md LICENSE \
     $(shell find prompt_tuning_recycling gin tasks -type f -not -name '*.pyc' 2>/dev/null)
 

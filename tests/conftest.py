@@ -34,12 +34,14 @@ SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
 DEMO_MODELS = CHECKOUT / "examples/demo/models"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Each process begins with slow tests, so that none waits for one at the end: they
     get equal parts of the list, and take over from one another what is at a part's end.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     slow = [item for item in items if item.get_closest_marker("slow")]
+    # They take turns at waiting, and share a process to be forked from.
+    slow.sort(key=lambda item: "start_program" not in item.fixturenames)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     items[:] = [
         item
