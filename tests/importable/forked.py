@@ -8,6 +8,7 @@ import sys
 import commands
 import gcsfs  # noqa: F401
 import s3fs  # noqa: F401
+import tensorflow as tf
 import tiny_tasks  # noqa: F401
 
 import prompt_tuning_recycling.convert
@@ -38,7 +39,9 @@ def run(module, arguments, environment, out, error, prepare=None):
     try:
         if prepare is not None:
             prepare()
-        code = commands.run(module, arguments)
+        # Each process would spend seconds on rewriting seqio's functions, none of which
+        # needs it.
+        code = tf.autograph.experimental.do_not_convert(commands.run)(module, arguments)
     except SystemExit as stop:
         code = stop.code
     except BaseException:
