@@ -1,4 +1,6 @@
-"""Silences the tracebacks that Orbax's threads print of an error that saving raises."""
+"""Silences the tracebacks that Orbax's threads and tasks print of an error that saving
+raises.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def raised_only() -> Iterator[None]:
-    """Keeps the threads' tracebacks from the error stream inside the block, and after
-    an error for good, since a thread may be late.
+    """Keeps their tracebacks from the error stream inside the block, and after an error
+    for good, since one may be late.
     """
     unraisable = sys.unraisablehook
     logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
@@ -23,15 +25,15 @@ def raised_only() -> Iterator[None]:
             unraisable(found)
 
     for log in logs:
-        log.addFilter(_is_of_no_thread)
+        log.addFilter(_is_of_neither)
     sys.unraisablehook = hook
     yield
     for log in logs:
-        log.removeFilter(_is_of_no_thread)
+        log.removeFilter(_is_of_neither)
     sys.unraisablehook = unraisable
 
 
-def _is_of_no_thread(record: logging.LogRecord) -> bool:
+def _is_of_neither(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     of_task = text.startswith("Task exception was never retrieved") and "orbax" in text
     return not of_task and "_SignalingThread.run() raised" not in text
