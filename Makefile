@@ -100,7 +100,7 @@ $(VENV)/done: setup.cfg pyproject.toml constraints.txt
 	$(CHECK_PYTHON)
 	@echo "Setting up $(VENV); this takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --upgrade pip
+	$(BIN)/pip install --no-compile --upgrade pip
 	# Setuptools warns that folders may share a package's name; here they are the package.
 	PYTHONWARNINGS=ignore $(BIN)/pip install --no-compile --editable '.[demo]'
 	$(call COMPILE,$(VENV))
@@ -120,7 +120,7 @@ $(TEST_VENV)/done: constraints.txt $(SOURCES)
 	@echo "Building the package and setting up $(TEST_VENV) to test it."
 	rm -rf build/wheel build/lib build/bdist*
 	test -x $(TEST_VENV)/bin/python || $(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/pip install --upgrade pip
+	$(TEST_VENV)/bin/pip install --no-compile --upgrade pip
 	$(TEST_VENV)/bin/pip wheel --no-deps --wheel-dir build/wheel .
 	$(TEST_VENV)/bin/pip uninstall --yes prompt_tuning_recycling
 	$(TEST_VENV)/bin/pip install --no-compile "$$(ls build/wheel/*.whl)[test]"
