@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     slow = [item for item in items if item.get_closest_marker("slow")]
-    # They take turns at waiting, and share a process to be forked from.
+    # One process runs most of these, so it alone imports what they are forked from.
     slow.sort(key=lambda item: "start_program" not in item.fixturenames)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     items[:] = [

@@ -112,18 +112,22 @@ def test_what_separate_jobs_would_have_written(
             EVAL_OUTPUT_DIR=f"{alone}/random",
             PROMPT_SEED=3,
         ),
-        "0": flags(
-            [model["prompt"], run, "prompts/from_file.gin"],
-            EVAL_OUTPUT_DIR=f"{alone}/0",
-            PROMPT_FILE=str(tmp_path / "prompt-0"),
-        ),
+        **{
+            str(number): flags(
+                [model["prompt"], run, "prompts/from_file.gin"],
+                EVAL_OUTPUT_DIR=f"{alone}/{number}",
+                PROMPT_FILE=str(tmp_path / f"prompt-{number}"),
+            )
+            for number in range(3)
+        },
     }
+    assert len(separate) == len(listed)
     for name, command in separate.items():
         assert evaluate.main(command) == 0, capfd.readouterr().err
         together = pathlib.Path(tmp_path, "out", name)
         files = {p.name for p in pathlib.Path(alone, name).rglob("*")}
         stable = {name for name in files if "tfevents" not in name}
-        if name == "0":  # Which prompt in a file it was; see metrics_file.
+        if name.isdigit():  # Which prompt in a file it was; see metrics_file.
             stable.add("evaluated_prompt.json")
         assert {p.name for p in together.rglob("*") if "tfevents" not in p.name} == (
             stable

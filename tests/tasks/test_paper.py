@@ -162,13 +162,14 @@ def test_qqp(texts, name, different, same):
         (empty, "<unk>"),
         (second, same),
     ]
-    rows = examples(f"{name}_rc")
-    assert texts_of(rows) == [
-        (text, label)
-        for text in (first, second, empty, second)
-        for label in (different, same)
-    ]
-    assert correct(rows) == [1, 0, 0, 1, 0, 0, 0, 1]
+    for ranking in (f"{name}_rc", f"{name}_rc_normed"):
+        rows = examples(ranking)
+        assert texts_of(rows) == [
+            (text, label)
+            for text in (first, second, empty, second)
+            for label in (different, same)
+        ]
+        assert correct(rows) == [1, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_qqp_trains_on_all_but_the_last_ten_thousand(texts):
