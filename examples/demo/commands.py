@@ -163,9 +163,14 @@ class Runner:
 
 
 def _run(command: Command) -> tuple[int, str]:
+    import tensorflow as tf
+
     name = f"prompt_tuning_recycling.standalone.{command.program}"
     program = importlib.import_module(name)
     written = io.StringIO()
     with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
-        code = program.main(command.arguments())
+        # TensorFlow need not rewrite the tasks' functions: none branches on a tensor.
+        code = tf.autograph.experimental.do_not_convert(program.main)(
+            command.arguments()
+        )
     return code, written.getvalue()

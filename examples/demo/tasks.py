@@ -50,8 +50,15 @@ def _pairs(
     shuffle_files: bool,
     seed: int | None = None,
 ) -> tf.data.Dataset:
+    return _dataset(_examples(make, split))
+
+
+@functools.cache
+def _examples(
+    make: Callable[[random.Random], language.Example], split: str
+) -> list[language.Example]:
     rng = random.Random(_SEEDS[split])
-    return _dataset(make(rng) for _ in range(_SIZES[split]))
+    return [make(rng) for _ in range(_SIZES[split])]
 
 
 def _choices(

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _READ_PER_DRAWN = 64
 # A label set counts as the task's own if this many examples have it.
 _SAME_CHOICES = 16
+# Examples that TensorFlow hands over at once.
+_BATCH = 256
 _RANKING = "ranking"
 
 
@@ -170,16 +172,17 @@ def read(
             use_cached=use_cached,
         )
 
-    ranking = [task for task in with_split if _ranks(dataset(task, split))]
+    datasets = {task.name: dataset(task, split) for task in with_split}
+    ranking = [task for task in with_split if _ranks(datasets[task.name])]
     task = (ranking or with_split)[0]
-    examples = dataset(task, split).as_numpy_iterator()
     if ranking:
-        pairs = _grouped(examples)
+        pairs = _grouped(datasets[task.name])
     else:
         choices = _choices_of_all(
             dataset(one, each) for one in tasks for each in one.splits
         )
-        pairs = ((example["inputs"], choices) for example in examples)
+        examples = _examples(datasets[task.name], ["inputs"])
+        pairs = ((inputs, choices) for (inputs,) in examples)
     # An input counts once, although some tasks make an example of each right answer.
     different = {
         pair[0].tobytes(): pair
@@ -225,18 +228,28 @@ def _ranks(dataset: tf.data.Dataset) -> bool:
     return _RANKING in dataset.element_spec
 
 
-def _grouped(
-    examples: Iterable[Mapping[str, np.ndarray]],
-) -> Iterator[tuple[Tokens, list[Tokens]]]:
+def _grouped(dataset: tf.data.Dataset) -> Iterator[tuple[Tokens, list[Tokens]]]:
     """Yields each input with its choices. Of `ranking` (see tasks/rank_classification),
     only the choice's number and the count are used, not whether it is right.
     """
     choices: list[Tokens] = []
-    for example in examples:
-        _, choice, _, count = (int(part) for part in example[_RANKING])
-        choices = [*choices, example["targets"]] if choice else [example["targets"]]
+    columns = ["inputs", "targets", _RANKING]
+    for inputs, targets, ranking in _examples(dataset, columns):
+        _, choice, _, count = (int(part) for part in ranking)
+        choices = [*choices, targets] if choice else [targets]
         if len(choices) == count:
-            yield example["inputs"], choices
+            yield inputs, choices
+
+
+def _examples(
+    dataset: tf.data.Dataset, features: Sequence[str]
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields some features of each example. They are read in batches: TensorFlow takes
+    longer to hand over an example than to make it.
+    """
+    rows = dataset.map(lambda example: tuple(example[name] for name in features))
+    for batch in rows.ragged_batch(_BATCH):
+        yield from zip(*(column.numpy() for column in batch), strict=True)
 
 
 def _choices_of_all(datasets: Iterable[tf.data.Dataset]) -> list[Tokens]:
@@ -244,8 +257,8 @@ def _choices_of_all(datasets: Iterable[tf.data.Dataset]) -> list[Tokens]:
     differ, or if no dataset ranks.
     """
     for dataset in filter(_ranks, datasets):
-        groups = _grouped(dataset.as_numpy_iterator())
-        sets = [choices for _, choices in itertools.islice(groups, _SAME_CHOICES)]
+        groups = itertools.islice(_grouped(dataset), _SAME_CHOICES)
+        sets = [choices for _, choices in groups]
         if sets and all(_equal(choices, sets[0]) for choices in sets):
             return sets[0]
     return []
