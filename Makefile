@@ -10,7 +10,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: demo study test test-fast fuzz kills several stores lint format benchmark clean
+.PHONY: demo study test test-fast test-thorough fuzz kills several stores lint format benchmark clean
 
 demo: $(VENV)/done
 	$(BIN)/python -m examples.demo build/demo
@@ -33,11 +33,15 @@ test: $(TEST_VENV)/done
 	    OPENBLAS_NUM_THREADS=1 $(TESTS_FILES) \
 	    ../test-venv/bin/python -P -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir=$(CURDIR) -o cache_dir=$(CURDIR)/build/pytest-cache -n 3 --dist worksteal -q \
-	    $(CURDIR)/tests $(PYTEST_ARGS)
+	    -m 'not thorough' $(CURDIR)/tests $(PYTEST_ARGS)
 
 # All tests but those that take seconds.
 test-fast:
-	$(MAKE) test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
+	$(MAKE) test PYTEST_ARGS='-m "not slow and not thorough" $(PYTEST_ARGS)'
+
+# The tests that `make test` leaves out: kills, and more cases of what it tests.
+test-thorough:
+	$(MAKE) test PYTEST_ARGS='-m thorough $(PYTEST_ARGS)'
 
 # Fuzzes each reader of files from strangers for FUZZ_SECONDS; READERS='zarr2 zarr3'
 # chooses some.

@@ -34,15 +34,20 @@ SOURCE_DIM, TARGET_DIM, LENGTH = 12, 20, 5
 DEMO_MODELS = CHECKOUT / "examples/demo/models"
 
 
+def thorough(*values: Any) -> Any:
+    """A case for `make test-thorough`; `make test` has another one of its kind."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Each process begins with slow tests, so that none waits for one at the end: they
     get equal parts of the list, and take over from one another what is at a part's end.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    slow = [item for item in items if _takes_seconds(item)]
     # One process runs most of these, so it alone imports what they are forked from.
     slow.sort(key=lambda item: "start_program" not in item.fixturenames)
-    quick = [item for item in items if not item.get_closest_marker("slow")]
+    quick = [item for item in items if not _takes_seconds(item)]
     items[:] = [
         item
         for process in range(processes)
@@ -51,6 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
             len(tests) * process // processes : len(tests) * (process + 1) // processes
         ]
     ]
+
+
+def _takes_seconds(item: pytest.Function) -> bool:
+    return any(item.get_closest_marker(name) for name in ("slow", "thorough"))
 
 
 # What is imported stays; looking for garbage in it would take a fifteenth of the time.

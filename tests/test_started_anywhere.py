@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
+from .conftest import thorough
 
-@pytest.fixture(params=["checkout", "elsewhere"])
+
+@pytest.fixture(params=[thorough("checkout"), "elsewhere"])
 def where(request, checkout, tmp_path):
     if request.param == "checkout":
         return checkout
@@ -21,12 +23,12 @@ def where(request, checkout, tmp_path):
 
 # Where a program is started on its gin files, which takes it seconds: on those that are
 # installed and on the checkout's.
-THOROUGHLY = {("wheel", "elsewhere"), ("none", "checkout")}
+ON_GIN_FILES = {("wheel", "elsewhere"), ("none", "checkout")}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["-P"]], ids=["", "-P"])
-@pytest.mark.parametrize("installed", ["wheel", "editable", "none"])
+@pytest.mark.parametrize("installed", ["wheel", thorough("editable"), thorough("none")])
 def test_programs_start(pythons, checkout, where, installed, flags):
     environment = {"PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu"}
     if installed == "none" and (flags or where != checkout):
@@ -44,7 +46,7 @@ def test_programs_start(pythons, checkout, where, installed, flags):
         return done.stdout
 
     place = "checkout" if where == checkout else "elsewhere"
-    if flags or (installed, place) not in THOROUGHLY:
+    if flags or (installed, place) not in ON_GIN_FILES:
         assert "tasks.show" in run("prompt_tuning_recycling.tasks.show", "--help")
     else:
         # Its gin files, and through them its tasks.

@@ -7,6 +7,7 @@ import seqio
 from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.choosing import unlabeled
 
+from ..conftest import thorough
 from .conftest import inputs_of
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,9 @@ SCRAMBLED = {
 
 
 @pytest.mark.parametrize("labels", SCRAMBLED.values(), ids=SCRAMBLED)
-@pytest.mark.parametrize("name", ["tiny_ranked", "tiny_apart", "tiny_train"])
+@pytest.mark.parametrize(
+    "name", ["tiny_ranked", thorough("tiny_apart"), thorough("tiny_train")]
+)
 def test_labels_are_not_read(read, tasks, monkeypatch, name, labels):
     before = read(name)
     scrambled(tasks, monkeypatch, labels)

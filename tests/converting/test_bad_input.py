@@ -77,6 +77,7 @@ def test_an_output_on_an_object_store(hf):
     fails("object stores cannot rename", hf, "gs://bucket/checkpoint_0")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", ["from_hf", "from_t5x"])
 def test_killed_before_it_is_complete(hf, step, tmp_path, which, start_program):
     origin, name = {

@@ -95,7 +95,7 @@ def metrics(output_dir):
     return {name: (folder / name).read_text() for name in METRICS}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_separate_jobs_would_have_written(
     tmp_path, model, listed, arguments, capfd
 ):
@@ -242,7 +242,7 @@ def many(request, tmp_path, listed):
     return listed
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("many", [4], indirect=True)
 def test_two_jobs_on_one_manifest(many, arguments, start_program):
     jobs = [start_program(MODULE, arguments) for _ in range(2)]
@@ -258,7 +258,7 @@ def test_two_jobs_on_one_manifest(many, arguments, start_program):
     assert sorted(evaluated) == sorted(2 * [entry.output_dir for entry in many])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("many", [4], indirect=True)
 def test_killed_and_started_again(many, arguments, start_program):
     """As an evaluation begins to be written, and when it is whole but not in place."""

@@ -213,7 +213,7 @@ def test_inputs_that_cannot_be_scored_are_said_before_the_model_is_loaded(
     assert not any(counted.values())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_between_metrics_and_scores(
     tmp_path, listed, arguments, start_program, capfd
 ):

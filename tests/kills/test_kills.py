@@ -12,6 +12,7 @@ import zlib
 
 import pytest
 
+from ..conftest import thorough
 from .disturbing import Disturber
 
 KILLS = int(os.environ.get("KILLS", "0"))
@@ -76,7 +77,7 @@ def test_killed_often_and_with_every_fault(disturber, name, before):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before"),
-    [("run_recycle", "old"), ("export", "old")],
+    [("run_recycle", "old"), thorough("export", "old")],
 )
 def test_killed_and_with_every_fault(disturber, name, before):
     made = disturber(name, before)

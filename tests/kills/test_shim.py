@@ -127,7 +127,7 @@ TRACED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["run_recycle", "to_hugging_face", "to_t5x"])
 def test_it_misses_no_call_that_strace_sees(armed, request, tmp_path, name):
     strace = shutil.which("strace")

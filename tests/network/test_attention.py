@@ -10,6 +10,7 @@ import pytest
 from prompt_tuning_recycling import network
 from prompt_tuning_recycling.standalone import parameters
 
+from ..conftest import thorough
 from .conftest import CONFIG, INPUTS, LENGTH, encode, logits_of, variables_of
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ def cached_logits(config, variables, length, choose):
 
 
 @pytest.mark.parametrize(
-    ("prompt_length", "dtype"), [(LENGTH, "float32"), (0, "bfloat16")]
+    ("prompt_length", "dtype"), [(LENGTH, "float32"), thorough(0, "bfloat16")]
 )
 def test_with_the_cache_logits_are_those_without_it(prompt_length, dtype):
     config = dataclasses.replace(CONFIG, prompt_length=prompt_length, dtype=dtype)

@@ -22,7 +22,7 @@ def dropped_out(rate, key, enable_dropout=True):
     return logits_of(config, variables, enable_dropout=enable_dropout, key=key)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_dropout_follows_its_random_stream():
     np.testing.assert_array_equal(dropped_out(0.3, key=1), dropped_out(0.3, key=1))
     assert abs(dropped_out(0.3, key=1) - dropped_out(0.3, key=2)).max() > 1e-3

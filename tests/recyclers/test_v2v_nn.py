@@ -9,6 +9,8 @@ import pytest
 from prompt_tuning_recycling import RecyclingError, save_map
 from prompt_tuning_recycling.recyclers import VocabToVocabMLP
 
+from ..conftest import thorough
+
 
 def test_defaults_are_the_papers_code():
     assert VocabToVocabMLP().parameters() == {
@@ -57,7 +59,9 @@ def test_fewer_words_than_a_batch(source_table, target_table, prompt):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "batch_size"), [(3, 2), (7, 3), (6, 5), (50, 50)])
+@pytest.mark.parametrize(
+    ("words", "batch_size"), [thorough(3, 2), (7, 3), thorough(6, 5), (50, 50)]
+)
 def test_the_loss_is_the_mean_over_the_words(
     source_table, target_table, words, batch_size
 ):
@@ -91,7 +95,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "setting", [{"JAX_ENABLE_X64": "1"}, SETTINGS], ids=["wide", "others"]
+    "setting", [thorough({"JAX_ENABLE_X64": "1"}), SETTINGS], ids=["wide", "others"]
 )
 def test_same_bits_however_jax_is_set_up(tmp_path, source_table, target_table, setting):
     np.savez(tmp_path / "tables.npz", s=source_table, t=target_table)

@@ -13,6 +13,7 @@ from prompt_tuning_recycling import recyclers
 from prompt_tuning_recycling.models import open_model
 from prompt_tuning_recycling.prompts.prompt import load_record
 
+from ..conftest import thorough
 from .conftest import TASK
 
 # Most start a run of the host.
@@ -85,7 +86,7 @@ def test_the_same_choice_gives_the_same_files(chosen, choose, tmp_path):
         assert once.read_bytes() == again.read_bytes(), name
 
 
-@pytest.mark.parametrize("use_teacher", [True, False])
+@pytest.mark.parametrize("use_teacher", [True, thorough(False)])
 def test_labels_are_not_read(choose, folder, tmp_path, monkeypatch, use_teacher):
     choose(USE_TEACHER=use_teacher)
     tasks = importlib.import_module("tiny_tasks")
@@ -128,6 +129,7 @@ def test_a_prompt_that_fails_is_not_chosen(choose, folder):
     assert "chosen" in result.out.splitlines()[1]
 
 
+@pytest.mark.thorough
 def test_a_source_of_another_width_teaches_in_the_same_job(
     choose, folder, models, tmp_path
 ):
@@ -343,6 +345,7 @@ def evaluate_chosen(evaluate, tiny, choosing, folder):
     return evaluate_chosen
 
 
+@pytest.mark.thorough
 def test_in_one_step_with_an_evaluation(
     chosen, evaluate, tiny, evaluate_chosen, metrics, tmp_path
 ):
@@ -404,6 +407,7 @@ def test_a_run_takes_the_prompt_of_a_job_with_the_same_settings(
     assert bits(chosen) == before
 
 
+@pytest.mark.thorough
 def test_in_one_step_with_inference(start, tiny, models, choosing, chosen, tmp_path):
     folder = tmp_path / "inference"
     result = start(

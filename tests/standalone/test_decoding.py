@@ -8,6 +8,8 @@ import pytest
 
 from prompt_tuning_recycling.standalone import decoding
 
+from ..conftest import thorough
+
 pytestmark = pytest.mark.slow
 
 EOS, VOCABULARY, LENGTH, BATCH = 1, 5, 4, 6
@@ -114,8 +116,8 @@ def plain_beam_search(table, beams, alpha):
     return ended[0] if ended else live[0]
 
 
-@pytest.mark.parametrize("beams", [1, 2, 3])
-@pytest.mark.parametrize("alpha", [0.0, 0.6])
+@pytest.mark.parametrize("beams", [thorough(1), thorough(2), 3])
+@pytest.mark.parametrize("alpha", [thorough(0.0), 0.6])
 def test_with_few_beams_it_is_the_search_done_with_lists(tables, beams, alpha):
     tokens, scores = decode(decoding.BeamSearch(beams, alpha), tables)
     for example, table in enumerate(tables):

@@ -347,7 +347,7 @@ def test_the_help_names_the_flags(start):
         assert flag in result.out
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_platform_that_jax_does_not_find():
     """In a process of its own: JAX looks for its platform once."""
     done = subprocess.run(

@@ -56,7 +56,7 @@ def start_tuning(tiny, models, tmp_path, start_program):
     return start
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_moment_it_ends_like_an_undisturbed_run(start_tuning, tmp_path):
     whole = tmp_path / "whole"
     code, changes = start_tuning(whole, KEEP_CHECKPOINTS=None)

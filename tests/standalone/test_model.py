@@ -11,6 +11,8 @@ from prompt_tuning_recycling import RecyclingError, network
 from prompt_tuning_recycling.standalone import decoding, parameters
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 
+from ..conftest import thorough
+
 pytestmark = pytest.mark.slow
 
 VOCABULARY = 40
@@ -85,9 +87,9 @@ def plain_loss(logits, z_loss=0.0, smoothing=0.0):
 @pytest.mark.parametrize(
     ("z_loss", "smoothing", "factor", "divisor"),
     [
-        (0.0, 0.0, None, 1),
-        (0.1, 0.0, 5.0, 5),
-        (0.0, 0.2, "NUM_REAL_TARGET_TOKENS", 7),
+        thorough(0.0, 0.0, None, 1),
+        thorough(0.1, 0.0, 5.0, 5),
+        thorough(0.0, 0.2, "NUM_REAL_TARGET_TOKENS", 7),
         (0.1, 0.2, "NUM_REAL_TARGET_TOKENS", 7),
     ],
 )

@@ -14,6 +14,8 @@ from prompt_tuning_recycling.standalone import parameters
 from prompt_tuning_recycling.standalone.model import EncoderDecoder
 from prompt_tuning_recycling.standalone.prompted import PromptedModel, source_model
 
+from ..conftest import thorough
+
 # Each compiles a network.
 pytestmark = pytest.mark.slow
 
@@ -87,7 +89,7 @@ def test_answers_end_with_eos(load, read, prompts):
     assert all(answer[-1] == 1 or len(answer) == 4 for answer in answers)
 
 
-@pytest.mark.parametrize("batch_size", [4, 32])
+@pytest.mark.parametrize("batch_size", [thorough(4), 32])
 def test_the_gradient_is_that_of_finite_differences(load, read, prompts, batch_size):
     """Along some directions; the last batch is filled up in both cases."""
     model, inputs = load("target-1", batch_size), read()

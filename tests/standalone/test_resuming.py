@@ -69,6 +69,7 @@ def test_nor_with_another_kind_of_prompt(tune, declared, folder, tmp_path):
     assert "but now kind is 'SampledVocabulary'" in result.error
 
 
+@pytest.mark.thorough
 def test_the_same_under_another_spelling_is_the_same(
     tune, declared, folder, tmp_path, monkeypatch
 ):
@@ -93,6 +94,7 @@ def test_what_does_not_concern_its_start_may_change(tune, declared, folder, step
     assert steps(folder) == [FIRST + 4]
 
 
+@pytest.mark.thorough
 def test_before_its_first_checkpoint_a_run_may_be_started_otherwise(
     tune, folder, models, steps
 ):

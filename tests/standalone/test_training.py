@@ -9,6 +9,8 @@ import pytest
 from prompt_tuning_recycling import load_prompt, run_recycle
 from prompt_tuning_recycling.models import open_checkpoint
 
+from ..conftest import thorough
+
 # Each starts a run of the host.
 pytestmark = pytest.mark.slow
 
@@ -100,6 +102,7 @@ def test_a_run_that_goes_on_gives_what_an_undisturbed_one_does(
     assert metrics(folder)[-1] == metrics(tuned)[-1]
 
 
+@pytest.mark.thorough
 def test_with_dropout_too(tune, tmp_path):
     tune(tmp_path / "whole", DROPOUT_RATE=0.2)
     tune(tmp_path / "parts", DROPOUT_RATE=0.2, TRAIN_STEPS_RELATIVE=4)
@@ -162,7 +165,9 @@ def flags_of_run_recycle(tuned, models, recycling, tmp_path):
     }
 
 
-@pytest.mark.parametrize("recycler", ["v2v-lin", "lin-comb", "v2v-nn"])
+@pytest.mark.parametrize(
+    "recycler", ["v2v-lin", thorough("lin-comb"), thorough("v2v-nn")]
+)
 def test_a_run_starts_with_what_run_recycle_writes(
     tune,
     tuned,
@@ -311,6 +316,7 @@ def train_all(start, tiny_without):
     return train_all
 
 
+@pytest.mark.thorough
 def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics):
     source = str(models / "source")
     train_all(
@@ -327,6 +333,7 @@ def test_fine_tuning_changes_every_parameter(train_all, folder, models, metrics)
     assert not (folder / "numpy_checkpoints").exists()
 
 
+@pytest.mark.thorough
 def test_pre_training_starts_from_nothing_and_goes_on(train_all, tmp_path, steps):
     macros = {"TRAIN_STEPS": 4, "WARMUP_STEPS": 2}
     run_file = "runs/standalone/pretrain.gin"

@@ -15,6 +15,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_model
 
 from ..adapters import of_encoder, write_adapter
+from ..conftest import thorough
 from .conftest import finished, safetensors_model
 
 
@@ -82,6 +83,7 @@ def test_a_bucket_that_is_a_model(store, tmp_path, source_table, write_legacy):
         )
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_adapters(store, run, capfd, files, tmp_path, prompt, source_table):
     safetensors_model(tmp_path / "hf", source_table)
     base = store.upload(tmp_path / "hf", "hf")

@@ -6,6 +6,7 @@ fault ever changes a number.
 
 import pytest
 
+from ..conftest import thorough
 from . import campaign
 from .campaign import recycle  # noqa: F401
 from .faults import LASTING, PASSING, UNSEEN
@@ -13,7 +14,8 @@ from .faults import LASTING, PASSING, UNSEEN
 
 # A reader of plain files, one of tensorstore's, and the writer: the first, one in the
 # middle, and the last request.
-@pytest.mark.parametrize("kind", ["500", "reset in the body"])
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
+@pytest.mark.parametrize("kind", [thorough("500"), "reset in the body"])
 def test_once(kind, store, recycle, capfd):  # noqa: F811
     places = recycle.prepare("legacy")
     _, expected, *_, requests = recycle.once(places, capfd)
@@ -22,7 +24,8 @@ def test_once(kind, store, recycle, capfd):  # noqa: F811
         campaign.check(outcome, expected, must_pass=True)
 
 
-@pytest.mark.parametrize("kind", ["401", "403"])
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
+@pytest.mark.parametrize("kind", [thorough("401"), "403"])
 def test_from_there_on(kind, store, recycle, capfd):  # noqa: F811
     places = recycle.prepare("safetensors")
     _, expected, *_, requests = recycle.once(places, capfd)

@@ -14,7 +14,7 @@ from prompt_tuning_recycling.evaluation.manifest import Evaluation
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.prompts import Prompt
 
-from ..conftest import IMPORTABLE
+from ..conftest import IMPORTABLE, thorough
 from ..evaluation.host import Target
 
 pytestmark = pytest.mark.slow
@@ -56,6 +56,7 @@ class Meeting:
         self._barrier.abort()
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_each_prompt_has_one_result_and_the_work_is_shared(store, start):
     listed = []
     for number in range(COUNT):

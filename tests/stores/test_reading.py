@@ -11,7 +11,7 @@ from prompt_tuning_recycling import RecyclingError
 from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_model
 
-from ..conftest import EMBEDDING
+from ..conftest import EMBEDDING, thorough
 from .conftest import safetensors_model
 
 MARK, METADATA = "commit_success.txt", "_CHECKPOINT_METADATA"
@@ -51,6 +51,7 @@ def test_a_step_without_a_mark(store, upload_step, caplog, source_table):
         assert open_model(model_dir).path.name == taken
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_steps_that_t5x_wrote(store, shared_data):
     for name in ("target_orbax", "target_legacy"):
         local = shared_data / "t5x_written" / name

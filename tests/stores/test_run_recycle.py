@@ -10,6 +10,8 @@ import pytest
 from prompt_tuning_recycling import run_recycle
 from prompt_tuning_recycling.prompts.prompt import load_record
 
+from ..conftest import thorough
+
 
 def recycled(run, flags, output):
     """Returns the digest of what is written, and its record without places."""
@@ -20,8 +22,10 @@ def recycled(run, flags, output):
     return record["file_sha256"], record["words"]["fitted"]
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 @pytest.mark.parametrize(
-    "form", ["legacy", "orbax", "orbax-zarr3", "safetensors", "numpy"]
+    "form",
+    ["legacy", "orbax", thorough("orbax-zarr3"), "safetensors", thorough("numpy")],
 )
 def test_every_format(
     store, form, run, files, write_model, tmp_path, source_table, target_table, prompt

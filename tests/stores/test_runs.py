@@ -23,7 +23,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_checkpoint, open_model
 from prompt_tuning_recycling.models.steps import steps
 
-from ..conftest import DEMO_MODELS, write_tiny_model
+from ..conftest import DEMO_MODELS, thorough, write_tiny_model
 from .proxy import Fault
 
 pytestmark = pytest.mark.slow
@@ -90,6 +90,7 @@ def works(program):
     return ended.out
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_killed_at_any_write_it_ends_like_an_undisturbed_run(
     tune, start, store, tmp_path
 ):

@@ -13,6 +13,7 @@ import pytest
 
 from prompt_tuning_recycling import collect_recycling_results, recycle, report
 
+from ..conftest import thorough
 from ..sweep.conftest import (  # noqa: F401
     content,
     tree,
@@ -75,6 +76,7 @@ def finish(config):
     report.main([f"--config={config}"])
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_it_writes_what_it_writes_to_a_disk(uploaded, store, tmp_path):
     if store.scheme == "gs" and not ALL:
         pytest.skip("one store is enough here")

@@ -31,6 +31,7 @@ from prompt_tuning_recycling.prompts.export import export_prompts
 from prompt_tuning_recycling.prompts.prompt import load_record
 from prompt_tuning_recycling.standalone import steps
 
+from ..conftest import thorough
 from .proxy import Fault
 
 ALL = os.environ.get("STORES") == "all"
@@ -345,6 +346,7 @@ def test_a_bucket_that_is_forbidden_is_seen_before_the_work(store):
         check_folder_writable(store.url("run"))
 
 
+@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_a_step_without_its_marks_is_no_step(store):
     """Whichever of its other objects are there."""
     writer = ACheckpoint()

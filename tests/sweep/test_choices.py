@@ -272,7 +272,7 @@ def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run):
     assert 0 < len(changed) < len(paths)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_while_chosen_prompts_are_written(
     choosing, evaluated, run, start_program
 ):

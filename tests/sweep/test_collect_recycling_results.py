@@ -9,6 +9,7 @@ import pytest
 from prompt_tuning_recycling import collect_recycling_results, recycle, report
 from prompt_tuning_recycling.evaluation import manifest, metrics_file
 
+from ..conftest import thorough
 from .conftest import STEPS, write_metrics
 
 pytestmark = pytest.mark.slow
@@ -166,7 +167,13 @@ NO_NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", NO_NUMBERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("NaN", "deep", "empty", "cut") else thorough(name)
+        for name in NO_NUMBERS
+    ],
+)
 def test_what_is_no_number_is_missing(config, content, run, evaluated, capsys, name):
     """Of a recycled prompt, a baseline and a tuning run; the others' are there."""
     root = pathlib.Path(content["root_dir"])

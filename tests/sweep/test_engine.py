@@ -87,7 +87,7 @@ def written(root):
 KILLED_AT = (2, 20, 155)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_points_all_over_a_sweep(many_writes, content, start):
     root = content["root_dir"]
     expected = undisturbed(start, many_writes, root)
@@ -132,7 +132,7 @@ def test_two_processes_on_one_folder(command, content, start):
     assert sum("joining the process" in result.error for result in results) <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_one_that_leads_is_killed(command, content, start):
     root = content["root_dir"]
     expected = undisturbed(start, command, root)
@@ -151,7 +151,7 @@ def test_the_one_that_leads_is_killed(command, content, start):
     assert tree(root) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_workers_in_processes_of_their_own(with_networks, content, start):
     root = content["root_dir"]
     recycle.main(with_networks)
@@ -163,7 +163,7 @@ def test_workers_in_processes_of_their_own(with_networks, content, start):
     assert tree(root) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_scheduler_for_several_commands(command, content, tmp_path, start):
     """As on several machines: workers of their own, and two commands that ask."""
     root = content["root_dir"]

@@ -29,6 +29,7 @@ from prompt_tuning_recycling.sweep import (
 )
 from prompt_tuning_recycling.sweep.plan import Plan
 
+from ..conftest import thorough
 from .conftest import tree, write_metrics, write_prompt
 
 
@@ -296,7 +297,19 @@ def test_where_nothing_is_said_all_paths_differ(names, kinds, several, ways, dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["b~", "~b", "~", "b.", "é", "b'c$", "-b", "#%"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        thorough("b~"),
+        "~b",
+        thorough("~"),
+        thorough("b."),
+        thorough("é"),
+        "b'c$",
+        thorough("-b"),
+        thorough("#%"),
+    ],
+)
 def test_any_other_name_is_taken_as_it_is(content, write_config, run, capsys, name):
     """In models, methods, initializations, runs and datasets."""
     models(content, "a", name, "c")

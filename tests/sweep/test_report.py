@@ -13,6 +13,7 @@ from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.sweep import configuration, results
 from prompt_tuning_recycling.sweep.report import comparison, palette
 
+from ..conftest import thorough
 from .conftest import write_metrics
 
 pytestmark = pytest.mark.slow
@@ -90,11 +91,11 @@ def test_without_the_tuning_runs_metrics_it_is_the_same(evaluated, content, judg
 @pytest.mark.parametrize(
     ("gone", "judged"),
     [
-        ("no-prompt", 2 / 3),
+        thorough("no-prompt", 2 / 3),
         # The mean is that of the other one.
-        ("random-0", 1.0),
+        thorough("random-0", 1.0),
         ("random-*", 2 / 3),
-        ("untuned-rand-init-run_1", 1.0),
+        thorough("untuned-rand-init-run_1", 1.0),
         # Of three targets, one; of its prompts, those of that initialization.
         ("untuned-rand-init-*", 5 / 6),
     ],

@@ -11,6 +11,7 @@ import seqio
 
 from prompt_tuning_recycling.tasks import c4, imdb, qqp, sst2
 
+from ..conftest import thorough
 from .conftest import examples, texts_of
 
 # Reading seqio's tasks takes seconds.
@@ -98,6 +99,7 @@ def correct(rows):
     return [int(row["ranking"][2]) for row in rows]
 
 
+@pytest.mark.thorough
 def test_sst2_trains_on_all_but_the_last_thousand(texts):
     assert texts("pr:glue_sst2_v200_train", "train") == [
         ("sentence: film 0 ", "negative"),
@@ -112,7 +114,10 @@ def test_sst2_trains_on_all_but_the_last_thousand(texts):
 
 @pytest.mark.parametrize(
     ("verbalizers", "negative", "positive"),
-    [("0_1", "0", "1"), ("negative_positive", "negative", "positive")],
+    [
+        ("0_1", "0", "1"),
+        thorough("negative_positive", "negative", "positive"),
+    ],
 )
 def test_imdb(texts, verbalizers, negative, positive):
     name = f"pr:imdb_v100_{verbalizers}_verbalizers"
@@ -139,9 +144,9 @@ def test_imdb(texts, verbalizers, negative, positive):
 @pytest.mark.parametrize(
     ("name", "different", "same"),
     [
-        ("not_duplicate_duplicate", "not_duplicate", "duplicate"),
-        ("0_1", "0", "1"),
-        ("unique_duplicate", "unique", "duplicate"),
+        thorough("not_duplicate_duplicate", "not_duplicate", "duplicate"),
+        thorough("0_1", "0", "1"),
+        thorough("unique_duplicate", "unique", "duplicate"),
         ("not_spc_duplicate_duplicate", "not duplicate", "duplicate"),
     ],
 )
@@ -172,6 +177,7 @@ def test_qqp(texts, name, different, same):
         assert correct(rows) == [1, 0, 0, 1, 0, 0, 0, 1]
 
 
+@pytest.mark.thorough
 def test_qqp_trains_on_all_but_the_last_ten_thousand(texts):
     name = "pr:glue_qqp_v200_unique_duplicate_verbalizers_training"
     assert texts(name, "train") == [
@@ -267,6 +273,7 @@ def test_sst2_metrics(tfds_folder, t5_vocabulary):
     }
 
 
+@pytest.mark.thorough
 def test_imdb_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:imdb_v100_negative_positive_verbalizers_test", ["negative"] * 3
@@ -288,6 +295,7 @@ def test_imdb_metrics(tfds_folder, t5_vocabulary):
     assert found == {"accuracy": 0.0, "normed_accuracy": pytest.approx(100 / 3)}
 
 
+@pytest.mark.thorough
 def test_qqp_metrics(tfds_folder, t5_vocabulary):
     name = "pr:glue_qqp_v200_not_spc_duplicate_duplicate_verbalizers"
     # The third has no label: never right for accuracy. F1 is of labeled examples.
@@ -298,6 +306,7 @@ def test_qqp_metrics(tfds_folder, t5_vocabulary):
     assert found["f1"] == pytest.approx(100 * 2 / 3)
 
 
+@pytest.mark.thorough
 def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     name = "pr:glue_qqp_v200_not_spc_duplicate_duplicate_verbalizers"
     # "not duplicate" is three tokens with EOS, "duplicate" two.
@@ -384,7 +393,7 @@ def test_no_verbalizer_is_cut(t5_vocabulary, verbalizers):
         assert t5_vocabulary.decode(tokens) == text
 
 
-@pytest.mark.parametrize("length", [5, 512])
+@pytest.mark.parametrize("length", [5, thorough(512)])
 def test_what_is_cut_still_ends(tfds_folder, t5_vocabulary, length):
     """A text longer than the inputs keeps its beginning and EOS."""
     name = "pr:super_glue_record_v102_rc"
@@ -410,8 +419,8 @@ def test_the_vocabulary_is_the_models(t5_vocabulary):
     "mixture",
     [
         "pr:glue_sst2_v200",
-        "pr:imdb_v100_0_1_verbalizers",
-        "pr:glue_qqp_v200_0_1_verbalizers",
+        thorough("pr:imdb_v100_0_1_verbalizers"),
+        thorough("pr:glue_qqp_v200_0_1_verbalizers"),
         "pr:super_glue_record_v102",
     ],
 )
@@ -436,7 +445,9 @@ def test_a_mixture_trains_on_the_training_task_alone(
         assert tokens[tokens > 0].tolist() == example["targets"].tolist()
 
 
-@pytest.mark.parametrize("mixture", ["pr:glue_sst2_v200", "pr:super_glue_record_v102"])
+@pytest.mark.parametrize(
+    "mixture", ["pr:glue_sst2_v200", thorough("pr:super_glue_record_v102")]
+)
 def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
     evaluator = seqio.Evaluator(
         mixture, seqio.EncDecFeatureConverter(pack=False), "validation", num_examples=4
@@ -494,6 +505,7 @@ def test_c4_targets_are_drawn_evenly_and_have_nothing_to_do_with_the_inputs(
     assert abs(np.corrcoef(lengths, [t == positive for t in targets])[0, 1]) < 0.084
 
 
+@pytest.mark.thorough
 def test_c4_draws_the_same_with_the_same_seed(tfds_folder, t5_vocabulary):
     lengths = {"inputs": 32, "targets": 8}
     first, second = (examples(C4, lengths=lengths) for _ in range(2))

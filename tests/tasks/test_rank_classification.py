@@ -12,6 +12,8 @@ from prompt_tuning_recycling.errors import RecyclingError
 from prompt_tuning_recycling.tasks import rank_classification
 from prompt_tuning_recycling.tasks.rank_classification import Choice
 
+from ..conftest import thorough
+
 pytestmark = pytest.mark.slow
 
 normed_accuracy = functools.partial(
@@ -405,7 +407,7 @@ def test_both_metrics_from_one_inference_pass(ranking_task, aux):
     assert calls == [6]
 
 
-@pytest.mark.parametrize("batch", [1, 4, 5, 6, 100])
+@pytest.mark.parametrize("batch", [thorough(1), 4, thorough(5), thorough(6), 100])
 def test_batches_and_padding_change_nothing(ranking_task, batch):
     """Rows are shared out among two hosts in batches, padded as T5X pads them."""
 

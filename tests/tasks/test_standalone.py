@@ -219,7 +219,7 @@ def of_the_paper(tmp_path, tfds_folder, **macros):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_task_of_the_paper(host, tfds_folder, tmp_path, letters_file):
     """SST-2 of TFDS's structure; the tiny model has only seen other words, so only that
     it runs and what it reports.

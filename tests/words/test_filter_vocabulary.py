@@ -127,7 +127,7 @@ def test_the_packages_list_is_in_index_order():
     assert indices[-1] < 32000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_packages_list_is_reproduced_and_agrees_with_the_published_one(
     run, tmp_path, shared_data
 ):
