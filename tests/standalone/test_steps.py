@@ -222,6 +222,21 @@ def test_a_task_that_fails_unseen_is_reported_but_for_orbax_tasks(caplog, packag
     assert ("never retrieved" in caplog.text) == (package == "another")
 
 
+@pytest.mark.parametrize("file", ["checkpoint_1.orbax-checkpoint-tmp/state", "another"])
+def test_a_future_that_fails_unseen_is_reported_but_for_orbax_files(caplog, file):
+    """Of two arrays that fail at once, the other one's task may be canceled first."""
+
+    async def fails_unseen():
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(ValueError(f"no room for {file}"))
+        del future
+        gc.collect()
+
+    with orbax_errors.raised_only():
+        asyncio.run(fails_unseen())
+    assert ("never retrieved" in caplog.text) == (file == "another")
+
+
 def test_a_step_that_is_not_whole_is_renamed_and_written_again(
     tmp_path, named, state, caplog
 ):
