@@ -39,7 +39,7 @@ test: $(TEST_VENV)/done
 test-fast:
 	$(MAKE) test PYTEST_ARGS='-m "not slow and not thorough" $(PYTEST_ARGS)'
 
-# The tests that `make test` leaves out: kills, and more cases of what it tests.
+# What `make test` leaves out: kills, some long runs, and more cases of what it tests.
 test-thorough:
 	$(MAKE) test PYTEST_ARGS='-m thorough $(PYTEST_ARGS)'
 

@@ -25,15 +25,15 @@ def raised_only() -> Iterator[None]:
             unraisable(found)
 
     for log in logs:
-        log.addFilter(_is_of_neither)
+        log.addFilter(_is_not_of_orbax)
     sys.unraisablehook = hook
     yield
     for log in logs:
-        log.removeFilter(_is_of_neither)
+        log.removeFilter(_is_not_of_orbax)
     sys.unraisablehook = unraisable
 
 
-def _is_of_neither(record: logging.LogRecord) -> bool:
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     # Of a task, the text has the path of its code; of a future, the path of its file.
     unseen = "exception was never retrieved" in text and "orbax" in text

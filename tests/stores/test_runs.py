@@ -23,7 +23,7 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_checkpoint, open_model
 from prompt_tuning_recycling.models.steps import steps
 
-from ..conftest import DEMO_MODELS, thorough, write_tiny_model
+from ..conftest import DEMO_MODELS, write_tiny_model
 from .proxy import Fault
 
 pytestmark = pytest.mark.slow
@@ -90,12 +90,10 @@ def works(program):
     return ended.out
 
 
-@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
+@pytest.mark.thorough
 def test_killed_at_any_write_it_ends_like_an_undisturbed_run(
     tune, start, store, tmp_path
 ):
-    if store.scheme == "s3" and not ALL:
-        pytest.skip("one store is enough here")
     works(tune(store.url("whole"), KEEP_CHECKPOINTS=None))
     writes = len(store.proxy.writes())
     whole = Folder(store, "whole")

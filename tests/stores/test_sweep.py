@@ -78,8 +78,6 @@ def finish(config):
 
 @pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
 def test_it_writes_what_it_writes_to_a_disk(uploaded, store, tmp_path):
-    if store.scheme == "gs" and not ALL:
-        pytest.skip("one store is enough here")
     local, remote = uploaded
     recycle.main([f"--config={local}"])
     finish(local)
