@@ -40,8 +40,8 @@ def test_the_demos_page():
     page = done.stdout
     assert page.count("<svg") == 3
     text = " ".join(page.split())
-    assert "18 of 18 chosen prompts beat every baseline" in text
-    assert "18 of 54 do" in text
+    assert "12 of 12 chosen prompts beat every baseline" in text
+    assert "12 of 36 do" in text
     assert "95&nbsp;% after 10 steps (median; most 10) from a chosen prompt" in text
     assert "R&D" not in page and "R&amp;D/choices" in page
     # It looks like every other page.

@@ -12,6 +12,8 @@ import pytest
 
 from prompt_tuning_recycling import run_recycle
 
+from .conftest import thorough
+
 EMBEDDING = "target.token_embedder.embedding"
 EMPTY_STATE = msgpack.packb({"version": 3, "optimizer": {"target": {}}})
 
@@ -421,7 +423,7 @@ def test_as_a_program_of_its_own(files):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("platform", ["cuda", "no-such-platform"])
+@pytest.mark.parametrize("platform", [thorough("cuda"), "no-such-platform"])
 def test_a_platform_that_jax_does_not_find(files, platform):
     flags = {**files, "recycler": "v2v-nn", "epochs": "1"}
     done = as_program(flags, JAX_PLATFORMS=platform)

@@ -133,6 +133,7 @@ def at_once(number, *configs):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_many_sweeps_on_one_folder(content, write_config):  # noqa: F811
     del content["recycling_methods"]["jax-nn"]
     config = write_config(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from examples.demo import commands
 from examples.demo.commands import GIN, MODELS, Command
@@ -13,7 +13,7 @@ from prompt_tuning_recycling.evaluation import manifest
 from prompt_tuning_recycling.evaluation.manifest import Evaluation
 
 TASKS = ("sentiment", "topic")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 SOURCE = "source"
 TARGETS = ("target-1", "target-2", "wide")
 PAPER = ("v2v-lin", "lin-comb", "v2v-nn")
@@ -21,9 +21,10 @@ RECYCLERS = (*PAPER, "soft-nearest", "procrustes", "relative", "sparse", "local"
 RANDOM_PROMPTS = 10
 # Steps of its tuning at which a prompt is recycled to see what longer tuning brings.
 # The last step is recycled anyway.
-SOURCE_STEPS = (0, 10, 50)
-# Steps of tuning on a target, with an evaluation after each.
-TARGET_TUNING_STEPS = 15
+SOURCE_STEPS = (0, 10)
+# Steps of tuning on a target, and how many lie between evaluations.
+TARGET_TUNING_STEPS = 10
+TARGET_EVAL_PERIOD = 2
 # Steps of pre-training, before any prompt is tuned.
 PRETRAINING_STEPS = 1600
 
@@ -187,13 +188,22 @@ def _evaluations(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
             folder = output / "evaluated" / f"{task}-{target}"
-            pairs = list(_evaluated(output, folder, task, target))
-            listed = folder / "manifest.json"
-            command = commands.evaluate_prompts(target, task, listed)
-            write = functools.partial(
-                manifest.write, listed, [evaluation for _, evaluation in pairs]
+            yield _job_of_manifest(
+                task, target, folder, _evaluated(output, folder, task, target)
             )
-            yield Job(command, tuple(trial for trial, _ in pairs), write)
+
+
+def _job_of_manifest(
+    task: str,
+    target: str,
+    folder: pathlib.Path,
+    pairs: Iterable[tuple[Trial, Evaluation]],
+    *gin_files: str,
+) -> Job:
+    trials, evaluations = zip(*pairs, strict=True)
+    listed = folder / "manifest.json"
+    command = commands.evaluate_prompts(target, task, listed, *gin_files)
+    return Job(command, trials, functools.partial(manifest.write, listed, evaluations))
 
 
 def _evaluated(
@@ -203,11 +213,7 @@ def _evaluated(
     place = folder / "no-prompt"
     yield Trial(NO_PROMPT, task, target, place), Evaluation(str(place), no_prompt=True)
     for seed in range(RANDOM_PROMPTS):
-        place = folder / f"random-{seed}"
-        yield (
-            Trial(RANDOM, task, target, place, seed),
-            Evaluation(str(place), random_prompt=seed),
-        )
+        yield _sampled(RANDOM, task, target, folder / f"random-{seed}", seed)
     for seed in SEEDS:
         chosen = _chosen(output, task, target, seed)
         prompts = {
@@ -228,12 +234,22 @@ def _evaluated(
 def _untuned(output: pathlib.Path) -> Iterator[Job]:
     for task in TASKS:
         for target in TARGETS:
-            for seed in SEEDS:
-                place = output / "untuned" / f"{task}-{target}-{seed}"
-                command = commands.evaluate(
-                    target, task, place, _WORDS, PROMPT_SEED=seed
-                )
-                yield _job(UNTUNED, task, target, command, seed)
+            folder = output / "untuned" / f"{task}-{target}"
+            pairs = [
+                _sampled(UNTUNED, task, target, folder / str(seed), seed)
+                for seed in SEEDS
+            ]
+            yield _job_of_manifest(task, target, folder, pairs, _WORDS)
+
+
+def _sampled(
+    method: str, task: str, target: str, place: pathlib.Path, seed: int
+) -> tuple[Trial, Evaluation]:
+    """A prompt of sampled words; the job's gin files say which words there are."""
+    return (
+        Trial(method, task, target, place, seed),
+        Evaluation(str(place), random_prompt=seed),
+    )
 
 
 def _references(output: pathlib.Path) -> Iterator[Job]:
@@ -287,6 +303,6 @@ def _tune_on_target(
         output,
         start,
         TRAIN_STEPS_RELATIVE=TARGET_TUNING_STEPS,
-        EVAL_PERIOD=1,
+        EVAL_PERIOD=TARGET_EVAL_PERIOD,
         **settings,
     )

@@ -50,15 +50,15 @@ def _pairs(
     shuffle_files: bool,
     seed: int | None = None,
 ) -> tf.data.Dataset:
-    return _dataset(_examples(make, split))
+    return _made(make, split)
 
 
 @functools.cache
-def _examples(
+def _made(
     make: Callable[[random.Random], language.Example], split: str
-) -> list[language.Example]:
+) -> tf.data.Dataset:
     rng = random.Random(_SEEDS[split])
-    return [make(rng) for _ in range(_SIZES[split])]
+    return _dataset(make(rng) for _ in range(_SIZES[split]))
 
 
 def _choices(

@@ -140,6 +140,7 @@ def test_what_separate_jobs_would_have_written(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_model_is_compiled_once(listed, arguments, monkeypatch):
     from prompt_tuning_recycling.standalone import model as models
 

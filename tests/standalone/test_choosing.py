@@ -217,18 +217,21 @@ def test_answers_can_be_used_again(choose, folder, tmp_path):
     assert bits(tmp_path / "again") == bits(folder)
 
 
+@pytest.mark.thorough
 def test_inputs_with_choices_of_their_own(choose, folder):
     choose(MIXTURE_OR_TASK_NAME="tiny_pairs")
     values = record_of(folder)["choice"]["candidates"]["v2v-lin"]
     assert set(values) == {"agreement", "seconds"}
 
 
+@pytest.mark.thorough
 def test_fewer_inputs_than_asked_for(choose, folder):
     result = choose(NUM_UNLABELED=1000)
     assert "has only 84 inputs in the split train; expected 1000" in result.error
     assert record_of(folder)["choice"]["unlabeled"]["inputs"] == 84
 
 
+@pytest.mark.thorough
 def test_another_task_and_split(choose, folder):
     choose(
         UNLABELED_TASK_NAME="tiny_generated",
@@ -324,6 +327,7 @@ def test_a_chosen_prompt_is_refined(chosen, choose, tmp_path):
     assert (record["steps"] > 0) == (bits(refined) != bits(chosen))
 
 
+@pytest.mark.thorough
 def test_refining_for_a_task_without_choices(choose, folder):
     choose(REFINE_STEPS=2, MIXTURE_OR_TASK_NAME="tiny_train")
     losses = record_of(folder)["choice"]["refined"]["losses"]

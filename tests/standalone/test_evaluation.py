@@ -42,6 +42,7 @@ def test_a_mixture_is_evaluated_task_by_task(evaluate, tiny_without, folder, met
         assert f"{task}: accuracy {values['accuracy']:.4g}" in result.out
 
 
+@pytest.mark.thorough
 def test_the_batch_size_does_not_matter(evaluate, tiny_without, tmp_path):
     scores = []
     for size in (5, 64):
@@ -53,6 +54,7 @@ def test_the_batch_size_does_not_matter(evaluate, tiny_without, tmp_path):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_lengths_may_be_left_to_the_data(evaluate, tiny_without, tmp_path, metrics):
     evaluate(tiny_without, EVAL_OUTPUT_DIR=str(tmp_path / "a"))
     evaluate(

@@ -60,10 +60,12 @@ def test_predictions_with_their_scores(infer):
     assert [line["prediction"] for line in with_scores] == texts
 
 
+@pytest.mark.thorough
 def test_the_batch_size_does_not_matter(infer):
     assert infer(BATCH_SIZE=5) == infer(BATCH_SIZE=42)
 
 
+@pytest.mark.thorough
 def test_one_beam_predicts_what_greedy_decoding_does_or_ends_elsewhere(infer):
     """A beam is weighed by its length, and an ending need not be the likeliest."""
     greedy = infer("predict", "runs/standalone/decoding/greedy.gin")

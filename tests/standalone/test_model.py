@@ -131,6 +131,7 @@ def test_the_prompts_gradient_is_the_slope_of_the_loss(params, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_dropout_follows_its_key(params):
     model = model_of(dataclasses.replace(CONFIG, dropout_rate=0.3))
     losses = [
@@ -161,7 +162,9 @@ def test_a_score_is_the_targets_log_likelihood(params):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("decoder", [decoding.Greedy(), decoding.BeamSearch(4)])
+@pytest.mark.parametrize(
+    "decoder", [decoding.Greedy(), thorough(decoding.BeamSearch(4))]
+)
 def test_the_score_of_a_prediction_is_that_of_its_tokens(params, decoder):
     if isinstance(decoder, decoding.BeamSearch):
         decoder = dataclasses.replace(decoder, alpha=0.0)
@@ -181,6 +184,7 @@ def test_the_score_of_a_prediction_is_that_of_its_tokens(params, decoder):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_more_beams_find_nothing_less_likely(params):
     nested = parameters.nested(params)
     scores = [

@@ -75,6 +75,7 @@ def test_scores_depend_on_the_prompt(load, read, prompts):
     assert model.score(prompts, inputs) == one
 
 
+@pytest.mark.thorough
 def test_examples_that_fill_up_a_batch_do_not_count(load, read, prompts):
     inputs = read()
     scores = [load("target-1", size).score(prompts, inputs) for size in (4, 10, 32)]

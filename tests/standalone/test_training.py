@@ -86,6 +86,7 @@ def test_the_same_command_twice_gives_the_same(tune, tuned, folder, metrics):
     assert metrics(folder) == metrics(tuned)
 
 
+@pytest.mark.thorough
 def test_another_seed_gives_another_prompt(tune, tuned, folder, exported):
     tune(folder, RANDOM_SEED=1)
     for step in (FIRST, FIRST + 6):
@@ -143,6 +144,7 @@ def test_the_steps_of_the_initial_checkpoint_count(tune, folder, steps):
     assert steps(folder) == [FIRST + 2]
 
 
+@pytest.mark.thorough
 def test_the_last_checkpoint_resumes_where_periods_do_not_meet(tune, folder, steps):
     tune(folder, CHECKPOINT_PERIOD=4)
     assert steps(folder) == [FIRST + 6]
@@ -216,6 +218,7 @@ def test_it_is_recycled_once_and_not_at_all_when_the_run_goes_on(
     assert_same(parameters_of(folder), parameters_of(tmp_path / "whole"))
 
 
+@pytest.mark.thorough
 def test_a_run_stopped_before_its_first_checkpoint_needs_no_source_either(
     tune, tuned, models, recycling, folder, exported
 ):

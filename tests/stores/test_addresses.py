@@ -83,7 +83,8 @@ def test_a_bucket_that_is_a_model(store, tmp_path, source_table, write_legacy):
         )
 
 
-@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
+@pytest.mark.thorough
+@pytest.mark.parametrize("store", ["gs", "s3"], indirect=True)
 def test_adapters(store, run, capfd, files, tmp_path, prompt, source_table):
     safetensors_model(tmp_path / "hf", source_table)
     base = store.upload(tmp_path / "hf", "hf")
@@ -179,7 +180,7 @@ def test_without_credentials(store, files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-@pytest.mark.parametrize("profile", ["mine", "default"])
+@pytest.mark.parametrize("profile", ["mine", thorough("default")])
 def test_the_configuration_files_of_amazon(store, files, tmp_path, profile):
     section = "profile mine" if profile == "mine" else profile
     (tmp_path / "config").write_text(

@@ -24,8 +24,9 @@ def test_once(kind, store, recycle, capfd):  # noqa: F811
         campaign.check(outcome, expected, must_pass=True)
 
 
-@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
-@pytest.mark.parametrize("kind", [thorough("401"), "403"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("store", ["gs", "s3"], indirect=True)
+@pytest.mark.parametrize("kind", ["401", "403"])
 def test_from_there_on(kind, store, recycle, capfd):  # noqa: F811
     places = recycle.prepare("safetensors")
     _, expected, *_, requests = recycle.once(places, capfd)

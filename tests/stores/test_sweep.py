@@ -13,7 +13,6 @@ import pytest
 
 from prompt_tuning_recycling import collect_recycling_results, recycle, report
 
-from ..conftest import thorough
 from ..sweep.conftest import (  # noqa: F401
     content,
     tree,
@@ -76,7 +75,8 @@ def finish(config):
     report.main([f"--config={config}"])
 
 
-@pytest.mark.parametrize("store", [thorough("gs"), "s3"], indirect=True)
+@pytest.mark.thorough
+@pytest.mark.parametrize("store", ["gs", "s3"], indirect=True)
 def test_it_writes_what_it_writes_to_a_disk(uploaded, store, tmp_path):
     local, remote = uploaded
     recycle.main([f"--config={local}"])

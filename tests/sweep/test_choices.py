@@ -384,6 +384,7 @@ def test_a_candidate_that_a_pair_leaves_out(choosing, write_config, run, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_prompts_of_the_wayward_initialization(
     choosing, write_config, run, rng, vocabulary
 ):
@@ -588,6 +589,7 @@ def test_links_lead_to_chosen_prompts(page, choosing):
         assert pathlib.Path(choosing["root_dir"], link).is_file(), link
 
 
+@pytest.mark.thorough
 def test_the_report_before_everything_was_evaluated(choosing, evaluated, run):
     root = pathlib.Path(choosing["root_dir"])
     for path in sorted((root / "lin").rglob("*.jsonl"))[::2]:

@@ -234,6 +234,7 @@ NAME = st.text("ab", min_size=1, max_size=1) | st.lists(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(
     names=st.lists(NAME, min_size=2, max_size=4, unique=True),

@@ -214,6 +214,7 @@ def test_skipped_pairs_are_left_out(content, write_config, run):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_all_steps_that_there_are(content, write_config, run):
     content["steps"] = None
     write_prompt(

@@ -69,6 +69,7 @@ def test_a_file_that_is_not_there():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_tasks_can_be_imported_by_a_host_that_runs():
     """By then gin's configuration is locked."""
     code = (

@@ -261,6 +261,7 @@ def evaluate(name, predictions=None, scores=None):
     return dict(future.result()[name])
 
 
+@pytest.mark.thorough
 def test_sst2_metrics(tfds_folder, t5_vocabulary):
     found = evaluate("pr:glue_sst2_v200_test", ["negative", "negative", "nonsense"])
     assert found == {"accuracy": pytest.approx(100 / 3)}
@@ -324,6 +325,7 @@ def test_qqp_ranking_metrics(tfds_folder, t5_vocabulary):
     assert set(normed) == {"accuracy", "f1"}
 
 
+@pytest.mark.thorough
 def test_record_metrics(tfds_folder, t5_vocabulary):
     found = evaluate(
         "pr:super_glue_record_v102_test", ["the Nuria", "anything", "Togo", "<unk>"]
@@ -340,6 +342,7 @@ def test_record_metrics(tfds_folder, t5_vocabulary):
     }
 
 
+@pytest.mark.thorough
 def test_the_pieces_of_the_t5_vocabulary(tfds_folder, t5_vocabulary):
     """As the sentencepiece library alone cuts the texts, with EOS at the end."""
 
@@ -445,9 +448,8 @@ def test_a_mixture_trains_on_the_training_task_alone(
         assert tokens[tokens > 0].tolist() == example["targets"].tolist()
 
 
-@pytest.mark.parametrize(
-    "mixture", ["pr:glue_sst2_v200", thorough("pr:super_glue_record_v102")]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("mixture", ["pr:glue_sst2_v200", "pr:super_glue_record_v102"])
 def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
     evaluator = seqio.Evaluator(
         mixture, seqio.EncDecFeatureConverter(pack=False), "validation", num_examples=4
@@ -487,6 +489,7 @@ def test_c4_inputs_are_beginnings_of_pieces(tfds_folder, t5_vocabulary):
     assert found[8]["inputs"].tolist() == [1]
 
 
+@pytest.mark.thorough
 def test_c4_targets_are_drawn_evenly_and_have_nothing_to_do_with_the_inputs(
     tfds_folder, t5_vocabulary
 ):

@@ -48,6 +48,7 @@ def test_text_and_pieces(shown, flags):
     assert "validation, 2" not in out
 
 
+@pytest.mark.thorough
 def test_a_mixture_is_shown_task_by_task(shown, flags):
     code, out, _ = shown(
         "pr:glue_sst2_v200", "--split=validation", "--examples=1", *flags

@@ -159,6 +159,7 @@ def test_own_files_by_rank_classification(host, questions, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_choices_of_one_to_four_several_right(host, language, tmp_path):
     """Choices of different lengths: the two metrics differ, as computed by hand."""
     rng = random.Random(4)
