@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import logging
@@ -30,6 +31,8 @@ _SAME_CHOICES = 16
 # Examples that TensorFlow hands over at once.
 _BATCH = 256
 _RANKING = "ranking"
+# The lengths are those of the data; checking them would take half of the time.
+_CONVERTER = functools.partial(seqio.EncDecFeatureConverter, apply_length_check=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +90,7 @@ class Unlabeled:
     def dataset(
         self,
         answer_length: int | None = None,
-        converter_cls: Callable[..., Any] = seqio.EncDecFeatureConverter,
+        converter_cls: Callable[..., Any] = _CONVERTER,
     ) -> tf.data.Dataset:
         """Returns numbered examples for a model: (number, features), one for each
         choice of each input. All have the same lengths.

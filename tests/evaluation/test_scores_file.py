@@ -172,6 +172,7 @@ def test_scores_are_those_by_which_the_task_ranks(tmp_path, listed, arguments, c
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_is_done_twice(tmp_path, listed, arguments, counted, capfd):
     manifest.write(tmp_path / "m.json", listed[:3])
     assert evaluate_prompts(arguments) == 0

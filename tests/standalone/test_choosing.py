@@ -196,6 +196,7 @@ def test_by_default_it_chooses_among_the_portfolio(
 # Tasks
 
 
+@pytest.mark.thorough
 def test_a_task_without_choices_is_judged_by_the_teachers_answers(choose, folder):
     choose(MIXTURE_OR_TASK_NAME="tiny_train")
     choice = record_of(folder)["choice"]
@@ -207,6 +208,7 @@ def test_a_task_without_choices_is_judged_by_the_teachers_answers(choose, folder
     assert {tuple(answer) for answer in teacher["answers"]} == {(53, 1), (54, 1)}
 
 
+@pytest.mark.thorough
 def test_answers_can_be_used_again(choose, folder, tmp_path):
     choose(MIXTURE_OR_TASK_NAME="tiny_train")
     choose(

@@ -34,6 +34,7 @@ def test_a_disk_that_cannot_be_written_to_is_one_line(evaluate, tiny_without, fo
     assert "Traceback" not in result.error
 
 
+@pytest.mark.thorough
 def test_a_mixture_is_evaluated_task_by_task(evaluate, tiny_without, folder, metrics):
     macros = {"EVAL_OUTPUT_DIR": str(folder), "MIXTURE_OR_TASK_NAME": "tiny_both"}
     result = evaluate(tiny_without, **macros)

@@ -102,6 +102,7 @@ TASK = {
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_evaluation_of_the_same_numbers(
     start, evaluate, metrics, hf, tiny_without, tmp_path
 ):

@@ -82,6 +82,7 @@ def test_examples_that_fill_up_a_batch_do_not_count(load, read, prompts):
     np.testing.assert_allclose(scores[1:], [scores[0]] * 2, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_answers_end_with_eos(load, read, prompts):
     inputs = read("tiny_train", 9)
     answers = load("source").answer(prompts, inputs, 4)

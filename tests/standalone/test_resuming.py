@@ -82,6 +82,7 @@ def test_the_same_under_another_spelling_is_the_same(
         assert "nothing to train: the run has ended in" in result.out
 
 
+@pytest.mark.thorough
 def test_what_does_not_concern_its_start_may_change(tune, declared, folder, steps):
     tune(folder, "recycle_init.gin", **declared)
     tune(

@@ -119,6 +119,7 @@ def test_a_finished_run_only_evaluates(tune, tuned, metrics):
     assert "accuracy" in result.out
 
 
+@pytest.mark.thorough
 def test_a_run_stopped_before_an_evaluation_makes_up_for_it(tune, folder, metrics):
     tune(folder, TRAIN_STEPS_RELATIVE=2, EVAL_PERIOD=2)
     (folder / "inference_eval/tiny_ranked-metrics.jsonl").unlink()

@@ -256,6 +256,7 @@ def prompts(content):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_was_chosen_before_is_left_alone(choosing, evaluated, run):
     assert run(collect_recycling_results.main, {"config": evaluated}) == 0
     before = files(choosing)
@@ -361,6 +362,7 @@ def test_it_is_chosen_without_labels(choosing, evaluated, run, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_candidate_that_a_pair_leaves_out(choosing, write_config, run, rng):
     skipped = [["Seed 0", "Large"], ["Large", "Seed 0"]]
     choosing["recycling_methods"]["few words"]["combination_skips"] = skipped

@@ -120,6 +120,7 @@ def done(out):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_on_one_folder(command, content, start):
     root = content["root_dir"]
     expected = undisturbed(start, command, root)

@@ -291,6 +291,7 @@ def test_a_prompt_that_fails_does_not_stop_those_beside_it(
     assert load_prompt(short).array.shape == (3, 20)
 
 
+@pytest.mark.thorough
 def test_a_run_that_has_no_exports(content, write_config, run, capsys):
     content["steps"] = None
     content["prompts"]["Large"]["rand-init"]["run 2"] = "nowhere"

@@ -232,7 +232,7 @@ def test_names_are_no_html(content, write_config, run):
     Page(text)
 
 
-@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
+@pytest.mark.parametrize("library", [thorough("jinja2"), "matplotlib"])
 def test_without_what_the_page_is_made_with(config, library):
     command = (
         f"import sys; sys.modules[{library!r}] = None; "

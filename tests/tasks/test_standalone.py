@@ -235,6 +235,7 @@ def test_a_task_of_the_paper(host, tfds_folder, tmp_path, letters_file):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_vocabulary_that_does_not_know_the_verbalizers(host, tfds_folder, tmp_path):
     """To the demo's, `negative` and `positive` are the same."""
     code, _, error = host(*of_the_paper(tmp_path, tfds_folder))
