@@ -94,8 +94,9 @@ SETTINGS = {
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "setting", [thorough({"JAX_ENABLE_X64": "1"}), SETTINGS], ids=["wide", "others"]
+    "setting", [{"JAX_ENABLE_X64": "1"}, SETTINGS], ids=["wide", "others"]
 )
 def test_same_bits_however_jax_is_set_up(tmp_path, source_table, target_table, setting):
     np.savez(tmp_path / "tables.npz", s=source_table, t=target_table)

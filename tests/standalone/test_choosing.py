@@ -150,6 +150,7 @@ def test_a_source_of_another_width_teaches_in_the_same_job(
     assert choice["teacher"]["prompt"]["shape"] == list(wide.shape)
 
 
+@pytest.mark.thorough
 def test_the_checkpoint_that_holds_both_model_and_prompt(
     chosen, choose, tmp_path, models, choosing, write_orbax
 ):

@@ -133,6 +133,7 @@ def test_as_many_checkpoints_as_wanted_are_kept(tune, folder, steps, keep, left)
     assert steps(folder) == [FIRST + done for done in left]
 
 
+@pytest.mark.thorough
 def test_without_evaluations_there_are_no_metrics(tune, folder, steps):
     # Nor does the task need any.
     tune(folder, EVAL_MIXTURE_OR_TASK_NAME="tiny_train")

@@ -15,7 +15,6 @@ from prompt_tuning_recycling.files import as_path
 from prompt_tuning_recycling.models import open_model
 
 from ..adapters import of_encoder, write_adapter
-from ..conftest import thorough
 from .conftest import finished, safetensors_model
 
 
@@ -179,8 +178,9 @@ def test_without_credentials(store, files):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-@pytest.mark.parametrize("profile", ["mine", thorough("default")])
+@pytest.mark.parametrize("profile", ["mine", "default"])
 def test_the_configuration_files_of_amazon(store, files, tmp_path, profile):
     section = "profile mine" if profile == "mine" else profile
     (tmp_path / "config").write_text(

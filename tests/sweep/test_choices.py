@@ -549,6 +549,7 @@ def test_the_report_shows_what_was_chosen_and_its_regret(choosing, evaluated, pa
     Page(page)
 
 
+@pytest.mark.thorough
 def test_the_report_counts_each_prompt_once(page):
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert f"{3 * CELLS} recycled prompts were evaluated" in text
@@ -558,6 +559,7 @@ def test_the_report_counts_each_prompt_once(page):
     assert re.search(chosen, text)
 
 
+@pytest.mark.thorough
 def test_the_report_lists_each_methods_worst_cells(choosing, evaluated, page):
     found = results.read(configuration.load(evaluated), ["accuracy"])
     section = page[page.index("The worst cells") : page.index("What makes a diff")]
@@ -608,6 +610,7 @@ def test_the_report_before_everything_was_evaluated(choosing, evaluated, run):
     Page(page)
 
 
+@pytest.mark.thorough
 def test_the_residual_is_no_verdict(page):
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "does not tell whether a recycled prompt works" in text

@@ -85,6 +85,7 @@ def test_each_prompt_is_what_run_recycle_makes_of_it(config, content, run, metho
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_recyclers_that_write_prompts_in_words(content, write_config, run):
     sparse = {"name": "sparse", "parameters": {"k": 2}}
     content["recycling_methods"] = {
@@ -352,6 +353,7 @@ def test_paths_in_the_home_folder(content, write_config, run, tmp_path, monkeypa
     assert tree(content["root_dir"]) == expected
 
 
+@pytest.mark.thorough
 def test_a_root_with_a_space_is_left_as_it_is(content, write_config, run, tmp_path):
     content["root_dir"] = str(tmp_path / "my sweep")
     assert run(recycle.main, {"config": write_config(content)}) == 0

@@ -194,6 +194,7 @@ def test_named_labels(write):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_several_right_answers(write):
     """Trained on each, ranked with each of them right, each of them accepted."""
     path = write(

@@ -472,6 +472,7 @@ def test_a_mixture_evaluates_all_its_tasks(tfds_folder, letters, mixture):
 C4 = "c4_v220_random_positive_negative_targets"
 
 
+@pytest.mark.thorough
 def test_c4_inputs_are_beginnings_of_pieces(tfds_folder, t5_vocabulary):
     """Documents of 220 tokens, none, and one, in pieces of 31 tokens and EOS."""
     document = t5_vocabulary.encode(
