@@ -45,6 +45,7 @@ def page(outcomes: Sequence[Outcome], examples: Mapping[str, object]) -> str:
         by_step=figures.svg(by_step(outcomes)),
         further=figures.svg(further(outcomes)),
         enough=f"{results.ENOUGH:.0f}",
+        eval_period=story.TARGET_EVAL_PERIOD,
         steps_chosen=results.steps_needed(outcomes, story.FURTHER),
         steps_from_words=results.steps_needed(outcomes, story.TUNED),
     )
