@@ -180,6 +180,7 @@ def test_it_goes_on_where_it_stopped(tmp_path, listed, arguments, capfd):
     assert "5 of 5 were evaluated before" in capfd.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_prompt_that_has_changed_is_evaluated_again(listed, arguments, capfd):
     assert evaluate_prompts(arguments) == 0
     before = {entry.output_dir: metrics(entry.output_dir) for entry in listed}

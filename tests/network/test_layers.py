@@ -8,6 +8,7 @@ import pytest
 from .conftest import CONFIG, logits_of, variables_of
 
 
+@pytest.mark.thorough
 def test_one_hot_embedding_gives_the_same_numbers():
     config = dataclasses.replace(CONFIG, one_hot_embedding=True)
     variables = variables_of(CONFIG)

@@ -22,6 +22,7 @@ def test_defaults_are_the_papers_code():
     }
 
 
+@pytest.mark.thorough
 def test_the_network_is_two_layers(source_table, target_table, prompt):
     fitted = VocabToVocabMLP(hidden_scale=3, epochs=1).fit(source_table, target_table)
     found = fitted.map

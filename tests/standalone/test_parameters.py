@@ -169,6 +169,7 @@ def test_parameters_are_float32_whatever_was_stored(load, stored, arrays):
     )
 
 
+@pytest.mark.thorough
 def test_new_parameters_follow_the_seed():
     first, again, other = (parameters.new(network_of(), seed) for seed in (0, 0, 1))
     assert first.keys() == parameters.shapes(network_of()).keys()

@@ -512,6 +512,7 @@ def page(choosing, evaluated, run):
     return pathlib.Path(choosing["root_dir"], "report-toy.html").read_text()
 
 
+@pytest.mark.thorough
 def test_the_report_shows_what_was_chosen_and_its_regret(choosing, evaluated, page):
     found = results.read(configuration.load(evaluated), ["accuracy"])
     cells = regret.look_back(found, "accuracy")

@@ -202,6 +202,7 @@ def test_links_of_folders_are_seen_through(content, write_config, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_path_that_is_written_was_claimed(content, write_config, run):
     """All that the commands write, so that no two can meet unseen."""
     config = write_config(content)

@@ -342,6 +342,7 @@ def test_wayward_prompts_are_recycled_with_the_pieces_of_their_text(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_paths_in_the_home_folder(content, write_config, run, tmp_path, monkeypatch):
     assert run(recycle.main, {"config": write_config(content)}) == 0
     expected = tree(content["root_dir"])

@@ -168,6 +168,7 @@ def rows(name, split):
     ]
 
 
+@pytest.mark.thorough
 def test_labels_with_verbalizers(write):
     train = write("train.tsv", "inputs\ttargets\nx\t0\ny\t1\n")
     dev = write("dev.tsv", "inputs\ttargets\nz\t1\n")

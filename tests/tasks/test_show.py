@@ -115,6 +115,7 @@ def test_a_vocabulary_that_is_not_there(shown):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_as_a_program(tfds_folder, demo_vocabulary, monkeypatch, start_program):
     """From another folder, and without gin."""
     monkeypatch.chdir(tfds_folder)
