@@ -98,13 +98,11 @@ def choose(model: str, task: str, output: pathlib.Path, **settings: object) -> C
 
 
 def evaluate_prompts(
-    model: str, task: str, manifest: pathlib.Path, *more: str, **settings: object
+    model: str, task: str, manifest: pathlib.Path, *gin_files: str, **settings: object
 ) -> Command:
-    """Returns a command that evaluates the prompts of a manifest on a model; `more` are
-    gin files.
-    """
+    """Returns a command that evaluates the prompts of a manifest on a model."""
     places = {"MIXTURE_OR_TASK_NAME": f"demo_{task}", "PROMPT_MANIFEST": str(manifest)}
-    files = (_network(model, prompt=True), f"{GIN}/evaluate_prompts.gin", *more)
+    files = (_network(model, prompt=True), f"{GIN}/evaluate_prompts.gin", *gin_files)
     return _command(
         "evaluate_prompts", files, model, manifest.parent, {**places, **settings}
     )

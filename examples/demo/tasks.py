@@ -50,11 +50,11 @@ def _pairs(
     shuffle_files: bool,
     seed: int | None = None,
 ) -> tf.data.Dataset:
-    return _made(make, split)
+    return _pairs_of_split(make, split)
 
 
 @functools.cache
-def _made(
+def _pairs_of_split(
     make: Callable[[random.Random], language.Example], split: str
 ) -> tf.data.Dataset:
     rng = random.Random(_SEEDS[split])
